@@ -1,0 +1,126 @@
+"""Which layer gets how much, from one knob: the size of the file.
+
+Pure: what measures a file (the codec) is handed in.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from boildown.prune import global_masks
+from boildown.share import Initialisation, round_to, share_tensor
+
+DENSE_BYTES = 4  # per parameter: what every ratio is measured against
+
+
+class UnreachableSizeError(ValueError):
+    """No sparsity gives a file of the asked size."""
+
+
+def bits_for_ratio(ratio: float) -> int:
+    """Bits per surviving weight that suit a compression ratio.
+
+    Few bits and many weights, or many bits and few weights: what serves best shifts with the size.
+    Up to a ratio of 4 there are bits enough that pruning is hardly needed.
+
+    Args:
+        ratio: dense fp32 bytes / file bytes, above 1.
+
+    Returns:
+        Bits, 3 to 12.
+
+    Raises:
+        ValueError: for a ratio that is not above 1.
+
+    >>> [bits_for_ratio(r) for r in (2, 4, 10, 20, 40, 100)]
+    [12, 8, 7, 6, 5, 4]
+    """
+    if not ratio > 1.0:
+        raise ValueError(f"compression.ratio must be above 1, got {ratio}")
+    for limit, bits in ((3, 12), (8, 8), (16, 7), (30, 6), (60, 5), (150, 4)):
+        if ratio < limit:
+            return bits
+    return 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparsityForSize:
+    """The fraction of weights to cut so that the whole file, once shared and coded, fits a size.
+
+    The weights as they are now are cut, shared and measured at one sparsity after another, by
+    bisection.
+
+    Args:
+        measure: name -> tensor, to the bytes of their file (`boildown.codec.estimate`).
+        ratio: dense fp32 bytes / file bytes. Give this or `bytes`.
+        bytes: size of the file.
+        bits: bits per surviving weight, 1 to 16.
+        dtype: type of the centroids and of the tensors that are not shared.
+        init: how k-means starts.
+        tolerance: relative error of the size that ends the search.
+
+    Raises:
+        ValueError: for values out of range.
+    """
+
+    measure: Callable[[Mapping[str, Tensor]], int]
+    bits: int
+    ratio: float | None = None
+    bytes: int | None = None
+    dtype: str = "float32"
+    init: Initialisation = "optimal"
+    tolerance: float = 0.005
+
+    def __post_init__(self) -> None:
+        if (self.ratio is None) == (self.bytes is None):
+            raise ValueError("give a ratio or a number of bytes, and not both")
+
+    def __call__(
+        self,
+        parameters: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        scores: Mapping[str, Tensor],
+    ) -> float:
+        """The sparsity over the tensors of `scores`.
+
+        Args:
+            parameters: all the model's parameters; the ratio is measured against these in fp32.
+            buffers: the other tensors that will be in the file.
+            scores: importance of the entries of the parameters that may be cut.
+
+        Raises:
+            UnreachableSizeError: if the file is too large with nothing left of these tensors,
+                naming the sizes within reach.
+        """
+        dense = DENSE_BYTES * sum(parameter.numel() for parameter in parameters.values())
+        goal = self.bytes if self.bytes is not None else dense / float(self.ratio or 1.0)
+        dtype = getattr(torch, self.dtype)
+        rest = {n: round_to(p.detach(), dtype) for n, p in parameters.items() if n not in scores}
+        rest |= buffers
+
+        def size(sparsity: float) -> int:
+            masks = global_masks(scores, sparsity)
+            cut = {n: self._share(parameters[n].detach() * mask) for n, mask in masks.items()}
+            return self.measure(rest | cut)
+
+        smallest = size(1.0)
+        if smallest > goal:
+            raise UnreachableSizeError(
+                f"a file of {goal:.0f} bytes (ratio {dense / goal:.1f}) is out of reach: what is "
+                f"not pruned takes {smallest} bytes, a ratio of {dense / smallest:.1f}"
+            )
+        low, high = 0.0, 1.0
+        for _ in range(math.ceil(math.log2(sum(s.numel() for s in scores.values()) + 1))):
+            middle = (low + high) / 2
+            now = size(middle)
+            if abs(now - goal) <= self.tolerance * goal:
+                return middle
+            low, high = (middle, high) if now > goal else (low, middle)
+        return high
+
+    def _share(self, weight: Tensor) -> Tensor:
+        shared = share_tensor(weight, self.bits, self.init)
+        return round_to(shared, getattr(torch, self.dtype))

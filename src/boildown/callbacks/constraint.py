@@ -1,0 +1,186 @@
+"""What every technique that holds weights in a constraint set shares: hold, verify, guard.
+
+During a fit nothing is replaced: parameters stay dense tensors of the network. A constraint steers
+gradients before the optimizer's step (after the all-reduce, after unscaling) and puts the weights
+back into the set after every step that really happened.
+"""
+
+from abc import abstractmethod
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    ModelCheckpoint,
+    StochasticWeightAveraging,
+    WeightAveraging,
+)
+from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
+from lightning.pytorch.utilities import rank_zero_warn
+from torch.optim import Optimizer
+
+from boildown.callbacks.budget import progress_of
+
+Check = Literal["stage", "step"]
+
+
+class BrokenConstraintError(RuntimeError):
+    """A weight left the set it is held in: something else writes to the parameters."""
+
+
+class Constraint(Callback):
+    """Base of `Prune` and `ShareWeights`.
+
+    A subclass says when to act (`act`), what to do to gradients (`steer`) and weights (`hold`), what
+    must be true (`verify`), and when the constraint is final (`reached`). Until then
+    `ModelCheckpoint(monitor=...)` and `EarlyStopping` see no winner: the contest for the best model
+    starts anew with the first model that meets the target.
+
+    Args:
+        check: "stage" verifies at every stage, validation and checkpoint; "step" after every step too.
+
+    Raises:
+        ValueError: for another `check`.
+    """
+
+    def __init__(self, check: Check = "stage") -> None:
+        if check not in ("stage", "step"):
+            raise ValueError(f"check must be 'stage' or 'step', got {check!r}")
+        self.check = check
+        self._contest_restarted = False
+        self._thresholds: dict[int, torch.Tensor | None] = {}
+
+    # what a subclass provides
+
+    @property
+    @abstractmethod
+    def reached(self) -> bool:
+        """Whether the constraint is as tight as it will be."""
+
+    @abstractmethod
+    def act(self, trainer: Trainer, pl_module: LightningModule, progress: float) -> None:
+        """Tighten the constraint if the schedule says so at `progress`."""
+
+    @abstractmethod
+    def steer(self, pl_module: LightningModule) -> None:
+        """Project the gradients; called before every optimizer step."""
+
+    @abstractmethod
+    def hold(self, pl_module: LightningModule) -> None:
+        """Put the weights back into the set; called after every optimizer step."""
+
+    @abstractmethod
+    def verify(self, pl_module: LightningModule) -> None:
+        """Raise `BrokenConstraintError`, naming the layer, if a weight has left the set."""
+
+    # Lightning's hooks
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage != "fit":
+            return
+        mine = type(self).__name__
+        for other in trainer.callbacks:
+            if isinstance(other, WeightAveraging | StochasticWeightAveraging):
+                raise ValueError(
+                    f"{type(other).__name__} averages weights from before and after a cut and writes "
+                    f"the average back at the end: zeros and shared values would be lost. Remove it, "
+                    f"or average in a training of its own before {mine}."
+                )
+        if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
+            raise ValueError(
+                f"{mine} needs whole weights on every rank, which "
+                f"{type(trainer.strategy).__name__} shards; use ddp"
+            )
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        def after_step(optimizer: Optimizer, *_: Any) -> None:
+            self.hold(pl_module)
+
+        for optimizer in trainer.optimizers:
+            optimizer.register_step_post_hook(after_step)
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self._act(trainer, pl_module)
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        self.steer(pl_module)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if self.check == "step":
+            self.verify(pl_module)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._guard(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self._guard(trainer)
+            self.verify(pl_module)
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self.verify(pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._act(trainer, pl_module)
+        self.verify(pl_module)
+        if not self.reached:
+            rank_zero_warn(
+                f"the training ended at {progress_of(trainer):.0%} of its budget, before "
+                f"{type(self).__name__} reached its target"
+            )
+
+    def _act(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.act(trainer, pl_module, progress_of(trainer))
+        if self.reached and not self._contest_restarted:
+            self._contest_restarted = True
+            self._restart_contest(trainer)
+
+    def _guard(self, trainer: Trainer) -> None:
+        """Keep EarlyStopping from ending a run whose model is not yet compressed."""
+        for stopper in trainer.callbacks:
+            if isinstance(stopper, EarlyStopping):
+                self._thresholds.setdefault(id(stopper), stopper.stopping_threshold)
+                if not self.reached:
+                    stopper.stopping_threshold = None
+                    _forget_best(stopper)
+
+    def _restart_contest(self, trainer: Trainer) -> None:
+        for other in trainer.callbacks:
+            if isinstance(other, EarlyStopping):
+                if id(other) in self._thresholds:
+                    other.stopping_threshold = self._thresholds[id(other)]
+                _forget_best(other)
+            elif isinstance(other, ModelCheckpoint) and other.monitor is not None:
+                other.best_k_models = {}
+                other.best_model_path = other.kth_best_model_path = ""
+                other.best_model_score = other.current_score = None
+                other.kth_value = _worst(other.mode)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"contest_restarted": self._contest_restarted}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._contest_restarted = state_dict["contest_restarted"]
+
+
+def _worst(mode: str) -> torch.Tensor:
+    return torch.tensor(torch.inf if mode == "min" else -torch.inf)
+
+
+def _forget_best(stopper: EarlyStopping) -> None:
+    stopper.best_score = _worst(stopper.mode)
+    stopper.wait_count = 0
+
+
+def forget_momentum(trainer: Trainer, parameters: list[torch.nn.Parameter]) -> None:
+    """Drop what the optimizers remember of these parameters; they start afresh at the next step."""
+    for optimizer in trainer.optimizers:
+        for parameter in parameters:
+            optimizer.state.pop(parameter, None)

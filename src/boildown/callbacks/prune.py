@@ -1,0 +1,250 @@
+"""Prune while training: when to cut, and keeping what was cut at zero."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from boildown.callbacks.constraint import (
+    BrokenConstraintError,
+    Check,
+    Constraint,
+    forget_momentum,
+)
+from boildown.callbacks.learning_rate import ScheduleLearningRate
+from boildown.prune import global_masks, layer_masks, magnitude
+from boildown.schedule import Rounds, Schedule, check_window, fraction
+from boildown.select import by_pattern, without
+
+Criterion = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+# parameters, buffers, scores of those parameters that may be cut -> fraction of the scores to cut
+SparsityRule = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Mapping[str, Tensor]], float]
+
+
+class Prune(Constraint):
+    """Cut the weights that matter least as `schedule` asks for more zeros, and hold them at zero.
+
+    Matrices and kernels (2 or more axes) are pruned; biases and norm gains are not. A cut falls
+    before a step; once cut, a weight stays zero through momentum, weight decay, skipped steps and
+    resume. Equal on all ranks under DDP.
+
+    Args:
+        sparsity: final fraction of zeros over all pruned tensors, in [0, 1), or a rule that finds
+            it from the weights (`boildown.allocate.SparsityForSize`). Give this or `keep`.
+        keep: pattern -> final fraction of a tensor's weights that stay, in (0, 1]; tensors that no
+            pattern names are not pruned. First match wins.
+        scope: with `sparsity`, rank all tensors together ("global") or each by itself ("layer").
+        begin: progress at the first cut, as a fraction of the budget.
+        end: progress from which the target holds.
+        schedule: target over the window (`boildown.schedule`); `Rounds` is prune, fine-tune, prune
+            again.
+        cuts: into how many cuts a gradual schedule is split, at least 1; rounds are as they are.
+        criterion: weights -> scores; the smallest scores are cut.
+        exclude: patterns of tensors to leave alone.
+        rewind: "weights" sets the survivors back to their values at `rewind_to` after each cut (the
+            lottery ticket), "learning_rate" restarts its schedule at each round, None does neither.
+        rewind_to: progress whose weights are kept for rewinding.
+        check: see `Constraint`.
+
+    Raises:
+        ValueError: for a value out of its range, naming it; in `setup` for a pattern that matches
+            nothing.
+
+    Source: Han et al. 2015, https://arxiv.org/abs/1506.02626; rewinding: Frankle et al. 2019,
+    https://arxiv.org/abs/1903.01611, Renda et al. 2020, https://arxiv.org/abs/2003.02389
+    """
+
+    def __init__(
+        self,
+        *,
+        schedule: Schedule,
+        begin: float,
+        end: float,
+        sparsity: float | SparsityRule | None = None,
+        keep: Mapping[str, float] | None = None,
+        scope: Literal["global", "layer"] = "global",
+        cuts: int = 20,
+        criterion: Criterion = magnitude,
+        exclude: Sequence[str] = (),
+        rewind: Literal["weights", "learning_rate"] | None = None,
+        rewind_to: float = 0.0,
+        check: Check = "stage",
+    ) -> None:
+        super().__init__(check)
+        check_window("prune", begin, end)
+        if (sparsity is None) == (keep is None):
+            raise ValueError("prune: give either sparsity or keep, and not both")
+        if isinstance(sparsity, int | float) and not 0.0 <= sparsity < 1.0:
+            raise ValueError(f"prune.sparsity must be in [0, 1), got {sparsity}")
+        for pattern, kept in (keep or {}).items():
+            if not 0.0 < kept <= 1.0:
+                raise ValueError(f"prune.keep[{pattern!r}] must be in (0, 1], got {kept}")
+        if scope not in ("global", "layer"):
+            raise ValueError(f"prune.scope must be 'global' or 'layer', got {scope!r}")
+        if cuts < 1:
+            raise ValueError(f"prune.cuts must be at least 1, got {cuts}")
+        if rewind not in (None, "weights", "learning_rate"):
+            raise ValueError(f"prune.rewind must be weights, learning_rate or null, got {rewind!r}")
+        if not 0.0 <= rewind_to <= begin:
+            raise ValueError(
+                f"prune.rewind_to must lie in [0, begin = {begin}], before the first cut, "
+                f"got {rewind_to}"
+            )
+        self.final, self.keep, self.scope = sparsity, keep, scope
+        self.begin, self.end, self.schedule, self.criterion = begin, end, schedule, criterion
+        self.cuts = schedule.n if isinstance(schedule, Rounds) else cuts
+        self.exclude, self.rewind, self.rewind_to = exclude, rewind, rewind_to
+        self.masks: dict[str, Tensor] = {}
+        self._held: list[torch.nn.Parameter] = []
+        self._floats: list[Tensor] = []
+        self._time = -1.0
+        self._target = 0.0
+        self._early: dict[str, Tensor] = {}
+
+    @property
+    def reached(self) -> bool:
+        return bool(self.masks) and self._time >= self._last
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of zeros now, over the tensors that are pruned."""
+        total = sum(mask.numel() for mask in self.masks.values())
+        return sum(int((~mask).sum()) for mask in self.masks.values()) / total if total else 0.0
+
+    @property
+    def _last(self) -> float:
+        """The time of the last cut."""
+        return (self.cuts - 1) / self.cuts if isinstance(self.schedule, Rounds) else 1.0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if stage != "fit":
+            return
+        self.names = self._select(pl_module)
+        if self.rewind == "learning_rate":
+            rates = [c for c in trainer.callbacks if isinstance(c, ScheduleLearningRate)]
+            if not rates:
+                raise ValueError(
+                    "prune.rewind=learning_rate needs ScheduleLearningRate among the callbacks"
+                )
+            width = (self.end - self.begin) / self.cuts
+            rates[0].restart_at([self.begin + i * width for i in range(self.cuts)])
+
+    def _select(self, pl_module: LightningModule) -> list[str]:
+        matrices = [n for n, p in pl_module.named_parameters() if p.requires_grad and p.ndim > 1]
+        names = without(self.exclude, matrices, "prune.exclude")
+        if self.keep is not None:
+            names = list(by_pattern(self.keep, names, "prune.keep"))
+        return names
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._set_masks(self.masks, pl_module)
+
+    def act(self, trainer: Trainer, pl_module: LightningModule, progress: float) -> None:
+        if self.rewind == "weights" and not self._early and progress >= self.rewind_to:
+            self._early = {n: p.detach().clone() for n, p in pl_module.named_parameters()}
+        if progress < self.begin:
+            return
+        u = fraction(progress, self.begin, self.end)
+        time = u if u >= 1.0 else math.floor(u * self.cuts + 1e-9) / self.cuts
+        if time <= self._time or self._time >= self._last:
+            return
+        self._cut(trainer, pl_module, time)
+        if self.rewind == "weights":
+            self._rewind(trainer, pl_module)
+
+    @torch.no_grad()
+    def _cut(self, trainer: Trainer, pl_module: LightningModule, time: float) -> None:
+        weights = {name: pl_module.get_parameter(name) for name in self.names}
+        scores = self.criterion(weights)
+        for name, mask in self.masks.items():  # what is cut goes first, so it stays cut
+            scores[name] = scores[name].masked_fill(~mask, -1.0)
+        masks = trainer.strategy.broadcast(self._choose(pl_module, scores, time))
+        first, self._time = not self.masks, time
+        if not first:
+            masks = {name: mask & self.masks[name] for name, mask in masks.items()}
+        self._set_masks(masks, pl_module)
+        self.hold(pl_module)
+        self.verify(pl_module)
+
+    def _choose(
+        self, pl_module: LightningModule, scores: dict[str, Tensor], time: float
+    ) -> dict[str, Tensor]:
+        if self.keep is not None:
+            kept = by_pattern(self.keep, scores, "prune.keep")
+            return layer_masks(scores, {n: self.schedule(time, 1 - k) for n, k in kept.items()})
+        if callable(self.final):
+            if not self.masks or time >= self._last:
+                parameters, buffers = pl_module.named_parameters(), pl_module.named_buffers()
+                self._target = self.final(dict(parameters), dict(buffers), scores)
+        else:
+            self._target = float(self.final or 0.0)
+        now = self.schedule(time, self._target)
+        if self.scope == "layer":
+            return layer_masks(scores, dict.fromkeys(scores, now))
+        return global_masks(scores, now)
+
+    @torch.no_grad()
+    def _rewind(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for name, parameter in pl_module.named_parameters():
+            parameter.copy_(self._early[name])
+        forget_momentum(trainer, list(pl_module.parameters()))
+        self.hold(pl_module)
+
+    def _set_masks(self, masks: Mapping[str, Tensor], pl_module: LightningModule) -> None:
+        """Keep the masks as bools to save, and as floats to multiply with: 10 times as fast."""
+        parameters = {name: pl_module.get_parameter(name) for name in masks}
+        self.masks = {name: mask.to(parameters[name].device) for name, mask in masks.items()}
+        self._held = list(parameters.values())
+        self._floats = [m.to(p.dtype) for m, p in zip(self.masks.values(), self._held, strict=True)]
+
+    @torch.no_grad()
+    def steer(self, pl_module: LightningModule) -> None:
+        pairs = zip(self._held, self._floats, strict=True)
+        steered = [(p.grad, mask) for p, mask in pairs if p.grad is not None]
+        if steered:
+            torch._foreach_mul_([g for g, _ in steered], [m for _, m in steered])
+
+    @torch.no_grad()
+    def hold(self, pl_module: LightningModule) -> None:
+        if self._floats:
+            torch._foreach_mul_(self._held, self._floats)
+            torch._foreach_add_(self._held, 0.0)  # -0.0 + 0.0 = 0.0: a zero is all zero bits
+
+    def verify(self, pl_module: LightningModule) -> None:
+        for name, mask in self.masks.items():
+            alive = int((pl_module.get_parameter(name)[~mask] != 0).sum())
+            if alive:
+                raise BrokenConstraintError(
+                    f"{name}: {alive} pruned weights are not zero; something else than the "
+                    "optimizer writes to the parameters between steps"
+                )
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        pl_module.log("prune/sparsity", self.sparsity)
+
+    def state_dict(self) -> dict[str, Any]:
+        packed = {
+            name: torch.from_numpy(np.packbits(mask.cpu().numpy()))
+            for name, mask in self.masks.items()
+        }
+        shapes = {name: list(mask.shape) for name, mask in self.masks.items()}
+        own = {"masks": packed, "shapes": shapes, "time": self._time, "target": self._target}
+        return super().state_dict() | own | {"early": self._early}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self._time, self._target = state_dict["time"], state_dict["target"]
+        self._early = state_dict["early"]
+        self.masks = {
+            name: torch.from_numpy(
+                np.unpackbits(packed.numpy(), count=math.prod(state_dict["shapes"][name]))
+            )
+            .bool()
+            .reshape(state_dict["shapes"][name])
+            for name, packed in state_dict["masks"].items()
+        }

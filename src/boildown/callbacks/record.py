@@ -1,0 +1,55 @@
+"""The run's curve: one row at each validation, kept in the checkpoint and in metrics.csv."""
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from boildown.callbacks.budget import clock_of, progress_of
+
+
+class Record(Callback):
+    """Collect what was logged at each validation, with what it had cost so far.
+
+    Put it after the callbacks that log. The file is rewritten whole each time, so a resumed run's
+    file holds no row twice.
+
+    Args:
+        path: of the CSV file; None keeps the rows in memory only.
+    """
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        self.path = Path(path) if path is not None else None
+        self.rows: list[dict[str, Any]] = []
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        clock = clock_of(trainer)
+        row: dict[str, Any] = {"progress": progress_of(trainer), "epoch": trainer.current_epoch}
+        if clock is not None:
+            row |= {"phase": clock.phase, "steps": clock.steps, "flops": clock.flops}
+            row["seconds"] = round(clock.seconds, 3)
+        row |= {name: value.item() for name, value in trainer.callback_metrics.items()}
+        self.rows.append(row)
+        if trainer.is_global_zero and self.path is not None:
+            write_csv(self.path, self.rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": [dict(row) for row in self.rows]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = state_dict["rows"]
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows that need not have the same keys, atomically; columns in order of appearance."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    part = path.with_name(path.name + ".part")
+    with part.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(part, path)

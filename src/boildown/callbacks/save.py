@@ -1,0 +1,113 @@
+"""What a run leaves on disk while it trains: its newest state, and the model before compression."""
+
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from boildown.callbacks.budget import progress_of
+
+
+class SaveNewest(Checkpoint):
+    """Keep one checkpoint, the newest, taken at each validation and replaced atomically.
+
+    It holds the state of the random generators too, so a killed run resumes exactly.
+
+    Args:
+        path: of the checkpoint.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._generators: dict[str, Any] = {}
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        part = self.path.with_name(self.path.name + ".part")
+        trainer.save_checkpoint(part)
+        if trainer.is_global_zero:
+            os.replace(part, self.path)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._generators:
+            _restore(self._generators)
+
+    def state_dict(self) -> dict[str, Any]:
+        return _generators()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._generators = state_dict
+
+
+class SaveDense(Callback):
+    """Save the plain model as it is when compression begins.
+
+    Args:
+        path: of the safetensors file.
+        begin: progress at which compression begins.
+        part: the module whose state is saved, an attribute of the LightningModule.
+    """
+
+    def __init__(self, path: str | Path, begin: float, part: str = "model") -> None:
+        self.path, self.begin, self.part = Path(path), begin, part
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if progress_of(trainer) >= self.begin and not self.path.exists():
+            self._save(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self.path.exists():
+            self._save(trainer, pl_module)
+
+    def _save(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            save_tensors(plain_state(pl_module.get_submodule(self.part)), self.path)
+
+
+def plain_state(model: nn.Module) -> dict[str, Tensor]:
+    """The model's state_dict, detached and on the CPU; tied tensors stay tied."""
+    state: dict[str, Tensor] = {}
+    seen: dict[int, Tensor] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            seen[id(tensor)] = tensor.detach().cpu()
+        state[name] = seen[id(tensor)]
+    return state
+
+
+def save_tensors(state: dict[str, Tensor], path: Path) -> None:
+    """Write a safetensors file atomically; tied tensors are written once per name."""
+    part = path.with_name(path.name + ".part")
+    save_file({name: tensor.clone().contiguous() for name, tensor in state.items()}, part)
+    os.replace(part, path)
+
+
+def _generators() -> dict[str, Any]:
+    version, state, gauss = random.getstate()
+    kind, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "python": [version, list(state), gauss],
+        "numpy": [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached],
+    }
+
+
+def _restore(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"].cpu())
+    if state["cuda"]:
+        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+    version, python_state, gauss = state["python"]
+    random.setstate((version, tuple(python_state), gauss))
+    kind, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002

@@ -1,0 +1,251 @@
+"""Share weights while training: when to cluster, and tuning the centroids.
+
+One entry of each cluster, the *keeper*, stands for the centroid. It alone receives a gradient, the
+sum over its cluster, so whatever the optimizer does to an entry (momentum, Adam's moments, weight
+decay, clipping) it does to the centroid as to one parameter. After the step all members take the
+keeper's value.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor, nn
+
+from boildown.callbacks.constraint import (
+    BrokenConstraintError,
+    Check,
+    Constraint,
+    forget_momentum,
+)
+from boildown.callbacks.prune import Prune
+from boildown.schedule import check_window
+from boildown.select import by_pattern, without
+from boildown.share import Initialisation, centroid_gradient, kmeans_1d, round_to
+
+MAX_BITS = 16
+
+
+@dataclass
+class Tie:
+    """Which entries of a flat tensor share which centroid; the rest are zero.
+
+    Attributes:
+        members: (m,) positions of the nonzero entries.
+        codes: (m,) the cluster of each.
+        keepers: (k,) one member's position for each cluster.
+    """
+
+    members: Tensor
+    codes: Tensor
+    keepers: Tensor
+
+    def to(self, device: torch.device) -> "Tie":
+        """The same on another device."""
+        return Tie(self.members.to(device), self.codes.to(device), self.keepers.to(device))
+
+
+class ShareWeights(Constraint):
+    """Give each tensor at most 2^bits distinct nonzero values by k-means, then tune the values.
+
+    Zeros stay zero. With `rounds` > 1 the second loop of Deep Compression runs: cluster, tune the
+    centroids, let the weights go free for a while, cluster again. Clustering starts the optimizer's
+    memory of these tensors afresh, since a centroid's gradient is that of many weights.
+
+    Args:
+        bits: bits per weight, 1 to 16, for all matrices and kernels, or pattern -> bits for the
+            tensors (biases too) that the patterns name. First match wins.
+        begin: progress at the first clustering, as a fraction of the budget.
+        end: progress at which the last round would end; the weights stay shared after it.
+        rounds: number of clusterings, at least 1.
+        free: fraction of every round but the last in which the weights move freely, in [0, 1).
+        init: how k-means starts: "optimal" (the global optimum), "linear", "density", "random".
+        tune: whether the centroids are trained; if not, the shared tensors stay as clustered.
+        dtype: "float16" or "bfloat16" rounds the centroids, and all parameters that are not shared,
+            to values the file stores in 2 bytes, when the training ends; "float32" does not.
+        exclude: patterns of tensors to leave alone.
+        seed: for init="random".
+        check: see `Constraint`.
+
+    Raises:
+        ValueError: for a value out of its range, naming it; in `setup` for a pattern that matches
+            nothing or a `Prune` that still cuts after `begin`.
+
+    Source: Han, Mao & Dally 2016, section 3 and eq. 3, https://arxiv.org/abs/1510.00149
+    """
+
+    def __init__(
+        self,
+        *,
+        bits: int | Mapping[str, int],
+        begin: float,
+        end: float = 1.0,
+        rounds: int = 1,
+        free: float = 0.25,
+        init: Initialisation = "optimal",
+        tune: bool = True,
+        dtype: Literal["float32", "float16", "bfloat16"] = "float32",
+        exclude: Sequence[str] = (),
+        seed: int = 0,
+        check: Check = "stage",
+    ) -> None:
+        super().__init__(check)
+        check_window("share", begin, end)
+        for pattern, value in (bits if isinstance(bits, Mapping) else {"*": bits}).items():
+            if not (isinstance(value, int) and 1 <= value <= MAX_BITS):
+                raise ValueError(
+                    f"share.bits must be whole numbers from 1 to {MAX_BITS}, "
+                    f"got {value!r} for {pattern!r}"
+                )
+        if rounds < 1:
+            raise ValueError(f"share.rounds must be at least 1, got {rounds}")
+        if not 0.0 <= free < 1.0:
+            raise ValueError(f"share.free must be in [0, 1), got {free}")
+        if init not in ("optimal", "linear", "density", "random"):
+            raise ValueError(
+                f"share.init must be optimal, linear, density or random, got {init!r}"
+            )
+        if dtype not in ("float32", "float16", "bfloat16"):
+            raise ValueError(f"share.dtype must be float32, float16 or bfloat16, got {dtype!r}")
+        self.bits, self.begin, self.end = bits, begin, end
+        self.rounds, self.free, self.init, self.tune = rounds, free, init, tune
+        self.dtype: torch.dtype = getattr(torch, dtype)
+        self.exclude, self.seed = exclude, seed
+        self.ties: dict[str, Tie] = {}
+        self._round, self._tied = -1, False
+        self._held: list[tuple[str, nn.Parameter, Tie]] = []
+
+    @property
+    def reached(self) -> bool:
+        return self._tied and self._round == self.rounds - 1
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if stage != "fit":
+            return
+        for other in trainer.callbacks:
+            if isinstance(other, Prune) and other.end > self.begin:
+                raise ValueError(
+                    f"share.begin = {self.begin} lies before prune.end = {other.end}: the phases "
+                    "overlap, and a cut would break the clusters"
+                )
+        trained = {n: p for n, p in pl_module.named_parameters() if p.requires_grad}
+        if isinstance(self.bits, Mapping):
+            names = without(self.exclude, trained, "share.exclude")
+            self.bits_of = by_pattern(self.bits, names, "share.bits")
+        else:
+            matrices = [name for name, p in trained.items() if p.ndim > 1]
+            self.bits_of = dict.fromkeys(
+                without(self.exclude, matrices, "share.exclude"), self.bits
+            )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._tie(self.ties, pl_module)
+
+    def act(self, trainer: Trainer, pl_module: LightningModule, progress: float) -> None:
+        if progress >= self.begin:
+            now, tied = self._plan(progress)
+            if now > self._round:
+                self._cluster(trainer, pl_module)
+            self._round, self._tied = now, tied
+        if progress >= 1.0 and self.reached:
+            self._round_values(pl_module)
+
+    def _plan(self, progress: float) -> tuple[int, bool]:
+        """The round that `progress` lies in, and whether the weights are tied or free in it."""
+        if self.end <= self.begin:
+            return self.rounds - 1, True
+        at = (progress - self.begin) / (self.end - self.begin) * self.rounds + 1e-9
+        now = min(math.floor(at), self.rounds - 1)
+        return now, now == self.rounds - 1 or at - now < 1.0 - self.free
+
+    @torch.no_grad()
+    def _cluster(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        ties = {}
+        for name, bits in self.bits_of.items():
+            flat = pl_module.get_parameter(name).detach().flatten()
+            members = flat.nonzero().flatten()
+            if not members.numel():
+                continue
+            book = kmeans_1d(flat[members], 2**bits, self.init, seed=self.seed)
+            used = torch.bincount(book.codes, minlength=len(book.centroids)) > 0
+            codes = (used.cumsum(0) - 1)[book.codes]
+            keepers = members.new_full((int(used.sum()),), flat.numel())
+            keepers.scatter_reduce_(0, codes, members, "amin")
+            flat[keepers] = book.centroids[used]
+            pl_module.get_parameter(name).copy_(flat.view_as(pl_module.get_parameter(name)))
+            ties[name] = Tie(members, codes, keepers)
+        self._tie(ties, pl_module)
+        self._tied = True
+        forget_momentum(trainer, [parameter for _, parameter, _ in self._held])
+        self.hold(pl_module)
+        self.verify(pl_module)
+
+    def _tie(self, ties: Mapping[str, Tie], pl_module: LightningModule) -> None:
+        parameters = {name: pl_module.get_parameter(name) for name in ties}
+        self.ties = {name: tie.to(parameters[name].device) for name, tie in ties.items()}
+        self._held = [(name, parameters[name], tie) for name, tie in self.ties.items()]
+
+    @torch.no_grad()
+    def steer(self, pl_module: LightningModule) -> None:
+        if not self._tied:
+            return
+        for _, parameter, tie in self._held:
+            if parameter.grad is None:
+                continue
+            flat = parameter.grad.reshape(-1)
+            if self.tune:
+                members = flat.index_select(0, tie.members)
+                sums = centroid_gradient(members, tie.codes, len(tie.keepers))
+                flat.zero_().index_copy_(0, tie.keepers, sums)
+            else:
+                flat.zero_()
+            if not parameter.grad.is_contiguous():
+                parameter.grad.copy_(flat.view_as(parameter.grad))
+
+    @torch.no_grad()
+    def hold(self, pl_module: LightningModule) -> None:
+        for _, parameter, tie in self._held:
+            flat = parameter.data.reshape(-1)
+            if self._tied:
+                values = flat.index_select(0, tie.keepers).index_select(0, tie.codes)
+            else:
+                values = flat.index_select(0, tie.members)
+            flat.zero_().scatter_(0, tie.members, values)
+            if not parameter.is_contiguous():
+                parameter.data.copy_(flat.view_as(parameter))
+
+    @torch.no_grad()
+    def _round_values(self, pl_module: LightningModule) -> None:
+        for parameter in pl_module.parameters():
+            parameter.copy_(round_to(parameter, self.dtype))
+
+    def verify(self, pl_module: LightningModule) -> None:
+        for name, parameter, tie in self._held:
+            values = parameter.detach().flatten()
+            distinct = len(values[tie.members].unique()) if self._tied else 0
+            if distinct > 2 ** self.bits_of[name]:
+                raise BrokenConstraintError(
+                    f"{name}: {distinct} distinct values, more than 2^{self.bits_of[name]}; "
+                    "something else than the optimizer writes to the parameters between steps"
+                )
+            if int(values.count_nonzero()) > len(tie.members):
+                raise BrokenConstraintError(
+                    f"{name}: weights that were zero when clustered are no longer zero; something "
+                    "else than the optimizer writes to the parameters between steps"
+                )
+
+    def state_dict(self) -> dict[str, Any]:
+        ties = {
+            name: {"members": tie.members, "codes": tie.codes, "keepers": tie.keepers}
+            for name, tie in self.ties.items()
+        }
+        return super().state_dict() | {"ties": ties, "round": self._round, "tied": self._tied}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self._round, self._tied = state_dict["round"], state_dict["tied"]
+        self.ties = {name: Tie(**tie) for name, tie in state_dict["ties"].items()}

@@ -1,0 +1,92 @@
+"""Tensors as flat arrays of bit patterns, and back; the codec meets torch's dtypes only here."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from boildown.codec.error import CodecError
+from boildown.codec.kernels import Words
+
+# The place in this list is what files hold: append, never reorder.
+NAMES = (
+    "float32",
+    "float64",
+    "float16",
+    "bfloat16",
+    "uint8",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "bool",
+    "complex64",
+    "complex128",
+    "uint16",
+    "uint32",
+    "uint64",
+    "float8_e4m3fn",
+    "float8_e5m2",
+    "float8_e4m3fnuz",
+    "float8_e5m2fnuz",
+    "float8_e8m0fnu",
+)
+_WORD_MOST = 8  # bytes: an element of complex128 is two words
+
+
+def name_of(tensor: Tensor) -> str:
+    """The dtype's name.
+
+    Raises:
+        CodecError: if the codec does not know it, or the tensor is not an ordinary dense one.
+    """
+    name = str(tensor.dtype).removeprefix("torch.")
+    if name not in NAMES or tensor.layout is not torch.strided or tensor.is_meta:
+        kind = f"{name}, {tensor.layout}, on {tensor.device}"
+        raise CodecError(f"only dense tensors of {', '.join(NAMES)} can be packed, this is {kind}")
+    return name
+
+
+def itemsize(dtype: str) -> int:
+    """Bytes of an element."""
+    size: int = getattr(torch, dtype).itemsize
+    return size
+
+
+def word_type(dtype: str) -> np.dtype[np.unsignedinteger]:
+    """The numpy type of the words of a dtype."""
+    return np.dtype(f"u{min(itemsize(dtype), _WORD_MOST)}")
+
+
+def word_count(dtype: str, numel: int) -> int:
+    """Words of so many elements."""
+    return numel * itemsize(dtype) // word_type(dtype).itemsize
+
+
+def to_words(tensor: Tensor) -> Words:
+    """The bit patterns of a tensor, in the order of its elements.
+
+    Args:
+        tensor: any shape, device and strides; not empty.
+
+    Returns:
+        (words,), a view where the tensor is contiguous and on the CPU.
+    """
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    return plain.view(torch.uint8).numpy().view(word_type(name_of(tensor)))
+
+
+def to_tensor(words: Words, dtype: str, shape: Sequence[int]) -> Tensor:
+    """The inverse of `to_words`, without a copy.
+
+    Args:
+        words: (words,), writable.
+        dtype: one of `NAMES`.
+        shape: of the tensor; may be empty or hold zeros.
+    """
+    if math.prod(shape) == 0:
+        return torch.empty(tuple(shape), dtype=getattr(torch, dtype))
+    flat = torch.from_numpy(words.view(np.uint8)).view(getattr(torch, dtype))
+    return flat.reshape(tuple(shape))

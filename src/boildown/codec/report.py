@@ -1,0 +1,166 @@
+"""What each tensor takes in a file, in the columns of Deep Compression's tables.
+
+Source: Han, Mao and Dally 2016, tables 2 to 5, https://arxiv.org/abs/1510.00149
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from boildown.codec import kernels
+from boildown.codec.codebook import find_codebook
+from boildown.codec.container import CRC_BYTES, naming, open_file
+from boildown.codec.kernels import Words
+
+__all__ = ["FileReport", "TensorReport", "inspect", "inspect_file"]
+
+
+@dataclass(frozen=True)
+class TensorReport:
+    """One tensor of a file.
+
+    Attributes:
+        name: in the state dict.
+        shape: of the tensor.
+        dtype: its name, such as "float32".
+        numel: elements.
+        nonzero: elements whose bits are not all zero.
+        distinct: distinct nonzero bit patterns.
+        coder: the representation: "raw", "constant", "dense huffman", "sparse huffman",
+            "sparse raw", ... or "tied to NAME" for a tensor stored under another name.
+        weight_bits: bits of a code of fixed length, ceil(log2(values in the codebook)).
+        weight_bits_coded: average bits of a stored weight's code.
+        position_bits: width of a gap.
+        position_bits_coded: average bits of a gap.
+        fillers: gaps that stand for zeros alone, because one gap could not hold them all. So
+            positions take (nonzero + fillers) * position_bits_coded bits in all.
+        bytes: payload and checksum, codebook and code lengths included.
+        share: of the file, in [0, 1].
+
+    The bits are None where the representation has no such thing.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    numel: int
+    nonzero: int
+    distinct: int
+    coder: str
+    weight_bits: int | None
+    weight_bits_coded: float | None
+    position_bits: int | None
+    position_bits_coded: float | None
+    fillers: int | None
+    bytes: int
+    share: float
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """A whole file.
+
+    Attributes:
+        tensors: in the order of the state dict.
+        bytes: of the file.
+        header: bytes that belong to no tensor: names, shapes, config, digest.
+    """
+
+    tensors: list[TensorReport]
+    bytes: int
+    header: int
+
+    @property
+    def dense_bytes(self) -> int:
+        """Bytes of the same elements as dense fp32, tied tensors once."""
+        return sum(4 * t.numel for t in self.tensors if not t.coder.startswith("tied"))
+
+
+def inspect(path: str | os.PathLike[str]) -> list[TensorReport]:
+    """What each tensor of a file takes; the `tensors` of `inspect_file`.
+
+    Args:
+        path: of the file; its content is untrusted.
+
+    Raises:
+        CodecError: unless this is an intact file.
+        OSError: if the file cannot be read.
+    """
+    return inspect_file(path).tensors
+
+
+def inspect_file(path: str | os.PathLike[str]) -> FileReport:
+    """What a file consists of. Every tensor is decoded, one at a time.
+
+    Args:
+        path: of the file; its content is untrusted.
+
+    Raises:
+        CodecError: unless this is an intact file.
+        OSError: if the file cannot be read.
+    """
+    with Path(path).open("rb") as file, naming(path):
+        opened = open_file(file)
+        payloads = opened.payloads()
+        tensors: list[TensorReport] = []
+        for entry in opened.header.entries:
+            if entry.tied is not None:
+                tensors.append(_tied(entry.name, tensors[entry.tied]))
+                continue
+            _, words, anatomy = next(payloads)
+            nonzero, distinct = _count(words, entry.numel)
+            size = entry.size + CRC_BYTES
+            tensors.append(
+                TensorReport(
+                    name=entry.name,
+                    shape=entry.shape,
+                    dtype=entry.dtype,
+                    numel=entry.numel,
+                    nonzero=nonzero,
+                    distinct=distinct,
+                    coder=anatomy.coder,
+                    weight_bits=anatomy.weight_bits,
+                    weight_bits_coded=anatomy.weight_bits_coded,
+                    position_bits=anatomy.position_bits,
+                    position_bits_coded=anatomy.position_bits_coded,
+                    fillers=anatomy.fillers,
+                    bytes=size,
+                    share=size / opened.size,
+                )
+            )
+    header = opened.size - sum(tensor.bytes for tensor in tensors)
+    return FileReport(tensors, opened.size, header)
+
+
+def _tied(name: str, other: TensorReport) -> TensorReport:
+    return TensorReport(
+        name=name,
+        shape=other.shape,
+        dtype=other.dtype,
+        numel=other.numel,
+        nonzero=other.nonzero,
+        distinct=other.distinct,
+        coder=f"tied to {other.name}",
+        weight_bits=None,
+        weight_bits_coded=None,
+        position_bits=None,
+        position_bits_coded=None,
+        fillers=None,
+        bytes=0,
+        share=0.0,
+    )
+
+
+def _count(words: Words, numel: int) -> tuple[int, int]:
+    """Nonzero elements, and distinct ones among them."""
+    if words.size > numel:  # two words to an element
+        pairs = words.reshape(numel, -1)
+        pairs = pairs[(pairs != 0).any(1)]
+        return len(pairs), len(np.unique(pairs, axis=0))
+    nonzero, _ = kernels.survey(words)
+    survivors = np.empty(nonzero, words.dtype)
+    kernels.gather(words, survivors)
+    book = find_codebook(survivors)
+    return nonzero, np.unique(survivors).size if book is None else book.words.size

@@ -1,0 +1,1 @@
+"""What is trained on: plain classes whose loaders any Trainer accepts. No Lightning here."""

@@ -1,0 +1,339 @@
+"""Decode a folder or tar of images once, into arrays on disk that are then mapped."""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+import tempfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from boildown.data.progress import progress
+
+FORMAT = 1  # of the cached arrays; a change makes old ones unfindable
+SUFFIXES = frozenset(
+    ".bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split()  # noqa: SIM905
+)
+TRAIN = "train"
+TESTS = ("test", "val")  # the first there is
+CHUNK = 64  # images held in memory while decoding
+LARGE = 1 << 14  # bytes; handing a smaller image to a thread costs more than it gains
+WORKERS = 8  # threads; Pillow decodes without the interpreter lock
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Images in the cache.
+
+    Attributes:
+        train: (N, 3, size, size) uint8, mapped read-only.
+        train_targets: (N,) int64.
+        test: as `train`.
+        test_targets: as `train_targets`.
+        classes: sorted names; position i names target i.
+        mean: of each channel of the training images, in [0, 255].
+        std: deviation, likewise.
+    """
+
+    train: np.ndarray
+    train_targets: np.ndarray
+    test: np.ndarray
+    test_targets: np.ndarray
+    classes: list[str]
+    mean: list[float]
+    std: list[float]
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """What there is to decode: "train/cat/1.png" and the like, and the class folders."""
+
+    files: list[str]
+    folders: set[str]
+    read: Callable[[], Iterator[tuple[str, bytes]]]  # each name with its bytes, in any order
+
+
+def decode(root: Path, size: int, cache: Path) -> Decoded:
+    """Images of `root`, decoded now or earlier.
+
+    Each image is scaled so that its shorter side has `size` pixels, and its middle is cut out.
+    Results lie in `cache` under a name that depends on the root's path, its files' sizes and
+    times of change, and `size`; they appear there whole or not at all. A tar is read front to
+    back and never unpacked.
+
+    Args:
+        root: a directory, or a tar (compressed or not), of train/<class>/<image> and
+            test/<class>/<image>; val/ stands in for a missing test/.
+        size: pixels, of both sides.
+        cache: where to keep decoded images; made if missing.
+
+    Raises:
+        FileNotFoundError: if `root` does not exist.
+        ValueError: if it is not laid out as described, or an image is damaged, naming it.
+        ImportError: if there is something to decode and no Pillow.
+    """
+    root = root.absolute()
+    if not root.exists():
+        raise FileNotFoundError(f"no such directory or tar of images: {root}")
+    listing = None
+    if root.is_dir():
+        listing, stamp = _list_directory(root)
+    else:
+        status = root.stat()
+        stamp = f"{status.st_size} {status.st_mtime_ns}"
+    key = hashlib.sha256(f"{FORMAT}\0{root}\0{size}\0{stamp}".encode()).hexdigest()[:32]
+    target = cache / key
+    if not target.is_dir():
+        if listing is None:
+            listing = _list_tar(root)
+        _require_pillow()
+        cache.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(dir=cache, prefix=f".{key}."))
+        try:
+            _decode_all(root, listing, size, draft)
+            try:
+                draft.rename(target)
+            except OSError:
+                if not target.is_dir():  # else another process was faster, with the same result
+                    raise
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    return _load(target)
+
+
+def _load(folder: Path) -> Decoded:
+    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    arrays = {}
+    for part in ("train", "test"):
+        arrays[part] = np.load(folder / f"{part}.npy", mmap_mode="r")
+        arrays[f"{part}_targets"] = np.load(folder / f"{part}_targets.npy")
+    return Decoded(**arrays, **about)
+
+
+def _list_directory(root: Path) -> tuple[_Listing, str]:
+    files, folders, stamp = [], set(), hashlib.sha256()
+    for split in (TRAIN, *TESTS):
+        for folder in sorted((root / split).iterdir()) if (root / split).is_dir() else []:
+            if folder.name.startswith(".") or not folder.is_dir():
+                continue
+            folders.add(f"{split}/{folder.name}")
+            with os.scandir(folder) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    name = f"{split}/{folder.name}/{entry.name}"
+                    if _is_image(name) and entry.is_file():
+                        status = entry.stat()
+                        stamp.update(f"{name}\0{status.st_size} {status.st_mtime_ns}\0".encode())
+                        files.append(name)
+    stamp.update("\0".join(sorted(folders)).encode())
+
+    def read() -> Iterator[tuple[str, bytes]]:
+        # Only the files that will be decoded: val/ may be large and unused.
+        chosen = {TRAIN, _test_split(folders)}
+        for name in files:
+            if name.split("/")[0] in chosen:
+                yield name, (root / name).read_bytes()
+
+    return _Listing(files, folders, read), stamp.hexdigest()
+
+
+def _list_tar(root: Path) -> _Listing:
+    with _stream_tar(root) as tar:
+        paths = [(_parts(m.name), m.isfile()) for m in tar if m.isfile() or m.isdir()]
+    splits = {TRAIN, *TESTS}
+    tops = {parts[0] for parts, _ in paths if parts}
+    wrapped = len(tops) == 1 and not tops & splits
+    files, folders = [], set()
+    for whole, is_file in paths:
+        parts = whole[wrapped:]
+        if len(parts) < 2 or parts[0] not in splits or parts[1].startswith("."):
+            continue
+        if not is_file and len(parts) == 2:
+            folders.add("/".join(parts))
+        if is_file and len(parts) == 3:
+            folders.add("/".join(parts[:2]))
+            if _is_image(parts[2]):
+                files.append("/".join(parts))
+    name, times = Counter(files).most_common(1)[0] if files else ("", 0)
+    if times > 1:
+        raise ValueError(f"{root}: {name} is in the tar {times} times")
+
+    def read() -> Iterator[tuple[str, bytes]]:
+        chosen = {TRAIN, _test_split(folders)}
+        wanted = {name for name in files if name.split("/")[0] in chosen}
+        with _stream_tar(root) as tar:
+            for member in tar:
+                name = "/".join(_parts(member.name)[wrapped:])
+                if name in wanted and member.isfile():
+                    content = tar.extractfile(member)
+                    assert content is not None
+                    yield name, content.read()
+
+    return _Listing(files, folders, read)
+
+
+@contextmanager
+def _stream_tar(root: Path) -> Iterator[tarfile.TarFile]:
+    """`tarfile.open` front to back, whose errors say which file is damaged."""
+    try:
+        with tarfile.open(root, "r|*") as tar:
+            yield tar
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise ValueError(f"{root}: not a directory, nor a tar that can be read: {error}") from error
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in name.split("/") if part not in ("", ".")]
+
+
+def _is_image(name: str) -> bool:
+    base = name.rpartition("/")[2]
+    return not base.startswith(".") and os.path.splitext(base)[1].lower() in SUFFIXES  # noqa: PTH122
+
+
+def _test_split(folders: set[str]) -> str:
+    """Test, or else val: whichever has class folders; "" if neither."""
+    return next((s for s in TESTS if any(f.startswith(f"{s}/") for f in folders)), "")
+
+
+def _checked(root: Path, listing: _Listing) -> tuple[list[str], dict[str, list[str]]]:
+    """The classes, and the sorted files of the two parts to decode."""
+    test = _test_split(listing.folders)
+    found = {
+        split: {
+            folder.split("/")[1] for folder in listing.folders if folder.startswith(f"{split}/")
+        }
+        for split in (TRAIN, test)
+    }
+    if not found[TRAIN] or not test:
+        missing = "train/<class>/" if not found[TRAIN] else "test/<class>/ nor val/<class>/"
+        raise ValueError(
+            f"{root}: no {missing}; expected train/<class>/<image> and test/<class>/<image>"
+        )
+    if found[TRAIN] != found[test]:
+        only = [
+            f"only in {split}/: {', '.join(sorted(found[split] - found[other]))}"
+            for split, other in ((TRAIN, test), (test, TRAIN))
+            if found[split] - found[other]
+        ]
+        raise ValueError(f"{root}: train/ and {test}/ have different classes; {'; '.join(only)}")
+    filled = {name.rpartition("/")[0] for name in listing.files}
+    for split, classes in found.items():
+        for name in sorted(classes):
+            if f"{split}/{name}" not in filled:
+                raise ValueError(
+                    f"{root}: no images in {split}/{name}/; expected files that end in "
+                    f"{', '.join(sorted(SUFFIXES))}"
+                )
+    files = {
+        part: sorted(name for name in listing.files if name.startswith(f"{split}/"))
+        for part, split in (("train", TRAIN), ("test", test))
+    }
+    return sorted(found[TRAIN]), files
+
+
+def _decode_all(root: Path, listing: _Listing, size: int, folder: Path) -> None:
+    classes, files = _checked(root, listing)
+    number = {name: i for i, name in enumerate(classes)}
+    place: dict[str, tuple[str, int]] = {}
+    for part, names in files.items():
+        place |= {name: (part, row) for row, name in enumerate(names)}
+        targets = np.array([number[name.split("/")[1]] for name in names], np.int64)
+        np.save(folder / f"{part}_targets.npy", targets)
+
+    def one(item: tuple[str, bytes]) -> np.ndarray:
+        return _decode_one(root, *item, size)
+
+    # In integers, so that the order the images come in does not show in the last digit.
+    total, squares = np.zeros(3, np.int64), np.zeros(3, np.int64)
+    with (
+        _Rows(folder / "train.npy", len(files["train"]), size) as train,
+        _Rows(folder / "test.npy", len(files["test"]), size) as test,
+        ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool,
+        progress(f"decoding {root.name}", len(place), in_bytes=False) as advance,
+    ):
+        rows = {"train": train, "test": test}
+        stream = listing.read()
+        while chunk := list(islice(stream, CHUNK)):
+            large = sum(len(content) for _, content in chunk) > LARGE * len(chunk)
+            for_each = pool.map if large else map
+            trained = []
+            for (name, _), pixels in zip(chunk, for_each(one, chunk), strict=True):
+                part, row = place[name]
+                rows[part].write(row, pixels)
+                if part == "train":
+                    trained.append(pixels)
+            if trained:
+                values = np.stack(trained).astype(np.int64)
+                total += values.sum(axis=(0, 2, 3))
+                squares += np.square(values, out=values).sum(axis=(0, 2, 3))
+            advance(len(chunk))
+    count = len(files["train"]) * size * size
+    mean = total / count
+    # A channel without variation would divide by zero; one grey level is the least that shows.
+    std = np.sqrt(np.maximum(squares / count - mean**2, 1.0))
+    about = {"classes": classes, "mean": mean.tolist(), "std": std.tolist()}
+    (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
+
+
+class _Rows:
+    """A .npy file of images, written in any order.
+
+    Through `write` and not a memory map: on a full disk that is an error, a map would be a crash.
+    """
+
+    def __init__(self, path: Path, count: int, size: int) -> None:
+        self.file: BinaryIO = path.open("wb")
+        shape = (count, 3, size, size)
+        np.lib.format.write_array_header_1_0(
+            self.file, {"descr": "|u1", "fortran_order": False, "shape": shape}
+        )
+        self.begin = self.file.tell()
+        self.row = 3 * size * size
+
+    def write(self, row: int, pixels: np.ndarray) -> None:
+        self.file.seek(self.begin + row * self.row)
+        self.file.write(pixels.tobytes())
+
+    def __enter__(self) -> "_Rows":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+
+def _decode_one(root: Path, name: str, content: bytes, size: int) -> np.ndarray:
+    """One image as (3, size, size) uint8."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.draft("RGB", (2 * size, 2 * size))  # a JPEG need not be decoded at full size
+            picture = image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{root}: cannot decode {name}: {error}") from error
+    width, height = picture.size
+    if (width, height) != (size, size):
+        scale = size / min(width, height)
+        width, height = max(size, round(width * scale)), max(size, round(height * scale))
+        left, top = (width - size) // 2, (height - size) // 2
+        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+        picture = picture.crop((left, top, left + size, top + size))
+    return np.asarray(picture).transpose(2, 0, 1)
+
+
+def _require_pillow() -> None:
+    try:
+        import PIL  # noqa: F401
+    except ImportError as error:
+        raise ImportError("decoding images needs Pillow: pip install 'boildown[images]'") from error

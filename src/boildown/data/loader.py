@@ -1,0 +1,195 @@
+"""Batches from tensors in memory, in an order that can be resumed exactly."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Transform = Callable[[Tensor, torch.Generator], Tensor]  # raw inputs (B, ...) -> inputs (B, ...)
+
+UNHEARD = -1  # no epoch announced yet
+SPLIT, ORDER, AUGMENT = range(3)  # one stream of random numbers for each purpose
+
+
+def generator(*key: int) -> torch.Generator:
+    """A generator that depends on every number of `key` and on nothing else.
+
+    Args:
+        key: one or more integers, none negative.
+
+    Raises:
+        ValueError: if a number is negative.
+    """
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]))
+
+
+class TensorLoader:
+    """Batches of `(inputs, targets)`, sliced from tensors, without workers.
+
+    The order of epoch e depends on `(seed, e)` alone. The position is state: `state_dict` names
+    the next batch, and the first iteration after `load_state_dict` goes on from there. Any other
+    `iter()` begins an epoch: the next one when the last was left half way. Lightning saves and
+    restores the position by itself, and announces each epoch through `set_epoch`.
+
+    Under `torch.distributed` every rank takes each world-size-th entry of the one global order, in
+    batches of `batch_size` per rank, and all ranks get equally many batches. With `drop_last` the
+    entries that do not fill a batch on every rank sit the epoch out; without it the first entries
+    are repeated to fill the last share, so a metric over ranks may count up to world size - 1
+    samples twice.
+
+    Args:
+        inputs: (N, ...), a tensor, or a numpy array such as a memory map; read only.
+        targets: (N,) int64.
+        batch_size: samples per batch and rank.
+        shuffle: a new order each epoch; otherwise the order given.
+        seed: of the order and of `transform`'s randomness; not negative.
+        drop_last: leave out an incomplete last batch, so that all batches have one shape. A set
+            smaller than one batch is then one batch.
+        transform: applied to each batch's inputs, with a generator that depends on
+            `(seed, epoch, batch, rank)` alone.
+        subset: int64 indices of the samples to use; all by default.
+
+    Raises:
+        ValueError: if there are no samples, inputs and targets differ in number, `batch_size` is
+            below 1, or ranks outnumber samples.
+    """
+
+    def __init__(
+        self,
+        inputs: Tensor | np.ndarray,
+        targets: Tensor,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int,
+        drop_last: bool,
+        transform: Transform | None = None,
+        subset: Tensor | None = None,
+    ) -> None:
+        if len(inputs) != len(targets):
+            raise ValueError(f"{len(inputs)} inputs but {len(targets)} targets")
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        self.inputs, self.targets = inputs, targets
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.drop_last = drop_last
+        self.transform = transform
+        self.subset = subset
+        self.samples = len(targets) if subset is None else len(subset)
+        if self.samples == 0:
+            raise ValueError("a loader needs at least one sample, got none")
+        self._epoch = 0
+        self._batch = 0
+        self._restored = False
+        self._announced = UNHEARD
+
+    def __len__(self) -> int:
+        """Batches per epoch, the same on every rank."""
+        share = self._share()
+        return max(1, share // self.batch_size if self.drop_last else -(-share // self.batch_size))
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        if self._batch and not self._restored:
+            self._epoch, self._batch = self._epoch + 1, 0
+        return self._batches()
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        # Read at the first `next`: Lightning may call set_epoch between iter() and that.
+        epoch, length = self._epoch, len(self)
+        order = self._order(epoch)
+        rank, _ = _rank_and_world()
+        for batch in range(self._batch, length):
+            self._restored = False
+            last = batch + 1 == length
+            self._epoch, self._batch = (epoch + 1, 0) if last else (epoch, batch + 1)
+            picked = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+            index: slice | Tensor = picked if order is None else order[picked]
+            inputs = self._take(index)
+            if self.transform is not None:
+                key = (self.seed, AUGMENT, epoch, batch, rank)
+                inputs = self.transform(inputs, generator(*key))
+            yield inputs, self.targets[index]
+
+    def _take(self, index: slice | Tensor) -> Tensor:
+        if isinstance(self.inputs, Tensor):
+            return self.inputs[index]
+        chosen = self.inputs[index.numpy() if isinstance(index, Tensor) else index]
+        return torch.from_numpy(np.array(chosen))  # a copy: a map opened for reading is not ours
+
+    def _order(self, epoch: int) -> Tensor | None:
+        """This rank's indices, in the order of `epoch`; None for all of them as they lie."""
+        rank, world = _rank_and_world()
+        if not self.shuffle and self.subset is None and world == 1:
+            return None
+        if self.shuffle:
+            order = torch.randperm(self.samples, generator=generator(self.seed, ORDER, epoch))
+        else:
+            order = torch.arange(self.samples)
+        if self.subset is not None:
+            order = self.subset[order]
+        total = self._share() * world
+        return torch.cat([order, order[: max(0, total - len(order))]])[rank:total:world]
+
+    def _share(self) -> int:
+        world = _rank_and_world()[1]
+        if world > self.samples:
+            raise ValueError(f"{world} ranks cannot share {self.samples} samples")
+        return self.samples // world if self.drop_last else math.ceil(self.samples / world)
+
+    @property
+    def batch_sampler(self) -> "_Announced":
+        """Where Lightning looks for a sampler whose epoch to set."""
+        return _Announced(sampler=self, batch_size=self.batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Hear from the Trainer that its epoch number `epoch` begins, or goes on after a resume.
+
+        A loader without a past takes the number over: Lightning restores no loader after a
+        checkpoint from an epoch's end, and this call is all that tells. Later the loader counts by
+        itself, as Lightning's count runs ahead: with `max_steps`, resuming from an epoch's end
+        makes it announce one epoch without a batch.
+        """
+        fresh = self._announced == UNHEARD and not self._restored
+        if fresh or epoch < self._announced:
+            self._epoch, self._batch = epoch, 0
+        elif self._batch and self._announced not in (UNHEARD, epoch):
+            self._epoch, self._batch = self._epoch + 1, 0
+        self._announced = epoch
+
+    def state_dict(self) -> dict[str, int]:
+        """The position: `epoch` and `batch` of the batch that comes next."""
+        return {"epoch": self._epoch, "batch": self._batch, "announced": self._announced}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from `state`.
+
+        Raises:
+            ValueError: if this loader has no such batch: the data or the batch size changed.
+        """
+        epoch, batch = state["epoch"], state["batch"]
+        if epoch < 0 or not 0 <= batch < len(self):
+            raise ValueError(
+                f"cannot resume at batch {batch} of epoch {epoch}: this loader has {len(self)} "
+                "batches per epoch; resume with the same data and batch_size"
+            )
+        self._epoch, self._batch, self._restored = epoch, batch, True
+        self._announced = state.get("announced", UNHEARD)
+
+
+class _Announced(NamedTuple):
+    """The part of a batch sampler that Lightning asks for."""
+
+    sampler: TensorLoader
+    batch_size: int
+
+
+def _rank_and_world() -> tuple[int, int]:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1

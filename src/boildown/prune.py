@@ -1,0 +1,112 @@
+"""Which weights to keep: pure functions on tensors, no Lightning.
+
+A sparsity is a fraction of zeros in [0, 1]. A score says how much a weight matters: the smallest
+go first. A mask is a bool tensor shaped like its weight; True keeps.
+`boildown.callbacks.prune.Prune` decides when to call these.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+def magnitude(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Score every weight by its absolute value.
+
+    Args:
+        weights: name -> float tensor of any shape; read only.
+
+    Returns:
+        name -> score, same shape and device.
+
+    Raises:
+        ValueError: if a tensor holds NaN or infinity, naming it.
+
+    Source: Han et al. 2015, https://arxiv.org/abs/1506.02626
+    """
+    for name, weight in weights.items():
+        if not torch.isfinite(weight).all():
+            raise ValueError(f"{name} holds NaN or infinity: the training has diverged before it")
+    return {name: weight.detach().abs() for name, weight in weights.items()}
+
+
+def smallest(scores: Tensor, count: int) -> Tensor:
+    """Mark the `count` smallest scores, equal ones in order of appearance.
+
+    Linear in the number of scores, and the same on every device and rank for equal input.
+
+    Args:
+        scores: (n,) floats.
+        count: 0 <= count <= n.
+
+    Returns:
+        (n,) bool, True for exactly `count` entries.
+
+    Raises:
+        ValueError: if `count` is out of range.
+    """
+    if not 0 <= count <= scores.numel():
+        raise ValueError(f"cannot take {count} of {scores.numel()} scores")
+    if count == 0:
+        return torch.zeros_like(scores, dtype=torch.bool)
+    threshold = scores.kthvalue(count).values
+    chosen = scores < threshold
+    ties = (scores == threshold).nonzero().flatten()
+    chosen[ties[: count - int(chosen.sum())]] = True
+    return chosen
+
+
+def _check_sparsity(sparsity: float, where: str) -> None:
+    if not 0.0 <= sparsity <= 1.0:
+        raise ValueError(f"{where}: sparsity must be in [0, 1], got {sparsity}")
+
+
+def global_masks(scores: Mapping[str, Tensor], sparsity: float) -> dict[str, Tensor]:
+    """Masks that drop the smallest scores, all tensors ranked together.
+
+    Exactly `round(sparsity * N)` of the N entries are dropped.
+
+    Args:
+        scores: name -> scores of any shape, at least one, all on one device.
+        sparsity: fraction of all entries to drop, in [0, 1].
+
+    Returns:
+        name -> mask, same shape and device as the scores.
+
+    Raises:
+        ValueError: if `scores` is empty or `sparsity` out of range.
+    """
+    if not scores:
+        raise ValueError("there is nothing to prune: no tensor was selected")
+    _check_sparsity(sparsity, "global pruning")
+    flat = torch.cat([score.flatten() for score in scores.values()])
+    keep = ~smallest(flat, round(sparsity * flat.numel()))
+    pieces = keep.split([score.numel() for score in scores.values()])
+    named = zip(scores.items(), pieces, strict=True)
+    return {name: piece.reshape(score.shape).clone() for (name, score), piece in named}
+
+
+def layer_masks(scores: Mapping[str, Tensor], sparsity: Mapping[str, float]) -> dict[str, Tensor]:
+    """Masks that drop the smallest scores of each tensor by itself.
+
+    Exactly `round(sparsity[name] * n)` of a tensor's n entries are dropped.
+
+    Args:
+        scores: name -> scores of any shape, at least one.
+        sparsity: name -> fraction of the tensor's entries to drop, in [0, 1]; the names of `scores`.
+
+    Returns:
+        name -> mask, same shape and device as the scores.
+
+    Raises:
+        ValueError: if `scores` is empty or a sparsity is out of range, naming the tensor.
+    """
+    if not scores:
+        raise ValueError("there is nothing to prune: no tensor was selected")
+    masks = {}
+    for name, score in scores.items():
+        _check_sparsity(sparsity[name], name)
+        drop = smallest(score.flatten(), round(sparsity[name] * score.numel()))
+        masks[name] = ~drop.reshape(score.shape)
+    return masks
