@@ -55,8 +55,7 @@ class SparsityForSize:
 
     Args:
         measure: name -> tensor, to the bytes of their file (`boildown.codec.estimate`).
-        ratio: dense fp32 bytes / file bytes. Give this or `bytes`.
-        bytes: size of the file.
+        ratio: dense fp32 bytes / file bytes.
         bits: bits per surviving weight, 1 to 16.
         dtype: type of the centroids and of the tensors that are not shared.
         init: how k-means starts.
@@ -68,15 +67,14 @@ class SparsityForSize:
 
     measure: Callable[[Mapping[str, Tensor]], int]
     bits: int
-    ratio: float | None = None
-    bytes: int | None = None
+    ratio: float
     dtype: str = "float32"
     init: Initialisation = "optimal"
     tolerance: float = 0.005
 
     def __post_init__(self) -> None:
-        if (self.ratio is None) == (self.bytes is None):
-            raise ValueError("give a ratio or a number of bytes, and not both")
+        if not self.ratio > 1.0:
+            raise ValueError(f"compression.ratio must be above 1, got {self.ratio}")
 
     def __call__(
         self,
@@ -96,14 +94,16 @@ class SparsityForSize:
                 naming the sizes within reach.
         """
         dense = DENSE_BYTES * sum(parameter.numel() for parameter in parameters.values())
-        goal = self.bytes if self.bytes is not None else dense / float(self.ratio or 1.0)
+        goal = dense / self.ratio
         dtype = getattr(torch, self.dtype)
         rest = {n: round_to(p.detach(), dtype) for n, p in parameters.items() if n not in scores}
         rest |= buffers
 
         def size(sparsity: float) -> int:
-            masks = global_masks(scores, sparsity)
-            cut = {n: self._share(parameters[n].detach() * mask) for n, mask in masks.items()}
+            cut = {
+                name: self._share(torch.where(mask, parameters[name].detach(), 0.0))
+                for name, mask in global_masks(scores, sparsity).items()
+            }
             return self.measure(rest | cut)
 
         smallest = size(1.0)
@@ -124,3 +124,39 @@ class SparsityForSize:
     def _share(self, weight: Tensor) -> Tensor:
         shared = share_tensor(weight, self.bits, self.init)
         return round_to(shared, getattr(torch, self.dtype))
+
+
+def sparsity_or_rule(
+    *,
+    sparsity: float | None,
+    keep: Mapping[str, float] | None,
+    ratio: float | None,
+    bits: int | Mapping[str, int],
+    dtype: str,
+    init: Initialisation,
+    measure: Callable[[Mapping[str, Tensor]], int],
+) -> float | SparsityForSize | None:
+    """What `Prune` takes for its sparsity, from the knobs of a recipe: the most specific one wins.
+
+    Args:
+        sparsity: global sparsity, or None.
+        keep: fractions to keep by layer, or None; then there is no global sparsity.
+        ratio: of the file's size, for when neither is given.
+        bits: see `SparsityForSize`.
+        dtype: see `SparsityForSize`.
+        init: see `SparsityForSize`.
+        measure: see `SparsityForSize`.
+
+    Raises:
+        ValueError: if a ratio is to be met with bits that differ by layer, or nothing is given.
+    """
+    if keep is not None:
+        return None
+    if sparsity is not None:
+        return sparsity
+    if ratio is None or not isinstance(bits, int):
+        raise ValueError(
+            f"compression: give keep, sparsity, or a ratio with one number of bits; "
+            f"got {ratio=} {bits=}"
+        )
+    return SparsityForSize(measure=measure, bits=bits, ratio=ratio, dtype=dtype, init=init)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 
-
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -75,5 +74,3 @@ class Classification(LightningModule):
 
     def configure_optimizers(self) -> Optimizer:
         return self.optimizer([p for p in self.parameters() if p.requires_grad])
-
-

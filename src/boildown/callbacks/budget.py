@@ -88,6 +88,18 @@ class ComputeBudget(Callback):
         later = [b for b in self.phases.values() if b > begin]
         return fraction(self.progress, begin, min(later, default=1.0))
 
+    def batches_ahead(
+        self, pl_module: LightningModule, batch: Any, batches_per_epoch: int, accumulate: int = 1
+    ) -> float:
+        """How many training batches the whole budget holds; for seconds, those of ten epochs."""
+        if self.unit == "epochs":
+            return self.total * batches_per_epoch
+        if self.unit == "steps":
+            return self.total * accumulate
+        if self.unit == "flops":
+            return self.total / self._flops_of(pl_module, batch)
+        return 10.0 * batches_per_epoch
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for optimizer in trainer.optimizers[:1]:
             optimizer.register_step_post_hook(self._on_real_step)
@@ -191,4 +203,3 @@ def progress_of(trainer: Trainer) -> float:
     if not 0 < total < float("inf"):
         raise ValueError("no end in sight: add ComputeBudget(...), or give max_steps or max_epochs")
     return min(trainer.global_step / total, 1.0)
-

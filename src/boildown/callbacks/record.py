@@ -1,13 +1,13 @@
 """The run's curve: one row at each validation, kept in the checkpoint and in metrics.csv."""
 
 import csv
-import os
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from boildown.callbacks.budget import clock_of, progress_of
+from boildown.codec.replace import replacing
 
 
 class Record(Callback):
@@ -47,9 +47,7 @@ class Record(Callback):
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write rows that need not have the same keys, atomically; columns in order of appearance."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    part = path.with_name(path.name + ".part")
-    with part.open("w", newline="") as file:
+    with replacing(path) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(part, path)

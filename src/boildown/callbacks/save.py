@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from boildown.callbacks.budget import progress_of
+from boildown.codec.replace import replacing
 
 
 class SaveNewest(Checkpoint):
@@ -87,9 +88,8 @@ def plain_state(model: nn.Module) -> dict[str, Tensor]:
 
 def save_tensors(state: dict[str, Tensor], path: Path) -> None:
     """Write a safetensors file atomically; tied tensors are written once per name."""
-    part = path.with_name(path.name + ".part")
-    save_file({name: tensor.clone().contiguous() for name, tensor in state.items()}, part)
-    os.replace(part, path)
+    with replacing(path) as part:
+        save_file({name: tensor.clone().contiguous() for name, tensor in state.items()}, part)
 
 
 def _generators() -> dict[str, Any]:
@@ -99,7 +99,13 @@ def _generators() -> dict[str, Any]:
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "python": [version, list(state), gauss],
-        "numpy": [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached],
+        "numpy": [
+            kind,
+            torch.from_numpy(np.asarray(keys).astype(np.int64)),
+            position,
+            has_gauss,
+            cached,
+        ],
     }
 
 

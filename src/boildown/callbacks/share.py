@@ -105,9 +105,7 @@ class ShareWeights(Constraint):
         if not 0.0 <= free < 1.0:
             raise ValueError(f"share.free must be in [0, 1), got {free}")
         if init not in ("optimal", "linear", "density", "random"):
-            raise ValueError(
-                f"share.init must be optimal, linear, density or random, got {init!r}"
-            )
+            raise ValueError(f"share.init must be optimal, linear, density or random, got {init!r}")
         if dtype not in ("float32", "float16", "bfloat16"):
             raise ValueError(f"share.dtype must be float32, float16 or bfloat16, got {dtype!r}")
         self.bits, self.begin, self.end = bits, begin, end

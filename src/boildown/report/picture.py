@@ -1,0 +1,87 @@
+"""A run in one picture: error and sparsity over the budget, bytes per layer before and after."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+INK, COPPER, STEAM, GRID = "#22303c", "#b5541c", "#5b8aa6", "#d9dee2"
+
+
+def draw(result: dict[str, Any], path: Path) -> None:
+    """Write the picture of a result.
+
+    Args:
+        result: the content of a result.json.
+        path: of the PNG file.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), width_ratios=(3, 2))
+    _curve(left, result)
+    _layers(right, result["layers"])
+    dense, small = result["dense"], result["compressed"]
+    errors = [part["metrics"].get("test/error") for part in (dense, small)]
+    title = f"{result['name']}: {dense['bytes']:,} -> {small['bytes']:,} bytes"
+    title += f" ({result['ratio']:.1f}x)"
+    if None not in errors:
+        title += f", test error {errors[0]:.2%} -> {errors[1]:.2%}"
+    figure.suptitle(title, color=INK, fontsize=11)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110, format="png")
+    plt.close(figure)
+
+
+def _curve(axes: Any, result: dict[str, Any]) -> None:
+    rows = [row for row in result["curve"] if "val/error" in row]
+    axes.plot(
+        [row["progress"] for row in rows],
+        [100 * row["val/error"] for row in rows],
+        color=INK,
+        marker="o",
+        markersize=3,
+        label="validation error",
+    )
+    axes.set_yscale("log")
+    axes.set_xlabel("share of the budget")
+    axes.set_ylabel("validation error, %")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.grid(color=GRID, linewidth=0.6)
+    cut = [row for row in rows if "prune/sparsity" in row]
+    if cut:
+        other = axes.twinx()
+        other.plot(
+            [row["progress"] for row in cut],
+            [100 * row["prune/sparsity"] for row in cut],
+            color=COPPER,
+            linestyle="--",
+            label="sparsity",
+        )
+        other.set_ylabel("weights that are zero, %", color=COPPER)
+        other.set_ylim(0, 102)
+    phases = result["config"].get("compression") or {}
+    for name, node in phases.items():
+        if isinstance(node, dict) and "begin" in node:
+            axes.axvline(node["begin"], color=STEAM, linewidth=0.8)
+            axes.text(node["begin"], 1.01, name, color=STEAM, transform=axes.get_xaxis_transform())
+
+
+def _layers(axes: Any, layers: list[dict[str, Any]]) -> None:
+    numel = {layer["name"]: _product(layer["shape"]) for layer in layers}
+    largest = sorted(layers, key=lambda layer: -numel[layer["name"]])[:12]
+    shown = [layer for layer in layers if layer in largest][::-1]
+    names = [layer["name"] for layer in shown]
+    axes.barh(names, [4 * numel[name] for name in names], color=GRID, label="dense fp32")
+    axes.barh(names, [layer["bytes"] for layer in shown], color=COPPER, height=0.5, label="file")
+    axes.set_xscale("log")
+    axes.set_xlabel("bytes")
+    axes.legend(loc="lower right", frameon=False, fontsize=8)
+
+
+def _product(shape: list[int]) -> int:
+    total = 1
+    for size in shape:
+        total *= size
+    return total

@@ -1,0 +1,360 @@
+"""One run: train, compress, pack, prove from the file, report."""
+
+import json
+import logging
+import os
+import platform
+import subprocess
+import sys
+import warnings
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.loggers import WandbLogger
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from boildown import codec
+from boildown.allocate import DENSE_BYTES, bits_for_ratio
+from boildown.callbacks.bar import BudgetBar
+from boildown.callbacks.budget import ComputeBudget
+from boildown.callbacks.record import Record
+from boildown.callbacks.save import SaveDense, SaveNewest, plain_state
+from boildown.codec.replace import replacing
+from boildown.config import ConfigError, check
+from boildown.evaluate import build_task, model_config
+
+KEYS = (
+    "data", "model", "task", "trainer", "logger", "budget", "compression", "experiment",
+    "name", "seed", "resume", "validations", "learning_rate",
+)  # fmt: skip
+TECHNIQUES = ("prune", "share")  # in the order in which they hold
+FREE_KEYS = ("resume", "logger", "name")  # may differ when a run is resumed
+
+
+def run(cfg: DictConfig, directory: Path) -> float:
+    """Run one config in `directory`, which then holds everything there is to know of it.
+
+    Leaves model.boil, result.json, result.png, metrics.csv, dense.safetensors, config.yaml and the
+    newest checkpoint. With cfg.resume an unfinished run goes on, a finished one is left alone.
+
+    Args:
+        cfg: as composed from conf/.
+        directory: of the run; made if it is missing.
+
+    Returns:
+        The compressed model's test error (the first test metric, for tasks without one).
+
+    Raises:
+        ConfigError: for a config that cannot be run, before any training starts.
+    """
+    check(cfg, KEYS)
+    directory.mkdir(parents=True, exist_ok=True)
+    rank = int(os.environ.get("LOCAL_RANK", "0"))
+    finished = _earlier(cfg, directory) if rank == 0 else None
+    if finished is not None:
+        print(f"{directory} holds a finished run: nothing to do (result.json)")
+        return _figure(finished)
+    quiet()
+    seed_everything(cfg.seed, workers=True, verbose=False)
+    data = instantiate(cfg.data)
+    budget, phases = _budget(cfg)
+    data.prepare()
+    model: nn.Module = instantiate(model_config(cfg, data))
+    cfg = resolve(cfg, 4 * sum(p.numel() for p in model.parameters()))
+    techniques = [instantiate(cfg.compression[t]) for t in TECHNIQUES if t in cfg.compression]
+    task = build_task(cfg, data, model)
+    if rank == 0:
+        OmegaConf.save(cfg, directory / "config.yaml", resolve=True)
+    record = Record(directory / "metrics.csv")
+    loader = data.train_dataloader()
+    callbacks: list[Callback] = [
+        budget,
+        instantiate(cfg.learning_rate),
+        SaveDense(directory / "dense.safetensors", list(phases.values())[1] if phases else 1.0),
+        *techniques,
+        record,
+        BudgetBar(),
+        SaveNewest(directory / "newest.ckpt"),
+    ]
+    trainer = _trainer(cfg, directory, callbacks, _validate_every(cfg, budget, task, data))
+    checkpoint = directory / "newest.ckpt"
+    resumed = bool(cfg.resume) and checkpoint.exists()
+    trainer.fit(
+        task,
+        loader,
+        data.val_dataloader(),
+        ckpt_path=str(checkpoint) if resumed else None,
+        weights_only=True,
+    )
+    if not trainer.is_global_zero:
+        return float("nan")
+    if budget.progress < 1.0:
+        raise RuntimeError(
+            f"the training was stopped at {budget.progress:.0%} of its budget; resume=true "
+            f"hydra.run.dir={directory} goes on"
+        )
+    state = plain_state(task.get_submodule("model"))
+    size = codec.pack(state, directory / "model.boil", config=model_config(cfg, data))
+    metrics = _evaluate(directory)
+    result = _result(cfg, directory, model, budget, record, metrics, size)
+    _finish(result, directory, trainer)
+    return _figure(result)
+
+
+def quiet() -> None:
+    """Silence what a user of a run can do nothing about."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for message in (".*LeafSpec.*", ".*does not have many workers.*", ".*GPU available.*"):
+        warnings.filterwarnings("ignore", message)
+
+
+def resolve(cfg: DictConfig, dense_bytes: int) -> DictConfig:
+    """The config with what depends on the model filled in: the ratio and bits of the recipe.
+
+    Args:
+        cfg: as composed; not changed.
+        dense_bytes: of the model's parameters in fp32.
+
+    Raises:
+        ConfigError: if the settings of the recipe contradict each other.
+    """
+    cfg = cfg.copy()
+    recipe = cfg.compression
+    if "ratio" not in recipe:
+        return cfg
+    given = [key for key in ("keep", "sparsity", "bytes") if recipe[key] is not None]
+    if len(given) > 1:
+        raise ConfigError(f"compression: {' and '.join(given)} are given; one of them decides")
+    if recipe.bytes is not None:
+        if not 0 < recipe.bytes < dense_bytes:
+            raise ConfigError(
+                f"compression.bytes must be between 0 and the dense {dense_bytes}, "
+                f"got {recipe.bytes}"
+            )
+        recipe.ratio = dense_bytes / recipe.bytes
+    elif given:
+        recipe.ratio = None
+    if recipe.bits is None:
+        recipe.bits = bits_for_ratio(recipe.ratio) if recipe.ratio is not None else 5
+    return cfg
+
+
+def _earlier(cfg: DictConfig, directory: Path) -> dict[str, Any] | None:
+    """What an earlier run left here: its result if it is finished and is to be resumed."""
+    result = directory / "result.json"
+    if not cfg.resume:
+        if result.exists() or (directory / "newest.ckpt").exists():
+            raise ConfigError(
+                f"hydra.run.dir={directory} holds an earlier run; resume=true goes on with it, "
+                "another directory keeps both"
+            )
+        return None
+    if (directory / "config.yaml").exists():
+        before = OmegaConf.load(directory / "config.yaml")
+        for key in KEYS:
+            old, new = (c.get(key) for c in (before, _plain(cfg)))
+            if key not in FREE_KEYS and key != "compression" and old != new:
+                raise ConfigError(
+                    f"{key}: the run to resume in {directory} was started with {old}, not {new}"
+                )
+    if result.exists():
+        return dict(json.loads(result.read_text()))
+    print(f"resuming in {directory}")
+    return None
+
+
+def _plain(cfg: DictConfig) -> DictConfig:
+    plain = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+    assert isinstance(plain, DictConfig)
+    return plain
+
+
+def _budget(cfg: DictConfig) -> tuple[ComputeBudget, dict[str, float]]:
+    """The clock, and the phases: dense training, then each technique from its begin."""
+    begins = {t: float(cfg.compression[t].begin) for t in TECHNIQUES if t in cfg.compression}
+    ends = {t: float(cfg.compression[t].end) for t in begins}
+    order = list(begins)
+    for first, second in pairwise(order):
+        if ends[first] > begins[second]:
+            raise ConfigError(
+                f"compression.{second}.begin = {begins[second]} lies before compression.{first}."
+                f"end = {ends[first]}: the phases overlap"
+            )
+    phases = {"dense": 0.0} | begins
+    return instantiate(cfg.budget, phases=phases), phases if begins else {}
+
+
+def _validate_every(
+    cfg: DictConfig, budget: ComputeBudget, task: LightningModule, data: Any
+) -> int:
+    """Batches between validations, so that there are cfg.validations in the whole budget."""
+    accumulate = int(cfg.trainer.get("accumulate_grad_batches", 1))
+    loader = data.train_dataloader()
+    batches = budget.batches_ahead(task, next(iter(loader)), len(loader), accumulate)
+    return max(1, round(batches / int(cfg.validations)))
+
+
+def _trainer(
+    cfg: DictConfig, directory: Path, callbacks: list[Callback], validate_every: int
+) -> Trainer:
+    logger: Any = False
+    if cfg.logger and "_target_" in cfg.logger:
+        try:
+            logger = instantiate(cfg.logger, save_dir=str(directory), name=run_name(cfg))
+            if isinstance(logger, WandbLogger):
+                _ = logger.experiment
+        except Exception as error:
+            warnings.warn(f"no logger: {cfg.logger['_target_']} says {error}", stacklevel=2)
+            logger = False
+    trainer: Trainer = instantiate(
+        cfg.trainer,
+        callbacks=callbacks,
+        logger=logger,
+        max_epochs=-1,
+        val_check_interval=validate_every,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        enable_checkpointing=True,
+        log_every_n_steps=10**9,
+        use_distributed_sampler=False,
+        default_root_dir=str(directory),
+    )
+    return trainer
+
+
+def run_name(cfg: DictConfig) -> str:
+    """What the run is called: its name, or model, data and techniques."""
+    if cfg.name:
+        return str(cfg.name)
+    techniques = [t for t in TECHNIQUES if t in cfg.compression]
+    model, data = (str(cfg[k]["_target_"]).rpartition(".")[2].lower() for k in ("model", "data"))
+    return "-".join([model, data, *(techniques or ["dense"])])
+
+
+def _evaluate(directory: Path) -> dict[str, dict[str, float]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "boildown.evaluate", str(directory)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"cannot evaluate {directory / 'model.boil'}: {done.stderr[-2000:]}")
+    return dict(json.loads((directory / "evaluation.json").read_text()))
+
+
+def _result(
+    cfg: DictConfig,
+    directory: Path,
+    model: nn.Module,
+    budget: ComputeBudget,
+    record: Record,
+    metrics: dict[str, dict[str, float]],
+    size: int,
+) -> dict[str, Any]:
+    params = sum(p.numel() for p in model.parameters())
+    report = codec.inspect(directory / "model.boil")
+    asked = cfg.compression.get("ratio")
+    ratio = DENSE_BYTES * params / size
+    result = {
+        "schema": 1,
+        "name": run_name(cfg),
+        "seed": cfg.seed,
+        "config": OmegaConf.to_container(cfg, resolve=True),
+        "dense": {"params": params, "bytes": DENSE_BYTES * params, "metrics": metrics["dense"]},
+        "compressed": {
+            "bytes": size,
+            "metrics": metrics["compressed"],
+            "nonzero": sum(tensor.nonzero for tensor in report),
+            "file": "model.boil",
+        },
+        "ratio": ratio,
+        "target": {"ratio": asked, "met": asked is None or abs(ratio / asked - 1.0) <= 0.1},
+        "compute": {
+            "flops": budget.flops,
+            "budget": {budget.unit: budget.total},
+            "steps": budget.steps,
+            "seconds": budget.seconds,
+            "by_phase": budget.by_phase,
+        },
+        "layers": [
+            {
+                "name": t.name,
+                "shape": list(t.shape),
+                "nonzero": t.nonzero,
+                "distinct": t.distinct,
+                "rank": None,
+                "bits_per_weight": 8 * t.bytes / t.numel if t.numel else 0.0,
+                "bytes": t.bytes,
+                "coder": t.coder,
+            }
+            for t in report
+        ],
+        "curve": record.rows,
+        "environment": {
+            "torch": torch.__version__,
+            "lightning": lightning.__version__,
+            "python": platform.python_version(),
+            "device": _device(),
+            "git": _git(),
+        },
+    }
+    with replacing(directory / "result.json") as part:
+        part.write_text(json.dumps(result, indent=1))
+    return result
+
+
+def _finish(result: dict[str, Any], directory: Path, trainer: Trainer) -> None:
+    from boildown.report.picture import draw
+    from boildown.report.table import show
+
+    draw(result, directory / "result.png")
+    show(result, directory)
+    if isinstance(trainer.logger, WandbLogger):
+        import wandb
+
+        columns = ["name", "shape", "nonzero", "distinct", "bits_per_weight", "bytes", "coder"]
+        rows = [[str(layer[c]) for c in columns] for layer in result["layers"]]
+        figures = {
+            "final/ratio": result["ratio"],
+            "final/bytes": result["compressed"]["bytes"],
+            "final/flops": result["compute"]["flops"],
+            "baseline/bytes": result["dense"]["bytes"],
+        }
+        for which in ("dense", "compressed"):
+            for name, value in result[which]["metrics"].items():
+                figures[f"{which}/{name}"] = value
+        wandb_run = trainer.logger.experiment
+        wandb_run.log({"layers": wandb.Table(columns=columns, data=rows)})
+        wandb_run.log({"result": wandb.Image(str(directory / "result.png"))})
+        wandb_run.summary.update(figures)
+        wandb.finish()
+
+
+def _figure(result: dict[str, Any]) -> float:
+    metrics = result["compressed"]["metrics"]
+    return float(metrics.get("test/error", next(iter(metrics.values()), float("nan"))))
+
+
+def _device() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+
+
+def _git() -> str | None:
+    done = subprocess.run(
+        ["git", "rev-parse", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent,
+    )
+    return done.stdout.strip() or None
