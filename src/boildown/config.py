@@ -57,7 +57,7 @@ def check(cfg: DictConfig, known: Sequence[str]) -> None:
         raise ConfigError(f"{missing[0]}: a value must be given, {missing[0]}=...")
     for group in ("data", "model", "task", "trainer", "learning_rate", "budget"):
         _check_target(cfg[group], group)
-    if cfg.logger is not None:
+    if cfg.logger:
         _check_target(cfg.logger, "logger")
     for key, node in cfg.compression.items():
         if isinstance(node, DictConfig) and key not in ("keep", "bits"):

@@ -22,17 +22,17 @@ def best_cuts(counts: Floats, sums: Floats, squares: Floats, k: int) -> NDArray[
         (k - 1,) ascending positions.
     """
     totals = [np.concatenate([[0.0], np.cumsum(part)]) for part in (counts, sums, squares)]
-    return _cuts(*totals, k)  # type: ignore[no-any-return]
+    return _cuts(totals[0], totals[1], totals[2], k)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _cost(w, s, q, i, j):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@njit(cache=True, nogil=True)
+def _cost(w: Floats, s: Floats, q: Floats, i: int, j: int) -> float:
     total = s[j] - s[i]
-    return q[j] - q[i] - total * total / (w[j] - w[i])
+    return float(q[j] - q[i] - total * total / (w[j] - w[i]))
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _cuts(w, s, q, k):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@njit(cache=True, nogil=True)
+def _cuts(w: Floats, s: Floats, q: Floats, k: int) -> NDArray[np.int64]:
     n = len(w) - 1
     last = np.zeros((k, n + 1), np.int32)  # last[c, j]: where run c begins if runs 0 to c end at j
     before = np.empty(n + 1)

@@ -68,7 +68,8 @@ def evaluate(directory: Path) -> dict[str, dict[str, float]]:
         (metrics,) = trainer.test(
             build_task(cfg, data, model), data.test_dataloader(), verbose=False
         )
-        return {name: float(value) for name, value in metrics.items()}
+        # Lightning keeps float32: beyond its 7 digits 0.0159 would read 0.01590001583
+        return {name: round(float(value), 7) for name, value in metrics.items()}
 
     dense: nn.Module = instantiate(model_config(cfg, data))
     dense.load_state_dict(load_file(directory / "dense.safetensors"), strict=False)

@@ -16,7 +16,7 @@ import torch
 from hydra.utils import instantiate
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.loggers import WandbLogger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 from boildown import codec
@@ -156,9 +156,9 @@ def _earlier(cfg: DictConfig, directory: Path) -> dict[str, Any] | None:
             )
         return None
     if (directory / "config.yaml").exists():
-        before = OmegaConf.load(directory / "config.yaml")
+        before, now = _plain(OmegaConf.load(directory / "config.yaml")), _plain(cfg)
         for key in KEYS:
-            old, new = (c.get(key) for c in (before, _plain(cfg)))
+            old, new = before.get(key), now.get(key)
             if key not in FREE_KEYS and key != "compression" and old != new:
                 raise ConfigError(
                     f"{key}: the run to resume in {directory} was started with {old}, not {new}"
@@ -169,10 +169,10 @@ def _earlier(cfg: DictConfig, directory: Path) -> dict[str, Any] | None:
     return None
 
 
-def _plain(cfg: DictConfig) -> DictConfig:
-    plain = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
-    assert isinstance(plain, DictConfig)
-    return plain
+def _plain(cfg: DictConfig | ListConfig) -> dict[str, Any]:
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
 
 
 def _budget(cfg: DictConfig) -> tuple[ComputeBudget, dict[str, float]]:
@@ -320,8 +320,16 @@ def _finish(result: dict[str, Any], directory: Path, trainer: Trainer) -> None:
     if isinstance(trainer.logger, WandbLogger):
         import wandb
 
-        columns = ["name", "shape", "nonzero", "distinct", "bits_per_weight", "bytes", "coder"]
-        rows = [[str(layer[c]) for c in columns] for layer in result["layers"]]
+        columns: list[str | int] = [
+            "name",
+            "shape",
+            "nonzero",
+            "distinct",
+            "bits_per_weight",
+            "bytes",
+            "coder",
+        ]
+        rows = [[str(layer[str(c)]) for c in columns] for layer in result["layers"]]
         figures = {
             "final/ratio": result["ratio"],
             "final/bytes": result["compressed"]["bytes"],

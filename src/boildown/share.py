@@ -207,4 +207,5 @@ def _spread(ordered: NDArray[np.floating], count: int) -> Floats:
     sample = np.append(ordered[::stride], ordered[-1]).astype(np.float64)
     measure = np.concatenate([[0.0], np.cumsum(np.diff(sample) ** (2 / 3))])
     levels = (np.arange(count) + 0.5) / count * measure[-1]
-    return np.interp(levels, measure, sample)
+    points: Floats = np.interp(levels, measure, sample)
+    return points

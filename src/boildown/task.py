@@ -62,12 +62,16 @@ class Classification(LightningModule):
     def _evaluate(self, batch: Batch, stage: str) -> None:
         inputs, targets = batch
         logits = self(inputs)
-        self.accuracy[stage].update(logits, targets)
+        self._accuracy(stage).update(logits, targets)
         self.log(f"{stage}/loss", F.cross_entropy(logits, targets), batch_size=len(targets))
 
-    def _report(self, stage: str) -> None:
+    def _accuracy(self, stage: str) -> MulticlassAccuracy:
         accuracy = self.accuracy[stage]
         assert isinstance(accuracy, MulticlassAccuracy)
+        return accuracy
+
+    def _report(self, stage: str) -> None:
+        accuracy = self._accuracy(stage)
         # in float64: 1 - 9842/10000 would otherwise miss the fraction's last digits
         self.log(f"{stage}/error", 1.0 - accuracy.compute().double())
         accuracy.reset()

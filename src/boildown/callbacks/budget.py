@@ -185,9 +185,14 @@ def _inputs_of(batch: Any) -> Tensor:
     return _inputs_of(next(iter(batch.values() if isinstance(batch, Mapping) else batch)))
 
 
+def callbacks_of(trainer: Trainer) -> list[Callback]:
+    """The trainer's callbacks, which Lightning sets without declaring them."""
+    return list(trainer.callbacks)  # type: ignore[attr-defined]
+
+
 def clock_of(trainer: Trainer) -> ComputeBudget | None:
     """The trainer's `ComputeBudget`, if it has one."""
-    return next((c for c in trainer.callbacks if isinstance(c, ComputeBudget)), None)
+    return next((c for c in callbacks_of(trainer) if isinstance(c, ComputeBudget)), None)
 
 
 def progress_of(trainer: Trainer) -> float:

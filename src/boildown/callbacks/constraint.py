@@ -20,7 +20,7 @@ from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from lightning.pytorch.utilities import rank_zero_warn
 from torch.optim import Optimizer
 
-from boildown.callbacks.budget import progress_of
+from boildown.callbacks.budget import callbacks_of, progress_of
 
 Check = Literal["stage", "step"]
 
@@ -49,7 +49,7 @@ class Constraint(Callback):
             raise ValueError(f"check must be 'stage' or 'step', got {check!r}")
         self.check = check
         self._contest_restarted = False
-        self._thresholds: dict[int, torch.Tensor | None] = {}
+        self._thresholds: dict[int, float | None] = {}
 
     # what a subclass provides
 
@@ -80,7 +80,7 @@ class Constraint(Callback):
         if stage != "fit":
             return
         mine = type(self).__name__
-        for other in trainer.callbacks:
+        for other in callbacks_of(trainer):
             if isinstance(other, WeightAveraging | StochasticWeightAveraging):
                 raise ValueError(
                     f"{type(other).__name__} averages weights from before and after a cut and writes "
@@ -144,7 +144,7 @@ class Constraint(Callback):
 
     def _guard(self, trainer: Trainer) -> None:
         """Keep EarlyStopping from ending a run whose model is not yet compressed."""
-        for stopper in trainer.callbacks:
+        for stopper in callbacks_of(trainer):
             if isinstance(stopper, EarlyStopping):
                 self._thresholds.setdefault(id(stopper), stopper.stopping_threshold)
                 if not self.reached:
@@ -152,7 +152,7 @@ class Constraint(Callback):
                     _forget_best(stopper)
 
     def _restart_contest(self, trainer: Trainer) -> None:
-        for other in trainer.callbacks:
+        for other in callbacks_of(trainer):
             if isinstance(other, EarlyStopping):
                 if id(other) in self._thresholds:
                     other.stopping_threshold = self._thresholds[id(other)]

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
+from boildown.callbacks.budget import callbacks_of
 from boildown.callbacks.constraint import (
     BrokenConstraintError,
     Check,
@@ -99,7 +100,7 @@ class Prune(Constraint):
         self.cuts = schedule.n if isinstance(schedule, Rounds) else cuts
         self.exclude, self.rewind, self.rewind_to = exclude, rewind, rewind_to
         self.masks: dict[str, Tensor] = {}
-        self._held: list[torch.nn.Parameter] = []
+        self._held: list[Tensor] = []
         self._floats: list[Tensor] = []
         self._time = -1.0
         self._target = 0.0
@@ -126,7 +127,7 @@ class Prune(Constraint):
             return
         self.names = self._select(pl_module)
         if self.rewind == "learning_rate":
-            rates = [c for c in trainer.callbacks if isinstance(c, ScheduleLearningRate)]
+            rates = [c for c in callbacks_of(trainer) if isinstance(c, ScheduleLearningRate)]
             if not rates:
                 raise ValueError(
                     "prune.rewind=learning_rate needs ScheduleLearningRate among the callbacks"

@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
+from boildown.callbacks.budget import callbacks_of
 from boildown.callbacks.constraint import (
     BrokenConstraintError,
     Check,
@@ -124,7 +125,7 @@ class ShareWeights(Constraint):
         super().setup(trainer, pl_module, stage)
         if stage != "fit":
             return
-        for other in trainer.callbacks:
+        for other in callbacks_of(trainer):
             if isinstance(other, Prune) and other.end > self.begin:
                 raise ValueError(
                     f"share.begin = {self.begin} lies before prune.end = {other.end}: the phases "

@@ -1,0 +1,156 @@
+"""What boildown costs per training step: ratios against the same training without it, interleaved.
+
+python benchmarks/overhead.py --root ../shared/data/mnist [--repeats 7]
+
+1. A Lightning step with Prune and ShareWeights holding / the same step without them.
+2. A dense run's training with boildown's callbacks / a bare PyTorch loop, and / a bare Lightning
+   fit, doing the same work (same batches, same validations).
+"""
+
+import argparse
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.nn import functional as F
+
+from boildown.callbacks.budget import ComputeBudget
+from boildown.callbacks.learning_rate import ScheduleLearningRate
+from boildown.callbacks.prune import Prune
+from boildown.callbacks.record import Record
+from boildown.callbacks.share import ShareWeights
+from boildown.data.mnist import MNIST
+from boildown.models.lenet import LeNet5, LeNet300
+from boildown.run import quiet
+from boildown.schedule import Cosine, OneShot
+from boildown.task import Classification
+
+SHAPE = {"input_shape": (1, 28, 28), "num_classes": 10}
+
+
+class Plain(LightningModule):
+    """The least a Lightning user writes."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        return F.cross_entropy(self.model(batch[0]), batch[1])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return adam(self.parameters())
+
+
+class Clock(Callback):
+    """Seconds of each step, the first 20 left out."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.times.append(time.perf_counter())
+
+    @property
+    def median(self) -> float:
+        gaps = [b - a for a, b in zip(self.times[20:], self.times[21:], strict=False)]
+        return statistics.median(gaps)
+
+
+def adam(parameters: Any) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, lr=1e-3)
+
+
+def fit(module: LightningModule, data: MNIST, callbacks: list[Callback], **limits: Any) -> None:
+    trainer = Trainer(
+        accelerator="cpu",
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+        **limits,
+    )
+    trainer.fit(module, data.train_dataloader())
+
+
+def task(model: torch.nn.Module) -> Classification:
+    return Classification(model, optimizer=adam, num_classes=10)
+
+
+def holding(make: Callable[..., torch.nn.Module], data: MNIST, steps: int) -> tuple[float, float]:
+    """Median seconds of a step with and without the constraints, one fit of each."""
+    held, free = Clock(), Clock()
+    techniques = [
+        Prune(sparsity=0.92, schedule=OneShot(), begin=0.0, end=0.0),
+        ShareWeights(bits=5, begin=0.0),
+    ]
+    fit(task(make(**SHAPE)), data, [*techniques, held], max_steps=steps)
+    fit(task(make(**SHAPE)), data, [free], max_steps=steps)
+    return held.median, free.median
+
+
+def whole(make: Callable[..., torch.nn.Module], data: MNIST, epochs: int) -> list[float]:
+    """Seconds of a dense training: with boildown's clock and record, bare Lightning, bare loop."""
+    seconds = []
+    callbacks = [ComputeBudget(epochs=epochs), ScheduleLearningRate(shape=Cosine()), Record()]
+    for work in (
+        lambda: fit(task(make(**SHAPE)), data, callbacks, max_epochs=-1),
+        lambda: fit(Plain(make(**SHAPE)), data, [], max_epochs=epochs),
+        lambda: loop(make(**SHAPE), data, epochs),
+    ):
+        began = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - began)
+    return seconds
+
+
+def loop(model: torch.nn.Module, data: MNIST, epochs: int) -> None:
+    optimizer = adam(model.parameters())
+    loader = data.train_dataloader()
+    for _ in range(epochs):
+        for inputs, targets in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), targets).backward()
+            optimizer.step()
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", required=True)
+    parser.add_argument("--repeats", type=int, default=7)
+    arguments = parser.parse_args()
+    quiet()
+    warnings.filterwarnings("ignore")
+    data = MNIST(
+        root=arguments.root,
+        download=False,
+        batch_size=128,
+        eval_batch_size=1000,
+        val_size=2000,
+        seed=0,
+    )
+    print(
+        "| net, batch 128 | held / free step: min, median, max | run / Lightning | run / loop |"
+    )
+    print("|---|---|---|---|")
+    for make, steps, epochs in ((LeNet300, 400, 3), (LeNet5, 150, 1)):
+        pairs = [holding(make, data, steps) for _ in range(arguments.repeats)]
+        ratios = sorted(held / free for held, free in pairs)
+        runs = [whole(make, data, epochs) for _ in range(arguments.repeats)]
+        against = [statistics.median(r[0] / r[i] for r in runs) for i in (1, 2)]
+        print(
+            f"| {make.__name__} | {ratios[0]:.2f}, {statistics.median(ratios):.2f}, "
+            f"{ratios[-1]:.2f} | {against[0]:.2f} | {against[1]:.2f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
