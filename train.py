@@ -1,33 +1,76 @@
 """Train, compress, pack and prove: `python train.py +compression=deep`."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from boildown.config import accept_plus, one_line, register_resolvers
+from boildown.config import accept_plus, expected, one_line, register_resolvers
+
+
+class SaidError(Exception):
+    """A sweep's job failed, and its line is printed: the other jobs go on."""
+
+
+class Unannounced:
+    """Standard error without the line that Hydra puts before a sweep's first failure."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Pass the text on, unless it is that line."""
+        if text.startswith("Error executing job with overrides"):
+            return len(text)
+        return int(self.stream.write(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
 
 
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
 def job(cfg: DictConfig) -> float:
     """Run one config in its own directory; returns the compressed model's test error."""
-    from boildown.run import run
+    directory = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        from boildown.config import check
+        from boildown.keys import KEYS
 
-    return run(cfg, Path(HydraConfig.get().runtime.output_dir))
+        check(cfg, KEYS)  # a typing error is answered before the slow import
+        from boildown.run import run
+
+        return run(cfg, directory)
+    except Exception as error:
+        if not expected(error) or os.environ.get("BOILDOWN_TRACEBACK"):
+            raise
+        if HydraConfig.get().mode == RunMode.RUN:
+            sys.exit(f"boildown: {one_line(error)}")
+        print(f"boildown: {directory}: {one_line(error)}", file=sys.stderr)
+        raise SaidError(one_line(error)) from None
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the command line."""
     register_resolvers()
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach us; we say them on one line
     sys.argv[1:] = accept_plus(sys.argv[1:])
+    sweep = not {"-m", "--multirun"}.isdisjoint(sys.argv)
     try:
-        job()
-    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
-        if os.environ.get("BOILDOWN_TRACEBACK"):
+        with contextlib.redirect_stderr(Unannounced(sys.stderr)) if sweep else contextlib.nullcontext():
+            job()
+    except SaidError:
+        sys.exit(1)
+    except Exception as error:
+        if not expected(error) or os.environ.get("BOILDOWN_TRACEBACK"):
             raise
         sys.exit(f"boildown: {one_line(error)}")
+
+
+if __name__ == "__main__":
+    main()

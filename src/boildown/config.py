@@ -6,9 +6,12 @@ Imports neither torch nor Lightning, so that a typing error is answered at once.
 import importlib
 import inspect
 import re
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -55,21 +58,61 @@ def check(cfg: DictConfig, known: Sequence[str]) -> None:
     missing = sorted(str(key) for key in OmegaConf.missing_keys(cfg))
     if missing:
         raise ConfigError(f"{missing[0]}: a value must be given, {missing[0]}=...")
+    _check_whole(cfg, "seed", 0, 2**32 - 1)
+    _check_whole(cfg, "validations", 1)
+    if not isinstance(cfg.resume, bool):
+        raise ConfigError(f"resume must be true or false, got {cfg.resume!r}")
     for group in ("data", "model", "task", "trainer", "learning_rate", "budget"):
         _check_target(cfg[group], group)
     if cfg.logger:
         _check_target(cfg.logger, "logger")
-    for key, node in cfg.compression.items():
-        if isinstance(node, DictConfig) and key not in ("keep", "bits"):
-            _check_target(node, f"compression.{key}")
-        elif key not in COMPRESSION_KEYS:
-            raise ConfigError(
-                f"compression.{key}: no technique, for it has no _target_, and no setting; "
-                f"the settings are {', '.join(COMPRESSION_KEYS)}; is compression=... missing?"
-            )
+    _check_compression(cfg.compression)
 
 
 COMPRESSION_KEYS = ("ratio", "bytes", "sparsity", "keep", "bits", "dtype", "init")
+
+
+def _check_compression(recipe: DictConfig) -> None:
+    for key in recipe:
+        node = recipe[key]
+        if isinstance(node, DictConfig) and key not in ("keep", "bits"):
+            if "_target_" not in node:
+                hint = "" if len(recipe) > 1 else "; is compression=deep missing?"
+                inside = ", ".join(f"compression.{key}.{k}={v}" for k, v in node.items())
+                raise ConfigError(f"{inside}: compression.{key} has no _target_{hint}")
+            _check_target(node, f"compression.{key}")
+            for end in ("begin", "end"):
+                if end in node:
+                    _number(node[end], f"compression.{key}.{end}", "from 0 to 1", 0.0, 1.0)
+        elif key not in COMPRESSION_KEYS:
+            raise ConfigError(
+                f"compression.{key}: unknown key (value {node!r}); it is no technique, for it has "
+                f"no _target_, and the settings are {', '.join(COMPRESSION_KEYS)}"
+            )
+    for key, valid, low, high in (
+        ("ratio", "above 1", 1.0, float("inf")),
+        ("bytes", "above 0", 0.0, float("inf")),
+        ("sparsity", "in [0, 1)", -1e-300, 1.0),
+    ):
+        value = recipe.get(key)
+        if value is not None:
+            _number(value, f"compression.{key}", valid, low, high)
+            if not low < value < high:
+                raise ConfigError(f"compression.{key} must be {valid}, got {value}")
+    for pattern, kept in (recipe.get("keep") or {}).items():
+        _number(kept, f"compression.keep[{pattern!r}]", "in (0, 1]", 1e-300, 1.0)
+
+
+def _number(value: Any, key: str, valid: str, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ConfigError(f"{key} must be a number {valid}, got {value!r}")
+
+
+def _check_whole(cfg: DictConfig, key: str, low: int, high: int | None = None) -> None:
+    value = cfg[key]
+    if type(value) is not int or value < low or (high is not None and value > high):
+        valid = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise ConfigError(f"{key} must be a whole number {valid}, got {value!r}")
 
 
 def _check_target(node: Any, key: str) -> None:
@@ -122,20 +165,48 @@ def locate(path: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
+def expected(error: BaseException) -> bool:
+    """Whether an error is the user's to mend, so that one line says it all.
+
+    True of what Hydra, OmegaConf and boildown's own code raise on purpose; an error that comes up
+    from elsewhere is a mistake in a program and needs its traceback.
+    """
+    if isinstance(error, ConfigError | OmegaConfBaseException | OSError):
+        return True
+    if isinstance(error, HydraException):
+        cause = error.__cause__
+        return not isinstance(cause, Exception) or isinstance(
+            cause, ValueError | TypeError | ImportError | OSError | OmegaConfBaseException
+        )
+    if not isinstance(error, ValueError | RuntimeError):
+        return False
+    frames = traceback.extract_tb(error.__traceback__)
+    here = Path(__file__).parent
+    return bool(frames) and here in Path(frames[-1].filename).parents
+
+
 def one_line(error: BaseException) -> str:
     """What went wrong, on one line: the cause that Hydra wrapped, and where."""
-    key = getattr(error, "full_key", None)
     cause = error.__cause__ or error
-    if isinstance(error, OmegaConfBaseException) or type(error).__module__.startswith("hydra"):
-        text = str(cause)
-    else:
-        text = str(error)
-    where = re.search(r"full_key: (\S+)", str(error))
-    where_key = where.group(1) if where else (str(key) if key else "")
-    text = re.sub(
-        r"\s+", " ", re.sub(r"\s*(full_key|object_type|reference_type)[:=]\s*\S+", "", text)
-    )
-    text = text.replace(
-        " To append to your config use", "; is the name misspelt? To add a new key use"
-    )
-    return f"{where_key}: {text}" if where_key and not text.startswith(where_key) else text
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        options = ", ".join(error.options)
+        return f"{group}={choice}: there is no such choice; there are {options}"
+    override = re.match(r"Could not override '(.+)'\.\s*To append to your config use \+(.+)", str(error))
+    if override and isinstance(error, HydraException):
+        parent = getattr(cause, "parent_node", None)
+        keys = [str(k) for k in parent] if isinstance(parent, DictConfig) else []
+        where = str(parent._get_full_key(None)) if isinstance(parent, DictConfig) else ""
+        there = f"there are {', '.join(keys)}" if keys else "there are none"
+        hint = "; is compression=deep missing?" if where == "compression" and not keys else ""
+        return (
+            f"{override.group(2)}: there is no such key; "
+            f"{f'under {where} ' if where else ''}{there}{hint}"
+        )
+    hydra_said = isinstance(error, OmegaConfBaseException | HydraException)
+    text = str(cause if hydra_said else error) or type(cause).__name__
+    found = re.search(r"full_key: (\S+)", str(error))
+    key = found.group(1) if found else str(getattr(error, "full_key", None) or "")
+    text = re.sub(r"\s*(full_key|object_type|reference_type)[:=]\s*\S+", "", text)
+    text = re.sub(r"\s+", " ", text).strip()
+    return f"{key}: {text}" if key and not text.startswith(key) else text

@@ -94,7 +94,7 @@ def layer_masks(scores: Mapping[str, Tensor], sparsity: Mapping[str, float]) -> 
 
     Args:
         scores: name -> scores of any shape, at least one.
-        sparsity: name -> fraction of the tensor's entries to drop, in [0, 1]; the names of `scores`.
+        sparsity: name -> fraction of its entries to drop, in [0, 1], for the names of `scores`.
 
     Returns:
         name -> mask, same shape and device as the scores.

@@ -32,13 +32,14 @@ class BrokenConstraintError(RuntimeError):
 class Constraint(Callback):
     """Base of `Prune` and `ShareWeights`.
 
-    A subclass says when to act (`act`), what to do to gradients (`steer`) and weights (`hold`), what
-    must be true (`verify`), and when the constraint is final (`reached`). Until then
-    `ModelCheckpoint(monitor=...)` and `EarlyStopping` see no winner: the contest for the best model
-    starts anew with the first model that meets the target.
+    A subclass says when to act (`act`), what to do to gradients (`steer`) and weights (`hold`),
+    what must be true (`verify`), and when the constraint is final (`reached`). Until then
+    `ModelCheckpoint(monitor=...)` and `EarlyStopping` see no winner: the contest for the best
+    model starts anew with the first model that meets the target.
 
     Args:
-        check: "stage" verifies at every stage, validation and checkpoint; "step" after every step too.
+        check: "stage" verifies at every stage, validation and checkpoint; "step" also after every
+            step.
 
     Raises:
         ValueError: for another `check`.
@@ -83,9 +84,9 @@ class Constraint(Callback):
         for other in callbacks_of(trainer):
             if isinstance(other, WeightAveraging | StochasticWeightAveraging):
                 raise ValueError(
-                    f"{type(other).__name__} averages weights from before and after a cut and writes "
-                    f"the average back at the end: zeros and shared values would be lost. Remove it, "
-                    f"or average in a training of its own before {mine}."
+                    f"{type(other).__name__} averages weights from before and after a cut and "
+                    "writes the average back at the end: zeros and shared values would be lost. "
+                    f"Remove it, or average in a training of its own before {mine}."
                 )
         if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
             raise ValueError(

@@ -1,6 +1,5 @@
 """What a run leaves on disk while it trains: its newest state, and the model before compression."""
 
-import os
 import random
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ class SaveNewest(Checkpoint):
         part = self.path.with_name(self.path.name + ".part")
         trainer.save_checkpoint(part)
         if trainer.is_global_zero:
-            os.replace(part, self.path)
+            part.replace(self.path)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._generators:
