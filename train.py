@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from boildown.config import accept_plus, expected, one_line, register_resolvers
+from boildown.config import accept_plus, check, expected, one_line, register_resolvers
 
 
 class SaidError(Exception):
@@ -39,10 +39,7 @@ def job(cfg: DictConfig) -> float:
     """Run one config in its own directory; returns the compressed model's test error."""
     directory = Path(HydraConfig.get().runtime.output_dir)
     try:
-        from boildown.config import check
-        from boildown.keys import KEYS
-
-        check(cfg, KEYS)  # a typing error is answered before the slow import
+        check(cfg)  # a typing error is answered before the slow import
         from boildown.run import run
 
         return run(cfg, directory)
@@ -62,7 +59,11 @@ def main() -> None:
     sys.argv[1:] = accept_plus(sys.argv[1:])
     sweep = not {"-m", "--multirun"}.isdisjoint(sys.argv)
     try:
-        with contextlib.redirect_stderr(Unannounced(sys.stderr)) if sweep else contextlib.nullcontext():
+        with (
+            contextlib.redirect_stderr(Unannounced(sys.stderr))
+            if sweep
+            else contextlib.nullcontext()
+        ):
             job()
     except SaidError:
         sys.exit(1)

@@ -136,9 +136,7 @@ def main() -> None:
         val_size=2000,
         seed=0,
     )
-    print(
-        "| net, batch 128 | held / free step: min, median, max | run / Lightning | run / loop |"
-    )
+    print("| net, batch 128 | held / free step: min, median, max | run / Lightning | run / loop |")
     print("|---|---|---|---|")
     for make, steps, epochs in ((LeNet300, 400, 3), (LeNet5, 150, 1)):
         pairs = [holding(make, data, steps) for _ in range(arguments.repeats)]

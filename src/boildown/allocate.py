@@ -93,25 +93,12 @@ class SparsityForSize:
             UnreachableSizeError: if the file is too large with nothing left of these tensors,
                 naming the sizes within reach.
         """
-        dense = DENSE_BYTES * sum(parameter.numel() for parameter in parameters.values())
-        goal = dense / self.ratio
-        dtype = getattr(torch, self.dtype)
-        rest = {n: round_to(p.detach(), dtype) for n, p in parameters.items() if n not in scores}
-        rest |= buffers
+        goal = self._goal(parameters)
 
         def size(sparsity: float) -> int:
-            cut = {
-                name: self._share(torch.where(mask, parameters[name].detach(), 0.0))
-                for name, mask in global_masks(scores, sparsity).items()
-            }
-            return self.measure(rest | cut)
+            return self._size(parameters, buffers, global_masks(scores, sparsity))
 
-        smallest = size(1.0)
-        if smallest > goal:
-            raise UnreachableSizeError(
-                f"a file of {goal:.0f} bytes (ratio {dense / goal:.1f}) is out of reach: what is "
-                f"not pruned takes {smallest} bytes, a ratio of {dense / smallest:.1f}"
-            )
+        self.check_reach(parameters, buffers, scores)
         low, high = 0.0, 1.0
         for _ in range(math.ceil(math.log2(sum(s.numel() for s in scores.values()) + 1))):
             middle = (low + high) / 2
@@ -120,6 +107,43 @@ class SparsityForSize:
                 return middle
             low, high = (middle, high) if now > goal else (low, middle)
         return high
+
+    def check_reach(
+        self,
+        parameters: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        scores: Mapping[str, Tensor],
+    ) -> None:
+        """Refuse a ratio that is out of reach even with nothing left of the tensors of `scores`.
+
+        Raises:
+            UnreachableSizeError: naming the sizes within reach.
+        """
+        goal = self._goal(parameters)
+        smallest = self._size(parameters, buffers, global_masks(scores, 1.0))
+        if smallest > goal:
+            raise UnreachableSizeError(
+                f"a file of {goal:.0f} bytes (compression.ratio={self.ratio:.4g}) is out of reach: "
+                f"what is not pruned takes {smallest} bytes, a ratio of "
+                f"{self.ratio * goal / smallest:.1f}"
+            )
+
+    def _goal(self, parameters: Mapping[str, Tensor]) -> float:
+        return DENSE_BYTES * sum(p.numel() for p in parameters.values()) / self.ratio
+
+    def _size(
+        self,
+        parameters: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor],
+    ) -> int:
+        dtype = getattr(torch, self.dtype)
+        rest = {n: round_to(p.detach(), dtype) for n, p in parameters.items() if n not in masks}
+        cut = {
+            name: self._share(torch.where(mask, parameters[name].detach(), 0.0))
+            for name, mask in masks.items()
+        }
+        return self.measure(rest | dict(buffers) | cut)
 
     def _share(self, weight: Tensor) -> Tensor:
         shared = share_tensor(weight, self.bits, self.init)

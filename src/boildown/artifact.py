@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,17 +33,40 @@ def load(
     """
     state = unpack(path)
     if model is not None:
-        model.load_state_dict(state)
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(f"{path} holds another structure than the model: {error}") from error
         return model.eval()
     config = read_config(path)
     if config is None:
         raise ValueError(f"{path} holds no model's description: pass the model to load it into")
     if not trust_config:
-        with torch.device("meta"):  # costs nothing, whatever sizes the file asks for
-            _compare(build(config).state_dict(), state, path)
+        _check_sizes(config, sum(tensor.numel() for tensor in state.values()), path)
+        try:
+            with torch.device("meta"):  # costs nothing, whatever sizes the file asks for
+                wanted = build(config).state_dict()
+        except (RuntimeError, OverflowError) as error:
+            raise CodecError(
+                f"{path}: cannot build the model the file describes: {error}"
+            ) from error
+        _compare(wanted, state, path)
     model = build(config, trust=trust_config)
     model.load_state_dict(state)
     return model.eval()
+
+
+def _check_sizes(value: Any, most: int, path: str | Path) -> None:
+    """Refuse a width, or a depth, beyond the number of entries of all tensors in the file."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            _check_sizes(item, most, path)
+    elif isinstance(value, int) and abs(value) > most:
+        raise CodecError(
+            f"{path}: the model's description asks for {value}; its tensors have {most} entries"
+        )
 
 
 def _compare(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], path: str | Path) -> None:

@@ -11,12 +11,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import hydra
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 GROUPS = ("compression", "experiment")
-PLAIN = ("budget", "compression", "experiment")  # nodes that may be without a _target_ themselves
+KEYS = (
+    "data", "model", "task", "trainer", "logger", "budget", "compression", "experiment",
+    "name", "seed", "resume", "validations", "learning_rate",
+)  # fmt: skip
+COMPRESSION_KEYS = ("ratio", "bytes", "sparsity", "keep", "bits", "dtype", "init")
 
 
 class ConfigError(ValueError):
@@ -42,7 +47,7 @@ def accept_plus(arguments: Sequence[str]) -> list[str]:
     return [re.sub(rf"^\+({names})=", r"\1=", argument) for argument in arguments]
 
 
-def check(cfg: DictConfig, known: Sequence[str]) -> None:
+def check(cfg: DictConfig, known: Sequence[str] = KEYS) -> None:
     """Refuse unknown keys, nodes that lack a `_target_`, and arguments a target does not take.
 
     Args:
@@ -54,7 +59,7 @@ def check(cfg: DictConfig, known: Sequence[str]) -> None:
     """
     for key in cfg:
         if key not in known:
-            raise ConfigError(f"{key}: unknown key; there are {', '.join(known)}")
+            raise ConfigError(f"{key!s}: unknown key; there are {', '.join(known)}")
     missing = sorted(str(key) for key in OmegaConf.missing_keys(cfg))
     if missing:
         raise ConfigError(f"{missing[0]}: a value must be given, {missing[0]}=...")
@@ -62,32 +67,42 @@ def check(cfg: DictConfig, known: Sequence[str]) -> None:
     _check_whole(cfg, "validations", 1)
     if not isinstance(cfg.resume, bool):
         raise ConfigError(f"resume must be true or false, got {cfg.resume!r}")
+    if isinstance(cfg.name, DictConfig | ListConfig):
+        raise ConfigError(f"name must be a text or null, got {cfg.name}")
+    for key in ("task.optimizer.lr", "task.optimizer.weight_decay"):
+        value = OmegaConf.select(cfg, key)
+        if value is not None:
+            _number(value, key, "of at least 0", 0.0, float("inf"))
+    for phase, peak in (OmegaConf.select(cfg, "learning_rate.peaks") or {}).items():
+        _number(peak, f"learning_rate.peaks.{phase}", "of at least 0", 0.0, float("inf"))
+    techniques = _check_compression(cfg.compression)
     for group in ("data", "model", "task", "trainer", "learning_rate", "budget"):
         _check_target(cfg[group], group)
     if cfg.logger:
         _check_target(cfg.logger, "logger")
-    _check_compression(cfg.compression)
+    for key in techniques:
+        _check_target(cfg.compression[key], f"compression.{key}")
 
 
-COMPRESSION_KEYS = ("ratio", "bytes", "sparsity", "keep", "bits", "dtype", "init")
-
-
-def _check_compression(recipe: DictConfig) -> None:
-    for key in recipe:
+def _check_compression(recipe: DictConfig) -> list[str]:
+    """Check the values of a recipe, which needs no import; returns its techniques."""
+    techniques = []
+    for key in map(str, recipe):
         node = recipe[key]
         if isinstance(node, DictConfig) and key not in ("keep", "bits"):
             if "_target_" not in node:
                 hint = "" if len(recipe) > 1 else "; is compression=deep missing?"
-                inside = ", ".join(f"compression.{key}.{k}={v}" for k, v in node.items())
+                inside = ", ".join(f"compression.{key}.{k!s}={v}" for k, v in node.items())
                 raise ConfigError(f"{inside}: compression.{key} has no _target_{hint}")
-            _check_target(node, f"compression.{key}")
+            techniques.append(key)
             for end in ("begin", "end"):
                 if end in node:
                     _number(node[end], f"compression.{key}.{end}", "from 0 to 1", 0.0, 1.0)
         elif key not in COMPRESSION_KEYS:
             raise ConfigError(
                 f"compression.{key}: unknown key (value {node!r}); it is no technique, for it has "
-                f"no _target_, and the settings are {', '.join(COMPRESSION_KEYS)}"
+                f"no _target_, and the settings are {', '.join(COMPRESSION_KEYS)}; "
+                f"~compression.{key} leaves it out"
             )
     for key, valid, low, high in (
         ("ratio", "above 1", 1.0, float("inf")),
@@ -99,8 +114,12 @@ def _check_compression(recipe: DictConfig) -> None:
             _number(value, f"compression.{key}", valid, low, high)
             if not low < value < high:
                 raise ConfigError(f"compression.{key} must be {valid}, got {value}")
+    for key in ("keep", "bits"):
+        if isinstance(recipe.get(key), DictConfig) and not recipe[key]:
+            raise ConfigError(f"compression.{key} must name at least one layer, got {{}}")
     for pattern, kept in (recipe.get("keep") or {}).items():
         _number(kept, f"compression.keep[{pattern!r}]", "in (0, 1]", 1e-300, 1.0)
+    return techniques
 
 
 def _number(value: Any, key: str, valid: str, low: float, high: float) -> None:
@@ -128,15 +147,15 @@ def _check_target(node: Any, key: str) -> None:
         return
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         valid = [name for name, p in parameters.items() if p.kind is not p.VAR_POSITIONAL]
-        for name in node:
-            if str(name) not in valid and not str(name).startswith("_"):
+        for name in map(str, node):
+            if name not in valid and not name.startswith("_"):
                 value = OmegaConf.to_container(OmegaConf.create({"v": node._get_node(name)}))
                 raise ConfigError(
                     f"{key}.{name}: unknown key (value {value['v']!r}); "  # type: ignore[index, call-overload]
                     f"{target.__name__} takes {', '.join(valid)}"
                 )
-    for name, child in node.items():
-        for place, item in _children(child, f"{key}.{name}"):
+    for part, child in node.items():
+        for place, item in _children(child, f"{key}.{part!s}"):
             if isinstance(item, DictConfig) and "_target_" in item:
                 _check_target(item, place)
 
@@ -158,7 +177,9 @@ def locate(path: str) -> Callable[..., Any]:
         raise ValueError("not a dotted path")
     try:
         found = getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
+        if "." not in module:
+            raise ImportError(f"no module {module!r}") from error
         found = getattr(locate(module), name)
     if not callable(found):
         raise ValueError("not callable")
@@ -181,8 +202,8 @@ def expected(error: BaseException) -> bool:
     if not isinstance(error, ValueError | RuntimeError):
         return False
     frames = traceback.extract_tb(error.__traceback__)
-    here = Path(__file__).parent
-    return bool(frames) and here in Path(frames[-1].filename).parents
+    ours = (Path(__file__).parent, Path(hydra.__file__).parent)
+    return bool(frames) and any(place in Path(frames[-1].filename).parents for place in ours)
 
 
 def one_line(error: BaseException) -> str:
@@ -192,7 +213,9 @@ def one_line(error: BaseException) -> str:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         options = ", ".join(error.options)
         return f"{group}={choice}: there is no such choice; there are {options}"
-    override = re.match(r"Could not override '(.+)'\.\s*To append to your config use \+(.+)", str(error))
+    override = re.match(
+        r"Could not override '(.+)'\.\s*To append to your config use \+(.+)", str(error)
+    )
     if override and isinstance(error, HydraException):
         parent = getattr(cause, "parent_node", None)
         keys = [str(k) for k in parent] if isinstance(parent, DictConfig) else []

@@ -20,19 +20,17 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 from boildown import codec
-from boildown.allocate import DENSE_BYTES, bits_for_ratio
+from boildown.allocate import DENSE_BYTES, SparsityForSize, bits_for_ratio
 from boildown.callbacks.bar import BudgetBar
 from boildown.callbacks.budget import ComputeBudget
+from boildown.callbacks.prune import Prune
 from boildown.callbacks.record import Record
 from boildown.callbacks.save import SaveDense, SaveNewest, plain_state
 from boildown.codec.replace import replacing
-from boildown.config import ConfigError, check
+from boildown.config import KEYS, ConfigError, check
 from boildown.evaluate import build_task, model_config
+from boildown.select import without
 
-KEYS = (
-    "data", "model", "task", "trainer", "logger", "budget", "compression", "experiment",
-    "name", "seed", "resume", "validations", "learning_rate",
-)  # fmt: skip
 TECHNIQUES = ("prune", "share")  # in the order in which they hold
 FREE_KEYS = ("resume", "logger", "name")  # may differ when a run is resumed
 
@@ -53,7 +51,7 @@ def run(cfg: DictConfig, directory: Path) -> float:
     Raises:
         ConfigError: for a config that cannot be run, before any training starts.
     """
-    check(cfg, KEYS)
+    check(cfg)
     directory.mkdir(parents=True, exist_ok=True)
     rank = int(os.environ.get("LOCAL_RANK", "0"))
     finished = _earlier(cfg, directory) if rank == 0 else None
@@ -69,6 +67,7 @@ def run(cfg: DictConfig, directory: Path) -> float:
     cfg = resolve(cfg, 4 * sum(p.numel() for p in model.parameters()))
     techniques = [instantiate(cfg.compression[t]) for t in TECHNIQUES if t in cfg.compression]
     task = build_task(cfg, data, model)
+    _check_reach(techniques, task)
     if rank == 0:
         OmegaConf.save(cfg, directory / "config.yaml", resolve=True)
     record = Record(directory / "metrics.csv")
@@ -105,6 +104,18 @@ def run(cfg: DictConfig, directory: Path) -> float:
     result = _result(cfg, directory, model, budget, record, metrics, size)
     _finish(result, directory, trainer)
     return _figure(result)
+
+
+def _check_reach(techniques: list[Callback], task: LightningModule) -> None:
+    """Refuse a size before the training that no pruning will reach."""
+    parameters = dict(task.named_parameters())
+    for technique in techniques:
+        if isinstance(technique, Prune) and isinstance(technique.final, SparsityForSize):
+            matrices = [n for n, p in parameters.items() if p.requires_grad and p.ndim > 1]
+            cut = without(technique.exclude, matrices, "prune.exclude")
+            technique.final.check_reach(
+                parameters, dict(task.named_buffers()), {name: parameters[name] for name in cut}
+            )
 
 
 def quiet() -> None:
@@ -156,17 +167,34 @@ def _earlier(cfg: DictConfig, directory: Path) -> dict[str, Any] | None:
             )
         return None
     if (directory / "config.yaml").exists():
-        before, now = _plain(OmegaConf.load(directory / "config.yaml")), _plain(cfg)
+        before = _plain(OmegaConf.load(directory / "config.yaml"))
+        now = _plain(resolve(cfg, _dense_bytes(before)))
         for key in KEYS:
             old, new = before.get(key), now.get(key)
-            if key not in FREE_KEYS and key != "compression" and old != new:
+            if key not in FREE_KEYS and old != new:
+                place, old, new = _difference(key, old, new)
                 raise ConfigError(
-                    f"{key}: the run to resume in {directory} was started with {old}, not {new}"
+                    f"{place}: the run to resume in {directory} was started with {old}, not {new}"
                 )
     if result.exists():
         return dict(json.loads(result.read_text()))
     print(f"resuming in {directory}")
     return None
+
+
+def _difference(key: str, old: Any, new: Any) -> tuple[str, Any, Any]:
+    """Where two configs first differ, and what is there."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for k in [*old, *(k for k in new if k not in old)]:
+            if old.get(k) != new.get(k):
+                return _difference(f"{key}.{k}", old.get(k), new.get(k))
+    return key, old, new
+
+
+def _dense_bytes(before: dict[str, Any]) -> int:
+    """Bytes of the dense model of an earlier run, as far as its recipe asked for a size."""
+    recipe = before["compression"]
+    return round(recipe["ratio"] * recipe["bytes"]) if recipe.get("bytes") else 2**62
 
 
 def _plain(cfg: DictConfig | ListConfig) -> dict[str, Any]:

@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 EXACT_VALUES = 1 << 17  # distinct values up to which every cut is considered
 EXACT_TABLE = 1 << 26  # entries of the table of cuts: 256 MiB
-BINS = 8192  # above that, cuts fall between the bins of a histogram
+BINS = 4096  # above that, cuts fall between the bins of a histogram
 BINS_PER_CLUSTER = 16
 DP_CLUSTERS = 1024  # above that, Lloyd's iteration from the asymptotically optimal density
 LLOYD_ITERATIONS = 300

@@ -1,0 +1,225 @@
+"""Prune and ShareWeights in anybody's Trainer: what they hold, what they refuse, who may win."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+    StochasticWeightAveraging,
+)
+from torch import nn
+
+from boildown.callbacks.budget import ComputeBudget
+from boildown.callbacks.constraint import BrokenConstraintError
+from boildown.callbacks.learning_rate import ScheduleLearningRate
+from boildown.callbacks.prune import Prune
+from boildown.callbacks.share import ShareWeights
+from boildown.data.loader import TensorLoader
+from boildown.schedule import Constant, Cubic, OneShot, Rounds
+from boildown.task import Classification
+
+CUT: dict[str, Any] = {"schedule": OneShot(), "begin": 0.5, "end": 0.5}
+
+
+def fit(
+    callbacks: list[Callback],
+    optimizer: Callable[..., Any] = lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
+    **options: Any,
+) -> tuple[Trainer, nn.Module]:
+    seed_everything(0, verbose=False)
+    make = torch.Generator().manual_seed(0)
+    inputs, targets = (
+        torch.randn(64, 12, generator=make),
+        torch.randint(0, 3, (64,), generator=make),
+    )
+    task = Classification(
+        nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3)),
+        optimizer=optimizer,
+        num_classes=3,
+    )
+    defaults: dict[str, Any] = {"max_epochs": 4, "enable_checkpointing": False}
+    trainer = Trainer(
+        accelerator="cpu",
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=callbacks,
+        **(defaults | options),
+    )
+    trainer.fit(
+        task,
+        TensorLoader(inputs, targets, 8, shuffle=True, seed=0, drop_last=True),
+        TensorLoader(inputs, targets, 64, shuffle=False, seed=0, drop_last=False),
+    )
+    return trainer, task.model
+
+
+def zeros(model: nn.Module) -> float:
+    weights = torch.cat([p.detach().flatten() for p in model.parameters() if p.ndim > 1])
+    return float((weights == 0).float().mean())
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.1),
+        lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.5),
+    ],
+)
+def test_zeros_hold_through_momentum_and_decay(optimizer: Callable[..., Any]) -> None:
+    prune = Prune(sparsity=0.75, schedule=Cubic(), begin=0.2, end=0.8, check="step")
+    _, model = fit([prune], optimizer)
+    assert zeros(model) == 0.75 == prune.sparsity
+    assert (model[0].bias != 0).all()  # type: ignore[index]
+
+
+def test_layers_by_pattern() -> None:
+    _, model = fit([Prune(keep={"0": 0.25, "2": 0.5}, **CUT)])
+    assert float((model[0].weight != 0).float().mean()) == 0.25  # type: ignore[index]
+    assert float((model[2].weight != 0).float().mean()) == 0.5  # type: ignore[index]
+
+
+class Noise(Callback):
+    """Writes to a weight behind everybody's back, after the last step before a validation."""
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+        if trainer.global_step == 24:
+            pl_module.model[0].weight.data += torch.rand(16, 12)
+
+
+@pytest.mark.parametrize(
+    "technique", [lambda: Prune(sparsity=0.5, **CUT), lambda: ShareWeights(bits=2, begin=0.5)]
+)
+def test_a_break_stops_the_run_and_names_the_layer(technique: Callable[[], Callback]) -> None:
+    with pytest.raises(BrokenConstraintError, match=r"model\.0\.weight"):
+        fit([technique(), Noise()])
+
+
+@pytest.mark.parametrize(
+    "average", [lambda: EMAWeightAveraging(), lambda: StochasticWeightAveraging(swa_lrs=0.1)]
+)
+def test_averaging_is_refused_with_the_reason(average: Callable[[], Callback]) -> None:
+    with pytest.raises(ValueError, match="averages weights from before and after a cut"):
+        fit([Prune(sparsity=0.5, **CUT), average()])
+
+
+@pytest.mark.filterwarnings("ignore:.*weights_only.*")
+def test_the_best_model_is_a_compressed_one(tmp_path: Path) -> None:
+    best = ModelCheckpoint(tmp_path, monitor="val/loss", save_last=True)
+    prune = Prune(sparsity=0.9, **(CUT | {"begin": 0.6, "end": 0.6}))
+    fit([prune, best], enable_checkpointing=True, max_epochs=8)
+    for path in (best.best_model_path, best.last_model_path):
+        weight = torch.load(path, weights_only=True)["state_dict"]["model.0.weight"]
+        assert (weight == 0).float().mean() > 0.8
+
+
+def test_early_stopping_waits_for_the_target() -> None:
+    stop = EarlyStopping("val/loss", patience=1, min_delta=10.0)  # nothing is ever good enough
+    prune = Prune(sparsity=0.5, **CUT)
+    trainer, model = fit([prune, stop], max_epochs=20)
+    assert zeros(model) == 0.5
+    assert 10 <= trainer.current_epoch < 20
+
+
+def test_a_centroid_learns_like_one_parameter() -> None:
+    torch.manual_seed(0)
+    weight = torch.tensor([1.0, 1.0, 2.0, 2.0, 2.0, 0.0])
+    gradient = torch.tensor([0.1, 0.2, -0.3, 0.4, 0.5, 9.0])
+    codes = torch.tensor([0, 0, 1, 1, 1])
+    alone = nn.Parameter(torch.tensor([1.0, 2.0]))
+    reference = torch.optim.AdamW([alone], lr=0.1)
+
+    module = nn.Linear(6, 1, bias=False)
+    module.weight.data.copy_(weight[None])
+    optimizer = torch.optim.AdamW(module.parameters(), lr=0.1)
+    share = ShareWeights(bits=1, begin=0.0)
+    share.bits_of = {"weight": 1}
+    fake: Any = type("T", (), {"optimizers": [optimizer], "callbacks": []})()
+    share._cluster(fake, module)  # type: ignore[arg-type]
+    for _ in range(5):
+        alone.grad = torch.zeros(2).index_add_(0, codes, gradient[:5])
+        reference.step()
+        module.weight.grad = gradient[None].clone()
+        share.steer(module)  # type: ignore[arg-type]
+        optimizer.step()
+        share.hold(module)  # type: ignore[arg-type]
+    expected = torch.cat([alone.detach()[codes], torch.zeros(1)])
+    torch.testing.assert_close(module.weight.detach()[0], expected, rtol=0, atol=0)
+
+
+def test_rounds_let_go_and_cluster_again() -> None:
+    share = ShareWeights(bits=2, begin=0.2, end=1.0, rounds=2, free=0.5)
+    plan = [share._plan(p / 10) for p in (2, 3, 4, 5, 6, 7, 10)]
+    assert plan == [(0, True), (0, True), (0, False), (0, False), *[(1, True)] * 3]
+    _, model = fit([share])
+    assert all(len(p.unique()) <= 4 for p in model.parameters() if p.ndim > 1)
+
+
+def test_survivors_are_rewound_to_their_early_values() -> None:
+    early: dict[str, torch.Tensor] = {}
+
+    class Look(Callback):
+        def on_train_batch_start(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+            if trainer.global_step == 8:
+                early["then"] = pl_module.model[0].weight.detach().clone()
+            if trainer.global_step == 16:
+                early["after"] = pl_module.model[0].weight.detach().clone()
+
+    look = Look()
+    fit([Prune(sparsity=0.5, rewind="weights", rewind_to=0.25, **CUT), look])
+    kept = early["after"] != 0
+    assert 0 < int(kept.sum()) < kept.numel()
+    assert torch.equal(early["after"][kept], early["then"][kept])
+
+
+def test_learning_rate_rewinding_restarts_at_each_round() -> None:
+    rates = ScheduleLearningRate(shape=Constant())
+    prune = Prune(sparsity=0.5, schedule=Rounds(2), begin=0.5, end=1.0, rewind="learning_rate")
+    fit([rates, prune])
+    assert rates.restarts == [0.5, 0.75]
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Prune(sparsity=1.5, **CUT), "sparsity must be in"),
+        (lambda: Prune(keep={"fc1": 1.5}, **CUT), r"keep\['fc1'\] must be in \(0, 1\], got 1.5"),
+        (lambda: Prune(sparsity=0.5, keep={"a": 0.5}, **CUT), "and not both"),
+        (lambda: Prune(sparsity=0.5, schedule=Cubic(), begin=0.9, end=0.1), "begin <= end"),
+        (lambda: ShareWeights(bits=0, begin=0.5), "from 1 to 16, got 0"),
+        (lambda: ShareWeights(bits={"a": 40}, begin=0.5), "got 40 for 'a'"),
+        (lambda: ComputeBudget(steps=3, epochs=1), "exactly one of"),
+        (lambda: ComputeBudget(epochs=0), "must be positive"),
+        (lambda: ComputeBudget(steps=3, phases={"a": 0.0, "b": 0.5, "c": 0.2}), "overlap"),
+        (lambda: fit([Prune(keep={"nosuch": 0.5}, **CUT)]), "'nosuch' matches no tensor"),
+        (
+            lambda: fit([Prune(sparsity=0.5, **CUT), ShareWeights(bits=4, begin=0.4)]),
+            "the phases overlap",
+        ),
+    ],
+)
+def test_bad_settings_are_named(make: Callable[[], Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("unit", "steps"), [({"steps": 13}, 13), ({"epochs": 1.5}, 12), ({"flops": 1e5}, None)]
+)
+def test_the_budget_ends_the_training(unit: dict[str, Any], steps: int | None) -> None:
+    budget = ComputeBudget(**unit, phases={"one": 0.0, "two": 0.5})
+    fit([budget], max_epochs=-1)
+    assert steps is None or budget.steps == steps
+    per_step = 6 * 8 * (12 * 16 + 16 * 3) - 2 * 8 * 12 * 16  # no gradient of the inputs
+    assert budget.flops == budget.steps * per_step
+    if "flops" in unit:
+        assert 0 <= budget.flops - unit["flops"] < per_step
+    assert sum(costs["flops"] for costs in budget.by_phase.values()) == budget.flops
+    assert sum(costs["steps"] for costs in budget.by_phase.values()) == budget.steps

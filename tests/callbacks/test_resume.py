@@ -1,0 +1,87 @@
+"""A run of all callbacks that stops and resumes equals one that never stopped, bit for bit."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer, seed_everything
+from torch import nn
+
+from boildown.callbacks.budget import ComputeBudget
+from boildown.callbacks.learning_rate import ScheduleLearningRate
+from boildown.callbacks.prune import Prune
+from boildown.callbacks.share import ShareWeights
+from boildown.data.loader import TensorLoader
+from boildown.schedule import Cosine, Cubic
+from boildown.task import Classification
+
+STEPS = 40
+
+
+class StopAt(Callback):
+    def __init__(self, step: int, path: Path) -> None:
+        self.step, self.path = step, path
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
+            trainer.should_stop = True
+
+
+def fit(extra: list[Callback], resume: Path | None = None) -> nn.Module:
+    seed_everything(0, verbose=False)
+    make = torch.Generator().manual_seed(0)
+    inputs = torch.randn(96, 20, generator=make)
+    targets = torch.randint(0, 4, (96,), generator=make)
+    loader = TensorLoader(inputs, targets, 8, shuffle=True, seed=0, drop_last=True)
+    validation = TensorLoader(inputs, targets, 96, shuffle=False, seed=0, drop_last=False)
+    task = Classification(
+        nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Dropout(0.0), nn.Linear(30, 4)),
+        optimizer=lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1),
+        num_classes=4,
+    )
+    phases = {"dense": 0.0, "prune": 0.2, "share": 0.6}
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=-1,
+        val_check_interval=5,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[
+            ComputeBudget(steps=STEPS, phases=phases),
+            ScheduleLearningRate(shape=Cosine()),
+            Prune(sparsity=0.8, schedule=Cubic(), begin=0.2, end=0.5, check="step"),
+            ShareWeights(bits=3, begin=0.6, rounds=2, dtype="float16", check="step"),
+            *extra,
+        ],
+    )
+    trainer.fit(task, loader, validation, ckpt_path=resume, weights_only=True)
+    return task.model
+
+
+@pytest.mark.filterwarnings("ignore:the training ended at")
+@pytest.mark.parametrize("stop", [5, 10, 15, 25, 30, 35])
+def test_resume_equals_never_stopping(stop: int, tmp_path: Path) -> None:
+    straight = fit([])
+    fit([StopAt(stop, tmp_path / "stopped.ckpt")])
+    resumed = fit([], tmp_path / "stopped.ckpt")
+    torch.testing.assert_close(resumed.state_dict(), straight.state_dict(), rtol=0, atol=0)
+
+
+def test_the_constraints_hold_at_the_end() -> None:
+    model = fit([])
+    weights = [p for p in model.parameters() if p.ndim > 1]
+    total = sum(w.numel() for w in weights)
+    zeros = sum(int((w == 0).sum()) for w in weights)
+    assert zeros == round(0.8 * total)
+    for weight in weights:
+        bits = weight.detach().view(torch.int32)
+        assert bits[weight == 0].count_nonzero() == 0  # no -0.0
+        assert len(weight[weight != 0].unique()) <= 8
+    for parameter in model.parameters():
+        assert torch.equal(parameter, parameter.half().float())

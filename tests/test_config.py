@@ -1,0 +1,208 @@
+"""Configs compose, and bad input is answered by one line that says what would be valid."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from boildown.config import ConfigError, accept_plus, check, expected, one_line, register_resolvers
+
+ROOT = Path(__file__).parents[1]
+CONF = ROOT / "conf"
+DEEP = "+compression=deep"
+
+
+def composed(*overrides: str) -> DictConfig:
+    register_resolvers()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", accept_plus(overrides))
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def train(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        f"{group}={choice}"
+        for group in ("budget", "compression", "data", "experiment", "logger", "model", "trainer")
+        for choice in choices(group)
+    ],
+)
+def test_every_choice_passes_the_check(override: str) -> None:
+    cfg = composed(override)
+    if OmegaConf.is_missing(cfg.data, "root"):
+        cfg.data.root = "somewhere"
+    check(cfg)
+
+
+def test_an_experiment_yields_to_the_command_line() -> None:
+    cfg = composed("+experiment=deep_compression_lenet300", "compression.keep.fc1=0.5")
+    assert cfg.compression.keep.fc1 == 0.5
+    assert cfg.name == "deep_compression_lenet300"
+    other = composed("+experiment=deep_compression_lenet300", "budget.steps=7").budget
+    assert (other.steps, other.epochs) == (7, None)
+
+
+def test_accept_plus_leaves_other_keys_alone() -> None:
+    given = ["+compression=deep", "compression=none", "+experiment=a", "+compression.x=1", "-m"]
+    wanted = ["compression=deep", "compression=none", "experiment=a", "+compression.x=1", "-m"]
+    assert accept_plus(given) == wanted
+
+
+BAD: list[tuple[Sequence[str], Sequence[str]]] = [  # overrides, what the line must say
+    (["compression=dep"], ["compression=dep", "deep, none"]),
+    (["+compression=dep"], ["compression=dep", "deep, none"]),
+    (["model=lenet3"], ["model=lenet3", "lenet300"]),
+    (["experiment=nope"], ["experiment=nope", "deep_compression_lenet300"]),
+    (["compression.prune.sparsty=1"], ["compression.prune.sparsty=1", "compression=deep"]),
+    (["+compression.prune.sparsty=1"], ["compression.prune.sparsty=1", "compression=deep"]),
+    ([DEEP, "compression.prune.sparsty=1"], ["compression.prune.sparsty=1", "sparsity, keep"]),
+    ([DEEP, "+compression.prune.sparsty=1"], ["compression.prune.sparsty", "sparsity, keep"]),
+    (["compression=none", "compression.prune.sparsity=0.5"], ["prune.sparsity=0.5", "=deep"]),
+    ([DEEP, "+compression.rato=3"], ["compression.rato", "3", "ratio, bytes"]),
+    ([DEEP, "compression.prune=null"], ["compression.prune", "~compression.prune"]),
+    ([DEEP, "compression.ratio=0.5"], ["compression.ratio", "above 1", "0.5"]),
+    ([DEEP, "compression.ratio=abc"], ["compression.ratio", "above 1", "'abc'"]),
+    ([DEEP, "compression.sparsity=1.0"], ["compression.sparsity", "[0, 1)", "1.0"]),
+    ([DEEP, "compression.keep={fc1: 1.5}"], ["compression.keep['fc1']", "(0, 1]", "1.5"]),
+    ([DEEP, "compression.keep={}"], ["compression.keep", "at least one layer"]),
+    ([DEEP, "compression.share.begin=soon"], ["compression.share.begin", "0 to 1", "'soon'"]),
+    (["+foo=1"], ["foo", "data, model"]),
+    (["data=imagefolder"], ["data.root", "must be given"]),
+    (["model._target_=nosuch.Net"], ["model._target_", "nosuch.Net"]),
+    (["model._target_=boildown.models.Net"], ["model._target_", "boildown.models.Net"]),
+    (["+model.width=3"], ["model.width", "3", "input_shape"]),
+    (["task.optimizer.lr=-1"], ["task.optimizer.lr", "at least 0", "-1"]),
+    (["learning_rate.peaks.dense=high"], ["learning_rate.peaks.dense", "'high'"]),
+    (["seed=-1"], ["seed", "from 0", "-1"]),
+    (["seed=1.5"], ["seed", "whole", "1.5"]),
+    (["validations=0"], ["validations", "at least 1", "0"]),
+    (["resume=maybe"], ["resume", "true or false", "'maybe'"]),
+    (["name=[a,b]"], ["name", "text"]),
+    (["data=null"], ["must be a string"]),
+]
+
+
+@pytest.mark.parametrize(("overrides", "says"), BAD, ids=lambda value: " ".join(value)[:60])
+def test_bad_input_is_refused_without_building(
+    overrides: Sequence[str], says: Sequence[str]
+) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # Hydra's and ours
+        check(composed(*overrides))
+    assert_one_line(caught.value, says)
+
+
+def assert_one_line(error: BaseException, says: Sequence[str]) -> None:
+    assert expected(error)
+    line = one_line(error)
+    assert "\n" not in line
+    assert [part for part in says if part not in line] == [], line
+
+
+BUILT: list[tuple[Sequence[str], Sequence[str]]] = [  # refused by what is built
+    ([DEEP, "compression.share.bits=0"], ["share.bits", "1 to 16", "0"]),
+    ([DEEP, "compression.share.bits=40"], ["share.bits", "1 to 16", "40"]),
+    ([DEEP, "compression.init=best"], ["share.init", "optimal", "'best'"]),
+    ([DEEP, "compression.keep={nosuch: 0.1}"], ["prune.keep", "'nosuch'", "model.fc1.weight"]),
+    ([DEEP, "compression.prune.exclude=[nosuch]"], ["prune.exclude", "'nosuch'", "fc1.weight"]),
+    ([DEEP, "compression.share.begin=0.5"], ["share.begin = 0.5", "prune.end = 0.7", "overlap"]),
+    ([DEEP, "compression.ratio=5000"], ["compression.ratio=5000", "out of reach", "ratio of"]),
+    ([DEEP, "compression.bytes=10"], ["10 bytes", "out of reach"]),
+    ([DEEP, "compression.bytes=9e9"], ["compression.bytes", "202440"]),
+    (
+        [DEEP, "compression.sparsity=0.5", "compression.bytes=4000"],
+        ["sparsity and bytes", "one of them"],
+    ),
+    (["budget.epochs=0"], ["budget.epochs", "positive", "0"]),
+    (["budget.epochs=3", "budget.steps=10"], ["exactly one", "epochs", "steps"]),
+    (["data.batch_size=0"], ["batch_size", "at least 1", "0"]),
+    (["data=mnist", "data.root=/nonexistent", "data.download=false"], ["/nonexistent"]),
+    (["data=mnist", "data.root=EMPTY", "data.download=false"], ["train-images-idx3-ubyte"]),
+    (["data=mnist", "data.root=CUT", "data.download=false"], ["truncated", "47040016"]),
+    (["model=alexnet"], ["67x67", "(1, 8, 8)"]),
+    (["trainer.precision=7"], ["trainer", "Precision 7", "32-true"]),
+]
+
+
+class BeganError(Exception):
+    """The training began."""
+
+
+@pytest.mark.parametrize(("overrides", "says"), BUILT, ids=lambda value: " ".join(value)[:60])
+@pytest.mark.filterwarnings("ignore")
+def test_bad_input_is_refused_before_training(
+    overrides: Sequence[str],
+    says: Sequence[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from boildown import run
+    from boildown.callbacks.save import SaveNewest
+
+    def began(*_: object) -> None:
+        raise BeganError
+
+    monkeypatch.setattr(SaveNewest, "on_train_start", began)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "cut").mkdir()
+    header = bytes([0, 0, 8, 3]) + b"".join(n.to_bytes(4, "big") for n in (60000, 28, 28))
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (tmp_path / "cut" / f"{name}-ubyte").write_bytes(header + b"123")
+    places = {"EMPTY": tmp_path / "empty", "CUT": tmp_path / "cut"}
+    for word, place in places.items():
+        overrides = [o.replace(word, str(place)) for o in overrides]
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # Hydra's and ours
+        run.run(composed(*overrides, "logger=csv"), tmp_path / "run")
+    assert_one_line(caught.value, says)
+
+
+def test_a_mistake_in_a_program_keeps_its_traceback() -> None:
+    for mistake in (lambda: {}["a"], lambda: int("x"), lambda: [1][2], lambda: 1 / 0):
+        with pytest.raises(Exception) as caught:  # noqa: PT011
+            mistake()
+        assert not expected(caught.value)
+    assert expected(ConfigError("said on purpose"))
+
+
+@pytest.mark.parametrize("argument", ["compression=dep", "+foo=1"])
+def test_the_command_line_answers_with_one_line(argument: str, tmp_path: Path) -> None:
+    done = train(argument, "hydra.run.dir=here", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("boildown: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_each_bad_job_of_a_sweep_is_one_line(tmp_path: Path) -> None:
+    done = train("-m", "seed=-1,-2", "hydra.sweep.dir=sweep", cwd=tmp_path)
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == ["boildown", "boildown"]
+    assert "sweep/0" in lines[0]
+    assert "got -2" in lines[1]
+
+
+def test_both_spellings_reach_hydra(tmp_path: Path) -> None:
+    shown = {
+        train(spelling, "--cfg", "job", cwd=tmp_path).stdout
+        for spelling in ("+compression=deep", "compression=deep")
+    }
+    (text,) = shown
+    assert "boildown.callbacks.prune.Prune" in text

@@ -1,0 +1,184 @@
+"""Whole runs from the command line, on the embedded digits."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DEEP = ("+compression=deep", "logger=csv", "budget.steps=120")
+SCHEMA = {
+    "schema", "name", "seed", "config", "dense", "compressed", "ratio", "compute", "layers",
+    "curve", "environment",
+}  # fmt: skip
+
+
+def command(directory: Path, *arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "train.py"), f"hydra.run.dir={directory}", *arguments]
+
+
+def train(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        command(directory, *arguments), capture_output=True, text=True, timeout=200, check=False
+    )
+
+
+def result_of(directory: Path) -> dict[str, Any]:
+    return dict(json.loads((directory / "result.json").read_text()))
+
+
+def rows_of(directory: Path) -> list[dict[str, str]]:
+    """The rows of metrics.csv, without the time they took."""
+    if not (directory / "metrics.csv").exists():
+        return []
+    with (directory / "metrics.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("runs") / "deep"
+    done = train(directory, *DEEP)
+    assert done.returncode == 0, done.stderr
+    return directory
+
+
+def test_a_run_leaves_its_files(deep: Path) -> None:
+    left = {path.name for path in deep.iterdir()}
+    assert left >= {
+        "model.boil", "result.json", "result.png", "metrics.csv", "dense.safetensors",
+        "config.yaml", "newest.ckpt",
+    }  # fmt: skip
+    assert not [name for name in left if name.endswith(".part")]
+
+
+def test_the_result_has_its_schema(deep: Path) -> None:
+    result = result_of(deep)
+    assert set(result) >= SCHEMA
+    params = 64 * 300 + 300 + 300 * 100 + 100 + 100 * 10 + 10
+    size = (deep / "model.boil").stat().st_size
+    assert result["schema"] == 1
+    assert (result["dense"]["params"], result["dense"]["bytes"]) == (params, 4 * params)
+    assert result["compressed"]["bytes"] == size
+    assert result["compressed"]["file"] == "model.boil"
+    assert result["ratio"] == pytest.approx(4 * params / size)
+    assert set(result["compute"]) >= {"flops", "budget", "seconds", "by_phase"}
+    assert result["compute"]["steps"] == 120
+    assert list(result["compute"]["by_phase"]) == ["dense", "prune", "share"]
+    phases = result["compute"]["by_phase"].values()
+    assert sum(phase["flops"] for phase in phases) == result["compute"]["flops"] > 0
+    wanted = {"name", "shape", "nonzero", "distinct", "rank", "bits_per_weight", "bytes", "coder"}
+    assert all(set(layer) >= wanted for layer in result["layers"])
+    assert set(result["environment"]) >= {"torch", "lightning", "python", "device", "git"}
+
+
+def test_the_figures_are_those_of_the_files(deep: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    import boildown
+    from boildown.data.digits import Digits
+    from boildown.models.lenet import LeNet300
+
+    data = Digits(batch_size=64, eval_batch_size=512, val_size=200, seed=0)
+    data.prepare()
+    (inputs, targets), *more = data.test_dataloader()
+    assert not more
+
+    def error(model: torch.nn.Module) -> float:
+        with torch.no_grad():
+            return float(np.mean(model(inputs).numpy().argmax(1) != targets.numpy()))
+
+    dense = LeNet300(input_shape=data.input_shape, num_classes=10).eval()
+    dense.load_state_dict(load_file(deep / "dense.safetensors"))
+    result = result_of(deep)
+    compressed = boildown.load(deep / "model.boil")
+    assert result["compressed"]["metrics"]["test/error"] == pytest.approx(error(compressed))
+    assert result["dense"]["metrics"]["test/error"] == pytest.approx(error(dense))
+    alive = sum(int(p.count_nonzero()) for p in compressed.parameters())
+    assert result["compressed"]["nonzero"] == alive
+
+
+def test_the_metrics_are_a_table_over_the_budget(deep: Path) -> None:
+    rows = rows_of(deep)
+    assert set(rows[0]) >= {"progress", "phase", "steps", "flops", "val/error", "prune/sparsity"}
+    assert [row["phase"] for row in rows] == sorted(row["phase"] for row in rows)  # d, p, s
+    assert float(rows[-1]["progress"]) == 1.0
+    assert len(rows) == 20
+
+
+@pytest.mark.parametrize("phase", ["prune", "share"])
+def test_a_killed_run_resumes_to_the_same_bytes(deep: Path, tmp_path: Path, phase: str) -> None:
+    directory = tmp_path / "killed"
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command(directory, *DEEP), stdout=log, stderr=log)
+    end = time.monotonic() + 150
+    while time.monotonic() < end and process.poll() is None:
+        rows = rows_of(directory)
+        if rows and rows[-1]["phase"] == phase and (directory / "newest.ckpt").exists():
+            break
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    assert rows_of(directory)[-1]["phase"] == phase, (tmp_path / "log").read_text()
+    assert not (directory / "model.boil").exists()
+    done = train(directory, *DEEP, "+resume=true")
+    assert done.returncode == 0, done.stderr
+    assert "resuming" in done.stdout
+    assert (directory / "model.boil").read_bytes() == (deep / "model.boil").read_bytes()
+    assert rows_of(directory) == rows_of(deep)
+    assert result_of(directory)["compute"]["flops"] == result_of(deep)["compute"]["flops"]
+
+
+def test_a_finished_run_is_left_alone(deep: Path) -> None:
+    names = ("model.boil", "result.json", "metrics.csv", "newest.ckpt", "config.yaml")
+    before = {name: (deep / name).read_bytes() for name in names}
+    done = train(deep, *DEEP, "resume=true")
+    assert done.returncode == 0, done.stderr
+    assert "finished" in done.stdout
+    assert {name: (deep / name).read_bytes() for name in names} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), ("holds an earlier run", "resume=true")),
+        (("resume=true", "compression.ratio=20"), ("compression.ratio", "40", "20")),
+        (("resume=true", "data.batch_size=32"), ("data.batch_size", "64", "32")),
+    ],
+)
+def test_a_run_is_never_mixed_with_another(
+    deep: Path, arguments: tuple[str, ...], says: tuple[str, ...]
+) -> None:
+    before = (deep / "config.yaml").read_bytes()
+    done = train(deep, *DEEP, *arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith("boildown: ")
+    assert done.stderr.count("\n") == 1
+    assert all(part in done.stderr for part in says), done.stderr
+    assert (deep / "config.yaml").read_bytes() == before
+
+
+def test_a_dense_run_logs_offline(tmp_path: Path) -> None:
+    done = subprocess.run(
+        command(tmp_path / "dense", "budget.steps=30", "validations=3", "logger=wandb"),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        env={**os.environ, "WANDB_SILENT": "true"},
+    )
+    assert done.returncode == 0, done.stderr
+    result = result_of(tmp_path / "dense")
+    assert list(result["compute"]["by_phase"]) == ["train"] or len(result["curve"]) == 3
+    assert result["ratio"] < 2.0
+    assert result["dense"]["metrics"] == result["compressed"]["metrics"]
+    assert list((tmp_path / "dense").glob("wandb/offline-run-*/*.wandb"))
