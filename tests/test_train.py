@@ -178,7 +178,7 @@ def test_a_dense_run_logs_offline(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     result = result_of(tmp_path / "dense")
-    assert list(result["compute"]["by_phase"]) == ["train"] or len(result["curve"]) == 3
+    assert len(result["curve"]) == 3
     assert result["ratio"] < 2.0
     assert result["dense"]["metrics"] == result["compressed"]["metrics"]
     assert list((tmp_path / "dense").glob("wandb/offline-run-*/*.wandb"))
