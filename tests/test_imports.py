@@ -1,0 +1,30 @@
+"""What may be imported without what, each in a process of its own."""
+
+import subprocess
+import sys
+
+import pytest
+
+TRAINING = ("lightning", "hydra", "wandb")
+
+
+@pytest.mark.parametrize(
+    ("module", "without"),
+    [
+        ("boildown", ("torch", "numba", *TRAINING)),
+        ("boildown.cli", ("torch", "numba", *TRAINING)),
+        ("boildown.config", ("torch", "lightning", "wandb")),
+        ("boildown.codec", TRAINING),
+        ("boildown.artifact", TRAINING),
+        ("boildown.prune", TRAINING),
+        ("boildown.share", TRAINING),
+        ("boildown.schedule", ("torch", *TRAINING)),
+        ("boildown.allocate", TRAINING),
+        ("boildown.flops", TRAINING),
+        ("boildown.report.picture", ("torch", *TRAINING)),
+    ],
+)
+def test_imports_stay_apart(module: str, without: tuple[str, ...]) -> None:
+    code = f"import sys, {module}; print([m for m in {without} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
