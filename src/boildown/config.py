@@ -21,6 +21,7 @@ KEYS = (
     "data", "model", "task", "trainer", "logger", "budget", "compression", "experiment",
     "name", "seed", "resume", "validations", "learning_rate",
 )  # fmt: skip
+TECHNIQUES = ("prune", "share")  # in the order in which they hold
 COMPRESSION_KEYS = ("ratio", "bytes", "sparsity", "keep", "bits", "dtype", "init")
 
 
@@ -73,11 +74,19 @@ def check(cfg: DictConfig, known: Sequence[str] = KEYS) -> None:
         value = OmegaConf.select(cfg, key)
         if value is not None:
             _number(value, key, "of at least 0", 0.0, float("inf"))
+    phases = ("dense", *TECHNIQUES)
     for phase, peak in (OmegaConf.select(cfg, "learning_rate.peaks") or {}).items():
+        if phase not in phases:
+            raise ConfigError(
+                f"learning_rate.peaks.{phase}: there is no such phase (value {peak!r}); "
+                f"the phases are {', '.join(phases)}"
+            )
         _number(peak, f"learning_rate.peaks.{phase}", "of at least 0", 0.0, float("inf"))
     techniques = _check_compression(cfg.compression)
     for group in ("data", "model", "task", "trainer", "learning_rate", "budget"):
         _check_target(cfg[group], group)
+    if "shape" in cfg.learning_rate:
+        _check_target(cfg.learning_rate.shape, "learning_rate.shape")
     if cfg.logger:
         _check_target(cfg.logger, "logger")
     for key in techniques:

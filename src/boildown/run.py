@@ -27,11 +27,10 @@ from boildown.callbacks.prune import Prune
 from boildown.callbacks.record import Record
 from boildown.callbacks.save import SaveDense, SaveNewest, plain_state
 from boildown.codec.replace import replacing
-from boildown.config import KEYS, ConfigError, check
+from boildown.config import KEYS, TECHNIQUES, ConfigError, check
 from boildown.evaluate import build_task, model_config
 from boildown.select import without
 
-TECHNIQUES = ("prune", "share")  # in the order in which they hold
 FREE_KEYS = ("resume", "logger", "name")  # may differ when a run is resumed
 
 

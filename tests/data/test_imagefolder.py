@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from boildown.data.decode import decode
-from boildown.data.imagefolder import ImageFolder, crop_flip
+from boildown.data.imagefolder import ImageFolder
 from boildown.data.loader import generator
 
 CLASSES = ("cat", "dog", "emu")
@@ -213,24 +213,6 @@ def test_hidden_and_other_files_are_ignored(root: Path) -> None:
 def test_bad_settings(root: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         images(root, **changes)
-
-
-def test_crop_flip_shifts_and_mirrors() -> None:
-    image = torch.arange(1, 17, dtype=torch.uint8).view(1, 1, 4, 4)
-    padded = torch.nn.functional.pad(image, (1, 1, 1, 1))[0, 0]
-    possible = {
-        (top, left, flip): (crop.flip(1) if flip else crop)
-        for top in range(3)
-        for left in range(3)
-        for flip in (False, True)
-        for crop in [padded[top : top + 4, left : left + 4]]
-    }
-    out = crop_flip(image.expand(500, 1, 4, 4), 1, generator(0))
-    assert (out.dtype, out.shape) == (torch.uint8, (500, 1, 4, 4))
-    seen = [key for x in out for key, p in possible.items() if torch.equal(x[0], p)]
-    assert len(seen) == 500
-    assert set(seen) == set(possible)
-    assert 200 < sum(flip for *_, flip in seen) < 300
 
 
 def test_augmentation_resumes_and_spares_evaluation(root: Path) -> None:

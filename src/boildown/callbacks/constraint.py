@@ -185,3 +185,15 @@ def forget_momentum(trainer: Trainer, parameters: list[torch.nn.Parameter]) -> N
     for optimizer in trainer.optimizers:
         for parameter in parameters:
             optimizer.state.pop(parameter, None)
+
+
+def forget_cut(trainer: Trainer, parameter: torch.nn.Parameter, mask: torch.Tensor) -> None:
+    """Drop what the optimizers remember of the entries where `mask` is False.
+
+    Left alone, a cut weight's momentum would decay into subnormal numbers, on which every
+    operation of the optimizer is slow.
+    """
+    for optimizer in trainer.optimizers:
+        for value in optimizer.state.get(parameter, {}).values():
+            if isinstance(value, torch.Tensor) and value.shape == mask.shape:
+                value.masked_fill_(~mask, 0.0)

@@ -14,6 +14,7 @@ from boildown.callbacks.constraint import (
     BrokenConstraintError,
     Check,
     Constraint,
+    forget_cut,
     forget_momentum,
 )
 from boildown.callbacks.learning_rate import ScheduleLearningRate
@@ -101,7 +102,7 @@ class Prune(Constraint):
         self.exclude, self.rewind, self.rewind_to = exclude, rewind, rewind_to
         self.masks: dict[str, Tensor] = {}
         self._held: list[Tensor] = []
-        self._floats: list[Tensor] = []
+        self._bits: list[Tensor] = []
         self._time = -1.0
         self._target = 0.0
         self._early: dict[str, Tensor] = {}
@@ -169,6 +170,8 @@ class Prune(Constraint):
         if not first:
             masks = {name: mask & self.masks[name] for name, mask in masks.items()}
         self._set_masks(masks, pl_module)
+        for name, mask in self.masks.items():
+            forget_cut(trainer, pl_module.get_parameter(name), mask)
         self.hold(pl_module)
         self.verify(pl_module)
 
@@ -197,24 +200,28 @@ class Prune(Constraint):
         self.hold(pl_module)
 
     def _set_masks(self, masks: Mapping[str, Tensor], pl_module: LightningModule) -> None:
-        """Keep the masks as bools to save, and as floats to multiply with: 10 times as fast."""
+        """Keep the masks as bools to save, and as bits to hold with.
+
+        A bitwise and takes one pass and clears all a cut weight may hold: 0 * nan would be nan.
+        """
         parameters = {name: pl_module.get_parameter(name) for name in masks}
         self.masks = {name: mask.to(parameters[name].device) for name, mask in masks.items()}
         self._held = list(parameters.values())
-        self._floats = [m.to(p.dtype) for m, p in zip(self.masks.values(), self._held, strict=True)]
+        self._bits = [
+            mask.to(_integers(parameter)).neg_()
+            for mask, parameter in zip(self.masks.values(), self._held, strict=True)
+        ]
 
     @torch.no_grad()
     def steer(self, pl_module: LightningModule) -> None:
-        pairs = zip(self._held, self._floats, strict=True)
-        steered = [(p.grad, mask) for p, mask in pairs if p.grad is not None]
-        if steered:
-            torch._foreach_mul_([g for g, _ in steered], [m for _, m in steered])
+        for parameter, bits in zip(self._held, self._bits, strict=True):
+            if parameter.grad is not None:
+                parameter.grad.view(bits.dtype).bitwise_and_(bits)
 
     @torch.no_grad()
     def hold(self, pl_module: LightningModule) -> None:
-        if self._floats:
-            torch._foreach_mul_(self._held, self._floats)
-            torch._foreach_add_(self._held, 0.0)  # -0.0 + 0.0 = 0.0: a zero is all zero bits
+        for parameter, bits in zip(self._held, self._bits, strict=True):
+            parameter.view(bits.dtype).bitwise_and_(bits)
 
     def verify(self, pl_module: LightningModule) -> None:
         for name, mask in self.masks.items():
@@ -249,3 +256,8 @@ class Prune(Constraint):
             .reshape(state_dict["shapes"][name])
             for name, packed in state_dict["masks"].items()
         }
+
+
+def _integers(tensor: Tensor) -> torch.dtype:
+    """The integers as wide as the tensor's floats."""
+    return {2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
+from boildown.data.augment import crop_flip
 from boildown.data.base import Dataset, Part
 from boildown.data.cache import cache_dir
 from boildown.data.decode import decode
@@ -79,29 +79,3 @@ class ImageFolder(Dataset):
             Part(images.train, torch.from_numpy(images.train_targets)),
             Part(images.test, torch.from_numpy(images.test_targets)),
         )
-
-
-def crop_flip(images: Tensor, margin: int, g: torch.Generator) -> Tensor:
-    """Shift each image by up to `margin` pixels either way, and mirror half of them.
-
-    What comes in from outside is zero.
-
-    Args:
-        images: (N, C, H, W), any dtype; read only.
-        margin: pixels, at least 0.
-        g: where the randomness comes from.
-
-    Returns:
-        The same shape and dtype.
-
-    Source: He et al. 2015, section 4.2, https://arxiv.org/abs/1512.03385
-    """
-    count, _, height, width = images.shape
-    top, left = torch.randint(0, 2 * margin + 1, (2, count, 1), generator=g)
-    flip = torch.rand(count, 1, generator=g) < 0.5
-    rows = top + torch.arange(height)
-    across = torch.arange(width).expand(count, width)
-    columns = left + torch.where(flip, across.flip(1), across)
-    padded = pad(images, (margin,) * 4)
-    every = torch.arange(count)[:, None, None]
-    return padded[every, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()

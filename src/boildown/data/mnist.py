@@ -5,7 +5,9 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from boildown.data.augment import shift
 from boildown.data.base import Dataset, Part, val_count
 from boildown.data.cache import cache_dir
 from boildown.data.download import fetch
@@ -18,6 +20,8 @@ FILES = (
     "t10k-labels-idx1-ubyte",
 )
 TIMEOUT = 30.0  # seconds
+AUGMENTS = (None, "shift")
+MARGIN = 2  # pixels
 
 
 class MNIST(Dataset):
@@ -30,10 +34,11 @@ class MNIST(Dataset):
     Args:
         root: the directory that holds the files; None for the usual places.
         download: whether the files may be downloaded.
+        augment: None, or "shift": in training, move each image by up to 2 pixels either way.
         batch_size: see `boildown.data.base.Dataset`.
         eval_batch_size: see there.
         val_size: see there; of 60000.
-        seed: see there.
+        seed: see there; of the augmentation too.
 
     Raises:
         ValueError: for a value out of range, naming it.
@@ -66,10 +71,15 @@ class MNIST(Dataset):
         eval_batch_size: int,
         val_size: int | float,
         seed: int,
+        augment: str | None = None,
     ) -> None:
         super().__init__(
             batch_size=batch_size, eval_batch_size=eval_batch_size, val_size=val_size, seed=seed
         )
+        if augment not in AUGMENTS:
+            raise ValueError(f"data.augment must be null or shift, got {augment!r}")
+        if augment == "shift":
+            self.transform = self._shift
         val_count(val_size, 60000)
         self.root = None if root is None else Path(root).expanduser()
         self.download = download
@@ -93,6 +103,9 @@ class MNIST(Dataset):
         scale, shift = 1 / (255 * self.STD), self.MEAN / self.STD
         inputs = torch.from_numpy(pixels.astype(np.float32)).mul_(scale).sub_(shift)
         return Part(inputs.unsqueeze(1), torch.from_numpy(classes.astype(np.int64)))
+
+    def _shift(self, inputs: Tensor, g: torch.Generator) -> Tensor:
+        return shift(inputs, MARGIN, g, fill=-self.MEAN / self.STD)
 
     def _locate(self) -> list[Path]:
         """The four files, in the order of FILES."""
