@@ -126,7 +126,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", required=True)
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--plain-adam", action="store_true", help="torch's unfused AdamW")
     arguments = parser.parse_args()
+    global FUSED
+    FUSED = not arguments.plain_adam
     quiet()
     warnings.filterwarnings("ignore")
     data = MNIST(

@@ -13,7 +13,6 @@ from PIL import Image
 
 from boildown.data.decode import decode
 from boildown.data.imagefolder import ImageFolder
-from boildown.data.loader import generator
 
 CLASSES = ("cat", "dog", "emu")
 
