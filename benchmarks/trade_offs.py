@@ -1,0 +1,129 @@
+"""What pruning and weight sharing cost in accuracy, drawn for the documentation.
+
+python benchmarks/trade_offs.py --root ../shared/data/mnist [--out DIR] [--epochs 10] [--seed 0]
+
+LeNet-300-100 on MNIST, one technique at a time, test error read from the files. Writes
+docs/pruning.png and docs/weight_sharing.png; finished runs are not repeated.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+INK, COPPER, STEAM, MOSS, GRID = "#22303c", "#b5541c", "#5b8aa6", "#6b7f3a", "#d9dee2"
+SPARSITIES = (0.8, 0.9, 0.95, 0.98, 0.99)
+SCHEDULES = {
+    "one shot": ["compression.prune.schedule._target_=boildown.schedule.OneShot"],
+    "cubic, 20 cuts": [],
+    "5 rounds": [
+        "compression.prune.schedule._target_=boildown.schedule.Rounds",
+        "+compression.prune.schedule.n=5",
+    ],
+}
+BITS = (1, 2, 3, 4, 5)
+SHARINGS = {
+    "optimal k-means, centroids tuned": [],
+    "linear k-means, centroids tuned": ["compression.init=linear"],
+    "optimal k-means alone": ["compression.share.tune=false"],
+}
+
+
+def measure(arguments: argparse.Namespace, name: str, overrides: list[str]) -> dict[str, Any]:
+    """The result of one run."""
+    directory = arguments.out / name.replace(" ", "_").replace(",", "")
+    command = [sys.executable, "train.py", "+compression=deep", "data=mnist", "model=lenet300"]
+    command += [f"data.root={arguments.root}", f"budget.epochs={arguments.epochs}"]
+    command += [f"seed={arguments.seed}", "logger=none", "validations=5", "compression.ratio=null"]
+    command += [f"hydra.run.dir={directory}", "resume=true", *overrides]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return dict(json.loads((directory / "result.json").read_text()))
+
+
+def draw(
+    lines: dict[str, list[dict[str, Any]]],
+    at: tuple[Any, ...],
+    label: str,
+    path: Path,
+) -> None:
+    """Error, and bytes, against a setting."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
+    for (name, results), colour in zip(lines.items(), (INK, COPPER, STEAM, MOSS), strict=False):
+        errors = [100 * r["compressed"]["metrics"]["test/error"] for r in results]
+        sizes = [r["compressed"]["bytes"] / 1000 for r in results]
+        left.plot(at, errors, color=colour, marker="o", markersize=4, label=name)
+        right.plot(sizes, errors, color=colour, marker="o", markersize=4, label=name)
+    dense = [r["dense"]["metrics"]["test/error"] for rs in lines.values() for r in rs]
+    left.axhline(100 * sum(dense) / len(dense), color=GRID, zorder=0)
+    left.annotate("dense", (at[0], 100 * sum(dense) / len(dense)), color=INK, fontsize=8)
+    left.set_xlabel(label)
+    right.set_xlabel("bytes of the file, thousands")
+    right.set_xscale("log")
+    for axes in (left, right):
+        axes.set_yscale("log")
+        axes.set_ylabel("test error, %")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
+        axes.grid(color=GRID, linewidth=0.6)
+    left.legend(frameon=False, fontsize=8)
+    figure.suptitle("LeNet-300-100 on MNIST", color=INK, fontsize=11)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def table(lines: dict[str, list[dict[str, Any]]], at: tuple[Any, ...]) -> None:
+    """The same in Markdown."""
+    print("| | " + " | ".join(map(str, at)) + " |\n|---|" + "---|" * len(at))
+    for name, results in lines.items():
+        cells = [
+            f"{r['compressed']['metrics']['test/error']:.2%}, {r['compressed']['bytes']:,} B"
+            for r in results
+        ]
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+def main() -> None:
+    """Run, draw, and print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", required=True)
+    parser.add_argument("--out", type=Path, default=Path("outputs/trade_offs"))
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    pruned = {
+        name: [
+            measure(
+                arguments,
+                f"prune-{name}-{sparsity}",
+                ["~compression.share", f"compression.sparsity={sparsity}", *overrides],
+            )
+            for sparsity in SPARSITIES
+        ]
+        for name, overrides in SCHEDULES.items()
+    }
+    draw(pruned, SPARSITIES, "fraction of weights cut", Path("docs/pruning.png"))
+    table(pruned, SPARSITIES)
+    shared = {
+        name: [
+            measure(
+                arguments,
+                f"share-{name}-{bits}",
+                ["~compression.prune", f"compression.bits={bits}", *overrides],
+            )
+            for bits in BITS
+        ]
+        for name, overrides in SHARINGS.items()
+    }
+    draw(shared, BITS, "bits per weight", Path("docs/weight_sharing.png"))
+    table(shared, BITS)
+
+
+if __name__ == "__main__":
+    main()
