@@ -1,6 +1,7 @@
 """Train, compress, pack and prove: `python train.py +compression=deep`."""
 
 import contextlib
+import json
 import os
 import sys
 from pathlib import Path
@@ -46,6 +47,8 @@ def job(cfg: DictConfig) -> float:
     except Exception as error:
         if not expected(error) or os.environ.get("BOILDOWN_TRACEBACK"):
             raise
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "error.json").write_text(json.dumps({"error": one_line(error)}))
         if HydraConfig.get().mode == RunMode.RUN:
             sys.exit(f"boildown: {one_line(error)}")
         print(f"boildown: {directory}: {one_line(error)}", file=sys.stderr)

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 GROUPS = ("compression", "experiment")
 KEYS = (
     "data", "model", "task", "trainer", "logger", "budget", "compression", "experiment",
-    "name", "seed", "resume", "validations", "learning_rate",
+    "name", "seed", "resume", "share_dense", "validations", "learning_rate",
 )  # fmt: skip
 TECHNIQUES = ("prune", "share")  # in the order in which they hold
 COMPRESSION_KEYS = ("ratio", "bytes", "sparsity", "keep", "bits", "dtype", "init")

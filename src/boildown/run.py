@@ -1,5 +1,6 @@
 """One run: train, compress, pack, prove from the file, report."""
 
+import hashlib
 import json
 import logging
 import os
@@ -31,7 +32,8 @@ from boildown.config import KEYS, TECHNIQUES, ConfigError, check
 from boildown.evaluate import build_task, model_config
 from boildown.select import without
 
-FREE_KEYS = ("resume", "logger", "name")  # may differ when a run is resumed
+STARTS = ("begin", "rewind", "rewind_to")  # what a technique does before it begins
+FREE_KEYS = ("resume", "logger", "name", "share_dense")  # may differ when a run is resumed
 
 
 def run(cfg: DictConfig, directory: Path) -> float:
@@ -71,23 +73,24 @@ def run(cfg: DictConfig, directory: Path) -> float:
         OmegaConf.save(cfg, directory / "config.yaml", resolve=True)
     record = Record(directory / "metrics.csv")
     loader = data.train_dataloader()
+    begin = list(phases.values())[1] if phases else 1.0
+    newest = SaveNewest(directory / "newest.ckpt", _dense_trajectory(cfg), begin)
     callbacks: list[Callback] = [
         budget,
         instantiate(cfg.learning_rate),
-        SaveDense(directory / "dense.safetensors", list(phases.values())[1] if phases else 1.0),
+        SaveDense(directory / "dense.safetensors", begin),
         *techniques,
         record,
-        BudgetBar(),
-        SaveNewest(directory / "newest.ckpt"),
+        BudgetBar(label=str(cfg.name or "")),
+        newest,
     ]
     trainer = _trainer(cfg, directory, callbacks, _validate_every(cfg, budget, task, data))
-    checkpoint = directory / "newest.ckpt"
-    resumed = bool(cfg.resume) and checkpoint.exists()
+    own = newest.path if cfg.resume and newest.path.exists() else None
     trainer.fit(
         task,
         loader,
         data.val_dataloader(),
-        ckpt_path=str(checkpoint) if resumed else None,
+        ckpt_path=str(own) if own else newest.start(),
         weights_only=True,
     )
     if not trainer.is_global_zero:
@@ -100,9 +103,27 @@ def run(cfg: DictConfig, directory: Path) -> float:
     state = plain_state(task.get_submodule("model"))
     size = codec.pack(state, directory / "model.boil", config=model_config(cfg, data))
     metrics = _evaluate(directory)
-    result = _result(cfg, directory, model, budget, record, metrics, size)
+    result = _result(cfg, directory, model, budget, newest.reused, record, metrics, size)
     _finish(result, directory, trainer)
     return _figure(result)
+
+
+def _dense_trajectory(cfg: DictConfig) -> Path | None:
+    """Where runs that are alike until compression begins keep the checkpoint they share.
+
+    Its name is a digest of all that the weights depend on until then.
+    """
+    if cfg.share_dense is None:
+        return None
+    recipe = {t: cfg.compression[t] for t in TECHNIQUES if t in cfg.compression}
+    if not recipe:
+        return None
+    before = ("data", "model", "task", "trainer", "budget", "learning_rate", "seed", "validations")
+    alike: dict[str, Any] = {key: _plain(cfg)[key] for key in before}
+    alike |= {t: [node.get(k) for k in STARTS] for t, node in recipe.items()}
+    alike |= {"torch": torch.__version__, "lightning": lightning.__version__}
+    digest = hashlib.sha256(json.dumps(alike, sort_keys=True).encode()).hexdigest()[:16]
+    return Path(cfg.share_dense) / f"{digest}.ckpt"
 
 
 def _check_reach(techniques: list[Callback], task: LightningModule) -> None:
@@ -177,7 +198,8 @@ def _earlier(cfg: DictConfig, directory: Path) -> dict[str, Any] | None:
                 )
     if result.exists():
         return dict(json.loads(result.read_text()))
-    print(f"resuming in {directory}")
+    if (directory / "newest.ckpt").exists():
+        print(f"resuming in {directory}")
     return None
 
 
@@ -224,6 +246,12 @@ def _validate_every(
     accumulate = int(cfg.trainer.get("accumulate_grad_batches", 1))
     loader = data.train_dataloader()
     batches = budget.batches_ahead(task, next(iter(loader)), len(loader), accumulate)
+    if batches < accumulate:
+        raise ConfigError(
+            f"budget.{budget.unit}={budget.total:g} does not pay for one step, which takes "
+            f"{budget.total / batches * accumulate:.4g} {budget.unit} at data.batch_size="
+            f"{loader.batch_size}"
+        )
     return max(1, round(batches / int(cfg.validations)))
 
 
@@ -282,6 +310,7 @@ def _result(
     directory: Path,
     model: nn.Module,
     budget: ComputeBudget,
+    reused: int,
     record: Record,
     metrics: dict[str, dict[str, float]],
     size: int,
@@ -306,6 +335,7 @@ def _result(
         "target": {"ratio": asked, "met": asked is None or abs(ratio / asked - 1.0) <= 0.1},
         "compute": {
             "flops": budget.flops,
+            "reused": reused,  # of these, FLOPs another run spent on the same dense trajectory
             "budget": {budget.unit: budget.total},
             "steps": budget.steps,
             "seconds": budget.seconds,
@@ -335,6 +365,7 @@ def _result(
     }
     with replacing(directory / "result.json") as part:
         part.write_text(json.dumps(result, indent=1))
+    (directory / "error.json").unlink(missing_ok=True)  # of an earlier try
     return result
 
 

@@ -18,11 +18,14 @@ class BudgetBar(ProgressBar):
 
     Args:
         metrics: names of logged values to show.
+        label: of the run, where several write to one place.
     """
 
-    def __init__(self, metrics: tuple[str, ...] = ("val/error", "prune/sparsity")) -> None:
+    def __init__(
+        self, metrics: tuple[str, ...] = ("val/error", "prune/sparsity"), label: str = ""
+    ) -> None:
         super().__init__()
-        self.metrics = metrics
+        self.metrics, self.label = metrics, label
         self._console = Console()
         self._progress: Progress | None = None
         self._drawn = 0.0
@@ -69,7 +72,9 @@ class BudgetBar(ProgressBar):
             )
         elif int(progress * 10) > self._tenth:
             self._tenth = int(progress * 10)
-            self._console.print(f"{progress:4.0%} {phase:>6}  {figures}", highlight=False)
+            self._console.print(
+                f"{self.label} {progress:4.0%} {phase:>6}  {figures}".lstrip(), highlight=False
+            )
 
     def _figures(self, trainer: Trainer) -> str:
         logged = trainer.callback_metrics

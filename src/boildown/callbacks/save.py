@@ -1,6 +1,7 @@
 """What a run leaves on disk while it trains: its newest state, and the model before compression."""
 
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from boildown.callbacks.budget import progress_of
+from boildown.callbacks.budget import clock_of, progress_of
 from boildown.codec.replace import replacing
 
 
@@ -22,11 +23,36 @@ class SaveNewest(Checkpoint):
 
     Args:
         path: of the checkpoint.
+        dense: where to keep a copy of the newest one that was taken before compression began, for
+            other runs to start from; None for nowhere.
+        begin: progress at which compression begins.
+
+    Attributes:
+        reused: training FLOPs of the dense checkpoint this run was started from, 0 without one.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(
+        self, path: str | Path, dense: str | Path | None = None, begin: float = 1.0
+    ) -> None:
         self.path = Path(path)
+        self.dense = None if dense is None else Path(dense)
+        self.begin = begin
+        self.reused = 0
+        self._starts_dense = False
+        self._is_dense = False
         self._generators: dict[str, Any] = {}
+
+    def start(self) -> str | None:
+        """A dense checkpoint of another run, for a new run to start from, if there is one."""
+        if self.dense is None or not self.dense.exists():
+            return None
+        self._starts_dense = True
+        return str(self.dense)
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self._is_dense = self.dense is not None and progress_of(trainer) < self.begin
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking:
@@ -35,16 +61,24 @@ class SaveNewest(Checkpoint):
         trainer.save_checkpoint(part)
         if trainer.is_global_zero:
             part.replace(self.path)
+            if self._is_dense and self.dense is not None:
+                self.dense.parent.mkdir(parents=True, exist_ok=True)
+                with replacing(self.dense) as copy:
+                    shutil.copyfile(self.path, copy)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        clock = clock_of(trainer)
+        if self._starts_dense and clock is not None:
+            self.reused = clock.flops
         if self._generators:
             _restore(self._generators)
 
     def state_dict(self) -> dict[str, Any]:
-        return _generators()
+        return _generators() | {"reused": self.reused}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._generators = state_dict
+        self.reused = state_dict["reused"]
 
 
 class SaveDense(Callback):
