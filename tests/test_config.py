@@ -142,6 +142,7 @@ BUILT: list[tuple[Sequence[str], Sequence[str]]] = [  # refused by what is built
     (["data=mnist", "data.root=CUT", "data.download=false"], ["truncated", "47040016"]),
     (["model=alexnet"], ["67x67", "(1, 8, 8)"]),
     (["trainer.precision=7"], ["trainer", "Precision 7", "32-true"]),
+    (["trainer.accelerator=cpu", "trainer.devices=9999"], ["trainer.devices=9999", "cores"]),
 ]
 
 

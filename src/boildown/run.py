@@ -59,6 +59,7 @@ def run(cfg: DictConfig, directory: Path) -> float:
     if finished is not None:
         print(f"{directory} holds a finished run: nothing to do (result.json)")
         return _figure(finished)
+    _check_devices(cfg)
     quiet()
     seed_everything(cfg.seed, workers=True, verbose=False)
     data = instantiate(cfg.data)
@@ -138,11 +139,23 @@ def _check_reach(techniques: list[Callback], task: LightningModule) -> None:
             )
 
 
+def _check_devices(cfg: DictConfig) -> None:
+    """Refuse more processes than cores: Lightning would start them all and wait for ever."""
+    devices = cfg.trainer.get("devices", 1)
+    on_cpu = cfg.trainer.get("accelerator", "auto") == "cpu" or not torch.accelerator.is_available()
+    cores = os.cpu_count() or 1
+    if on_cpu and str(devices).isdecimal() and int(devices) > cores:
+        raise ConfigError(
+            f"trainer.devices={devices}: on the CPU each device is a process, and this machine "
+            f"has {cores} cores; give at most {cores}"
+        )
+
+
 def quiet() -> None:
     """Silence what a user of a run can do nothing about."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    for message in (".*LeafSpec.*", ".*does not have many workers.*", ".*GPU available.*"):
-        warnings.filterwarnings("ignore", message)
+    for message in ("LeafSpec", "does not have many workers", "GPU available", "logging interval"):
+        warnings.filterwarnings("ignore", f".*{message}.*")
 
 
 def resolve(cfg: DictConfig, dense_bytes: int) -> DictConfig:
@@ -374,7 +387,7 @@ def _finish(result: dict[str, Any], directory: Path, trainer: Trainer) -> None:
     from boildown.report.table import show
 
     draw(result, directory / "result.png")
-    show(result, directory)
+    place = None
     if isinstance(trainer.logger, WandbLogger):
         import wandb
 
@@ -401,7 +414,11 @@ def _finish(result: dict[str, Any], directory: Path, trainer: Trainer) -> None:
         wandb_run.log({"layers": wandb.Table(columns=columns, data=rows)})
         wandb_run.log({"result": wandb.Image(str(directory / "result.png"))})
         wandb_run.summary.update(figures)
+        place = Path(wandb_run.dir).parent
         wandb.finish()
+    show(result, directory)
+    if place is not None:
+        print(f"wandb sync {place}")
 
 
 def _figure(result: dict[str, Any]) -> float:
