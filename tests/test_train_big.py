@@ -53,6 +53,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sweep(directory), capture_output=True, text=True, timeout=300, check=False, cwd=ROOT
     )
     assert "nothing to do" in done.stdout, done.stderr
+    assert "sweep: 6 of 6 runs done" in done.stdout  # with the one that is out of reach
     assert times == {n: (directory / n / "result.json").stat().st_mtime_ns for n in before}
     return directory
 
