@@ -23,9 +23,7 @@ class SweepProgress(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         params = config.hydra.sweeper.get("params") or {}
         given = [f"{key!s}={value}" for key, value in params.items()]
-        overrides = OverridesParser.create().parse_overrides(
-            [*given, *config.hydra.overrides.task]
-        )
+        overrides = OverridesParser.create().parse_overrides([*given, *config.hydra.overrides.task])
         self.total = sum(map(len, BasicSweeper.split_arguments(overrides, None)))
         self.began = time.time()
         self.before = self._done(Path(config.hydra.sweep.dir))
@@ -36,7 +34,7 @@ class SweepProgress(Callback):
         done = self._done(Path(config.hydra.sweep.dir))
         now = done - self.before
         left = ""
-        if 0 < now and done < self.total:
+        if now > 0 and done < self.total:
             seconds = (time.time() - self.began) / now * (self.total - done)
             left = f", about {duration(seconds)} left"
         print(f"sweep: {done} of {self.total} runs done{left}", flush=True)
