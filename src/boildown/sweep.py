@@ -28,7 +28,7 @@ class SweepProgress(Callback):
         self.began = time.time()
         self.before = self._done(Path(config.hydra.sweep.dir))
 
-    def on_job_end(self, config: DictConfig, **_: Any) -> None:
+    def on_job_end(self, config: DictConfig, job_return: Any, **_: Any) -> None:
         if not self.total:  # no sweep
             return
         done = self._done(Path(config.hydra.sweep.dir))
