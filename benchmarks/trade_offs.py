@@ -58,11 +58,11 @@ def draw(
     for (name, results), colour in zip(lines.items(), (INK, COPPER, STEAM, MOSS), strict=False):
         errors = [100 * r["compressed"]["metrics"]["test/error"] for r in results]
         sizes = [r["compressed"]["bytes"] / 1000 for r in results]
-        left.plot(at, errors, color=colour, marker="o", markersize=4, label=name)
+        left.plot(range(len(at)), errors, color=colour, marker="o", markersize=4, label=name)
         right.plot(sizes, errors, color=colour, marker="o", markersize=4, label=name)
     dense = [r["dense"]["metrics"]["test/error"] for rs in lines.values() for r in rs]
     left.axhline(100 * sum(dense) / len(dense), color=GRID, zorder=0)
-    left.annotate("dense", (at[0], 100 * sum(dense) / len(dense)), color=INK, fontsize=8)
+    left.annotate("dense", (0, 100 * sum(dense) / len(dense)), color=INK, fontsize=8)
     left.set_xlabel(label)
     right.set_xlabel("bytes of the file, thousands")
     right.set_xscale("log")
@@ -72,6 +72,9 @@ def draw(
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("{x:g}")
         axes.grid(color=GRID, linewidth=0.6)
+    left.set_xticks(range(len(at)), [f"{x:g}" for x in at])
+    right.set_xticks([20, 50, 100, 200], ["20", "50", "100", "200"])
+    right.minorticks_off()
     left.legend(frameon=False, fontsize=8)
     figure.suptitle("LeNet-300-100 on MNIST", color=INK, fontsize=11)
     figure.tight_layout()
