@@ -35,6 +35,8 @@ def show(result: dict[str, Any], directory: Path) -> None:
         "all", f"{compute['steps']:,}", f"{compute['flops']:.3g}", f"{compute['seconds']:.1f}"
     )
     console.print(costs)
+    for line in _remarks(compute):
+        console.print(line, highlight=False)
     target = result["target"]
     if not target["met"]:
         console.print(
@@ -43,6 +45,23 @@ def show(result: dict[str, Any], directory: Path) -> None:
             "trade; try other compression.bits or a longer budget."
         )
     console.print(f"{directory / 'model.boil'}", highlight=False)
+
+
+def _remarks(compute: dict[str, Any]) -> list[str]:
+    """What the table of costs does not show."""
+    lines = []
+    flops, wasted = compute["flops"], compute.get("wasted_flops", 0)
+    if compute.get("skipped_steps"):
+        lines.append(
+            f"The loss scaler skipped {compute['skipped_steps']:,} steps besides: {wasted:.3g} "
+            f"FLOPs wasted, {wasted / flops:.1%} of all."
+        )
+    if compute.get("flops_credited", flops) < flops:
+        lines.append(
+            f"{compute['flops_credited']:.3g} FLOPs if weights held at zero cost nothing, which "
+            "dense kernels do not offer."
+        )
+    return lines
 
 
 def _number(name: str, value: float) -> str:
