@@ -26,7 +26,15 @@ def shown(capsys: pytest.CaptureFixture[str], **compute: Any) -> str:
 
 
 def test_waste_and_credit_are_said(capsys: pytest.CaptureFixture[str]) -> None:
-    text = shown(capsys, skipped_steps=3, wasted_flops=500_000, flops_credited=800_000)
+    text = shown(
+        capsys,
+        skipped_steps=3,
+        wasted_flops=500_000,
+        flops_credited=800_000,
+        precision="16-mixed",
+        seconds_per_tflop=5e5,
+    )
+    assert "training cost, 16-mixed, 5e+05 s per 1e12 FLOPs" in text
     assert "skipped 3 steps besides: 5e+05 FLOPs wasted, 25.0% of all" in text
     assert "8e+05 FLOPs if weights held at zero cost nothing" in text
 

@@ -25,12 +25,12 @@ def show(result: dict[str, Any], directory: Path) -> None:
     table.add_row("ratio", "1.0", f"{result['ratio']:.1f}")
     table.add_row("nonzero", f"{dense['params']:,}", f"{small['nonzero']:,}")
     console.print(table)
-    costs = Table(title="training cost", title_justify="left")
+    compute = result["compute"]
+    costs = Table(title=_heading(compute), title_justify="left")
     for column in ("phase", "steps", "FLOPs", "seconds"):
         costs.add_column(column, justify="left" if column == "phase" else "right")
     for phase, cost in result["compute"]["by_phase"].items():
         costs.add_row(phase, f"{cost['steps']:,}", f"{cost['flops']:.3g}", f"{cost['seconds']:.1f}")
-    compute = result["compute"]
     costs.add_row(
         "all", f"{compute['steps']:,}", f"{compute['flops']:.3g}", f"{compute['seconds']:.1f}"
     )
@@ -45,6 +45,16 @@ def show(result: dict[str, Any], directory: Path) -> None:
             "trade; try other compression.bits or a longer budget."
         )
     console.print(f"{directory / 'model.boil'}", highlight=False)
+
+
+def _heading(compute: dict[str, Any]) -> str:
+    """What the costs are of: the precision, and how long its FLOPs took."""
+    parts = ["training cost"]
+    if compute.get("precision"):
+        parts.append(compute["precision"])
+    if compute.get("seconds_per_tflop"):
+        parts.append(f"{compute['seconds_per_tflop']:.3g} s per 1e12 FLOPs")
+    return ", ".join(parts)
 
 
 def _remarks(compute: dict[str, Any]) -> list[str]:
