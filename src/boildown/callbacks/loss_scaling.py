@@ -99,6 +99,7 @@ class LossScaling(Callback):
         self._before = (0, 0)  # tried and made before this batch
         self._probed_at = -1
         self._layers: dict[str, nn.Module] = {}
+        self._matrices: dict[str, list[nn.Parameter]] = {}
         self._handles: list[RemovableHandle] = []
         self._edges: list[GradientEdge] = []
         self._alive: dict[int, Tensor] = {}
@@ -126,11 +127,10 @@ class LossScaling(Callback):
         check_optimizers(trainer)
         for optimizer in trainer.optimizers[:1]:
             optimizer.register_step_post_hook(self._on_real_step)
-        self._layers = {
-            name: module
-            for name, module in pl_module.named_modules()
-            if any(p.requires_grad and p.ndim > 1 for p in module.parameters(recurse=False))
-        }
+        for name, module in pl_module.named_modules():
+            own = [p for p in module.parameters(recurse=False) if p.requires_grad and p.ndim > 1]
+            if own:
+                self._layers[name], self._matrices[name] = module, own
 
     def _on_real_step(self, *_: Any) -> None:
         self.made += 1
@@ -163,13 +163,10 @@ class LossScaling(Callback):
         self.tried += 1
         scaler = scaler_of(trainer)
         bad = scaler is not None and found_overflow(scaler, optimizer)
-        for name, module in self._layers.items():
-            matrices = [p for p in module.parameters(recurse=False) if p.ndim > 1]
+        for name, matrices in self._matrices.items():
+            lost = sum(overflowed(p.grad) for p in matrices if p.grad is not None) if bad else 0
             share = self.overflow.setdefault(name, Share())
-            share.add(
-                sum(overflowed(p.grad) for p in matrices if bad and p.grad is not None),
-                sum(p.numel() for p in matrices),
-            )
+            share.add(lost, sum(p.numel() for p in matrices))
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         self._release()
