@@ -47,7 +47,7 @@ def test_each_weight_has_its_share() -> None:
 @pytest.mark.parametrize(
     ("model", "shape"),
     [
-        (nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Conv2d(5, 4, 3, groups=1)), (2, 3, 8, 8)),
+        (nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Conv2d(5, 4, 3)), (2, 3, 8, 8)),
         (
             nn.Sequential(nn.Conv1d(2, 4, 3, stride=2), nn.BatchNorm1d(4), nn.Conv1d(4, 2, 1)),
             (3, 2, 9),
@@ -57,6 +57,23 @@ def test_each_weight_has_its_share() -> None:
 )
 def test_the_shares_add_up_to_the_whole(model: nn.Module, shape: tuple[int, ...]) -> None:
     inputs = torch.randn(shape)
+    assert sum(flops_by_weight(model, inputs).values()) == training_flops(model, inputs)
+
+
+def test_a_grouped_kernel_costs_three_times_its_forward_pass() -> None:
+    model = nn.Sequential(nn.Conv2d(4, 8, 1), nn.Conv2d(8, 8, 3, padding=1, groups=4))
+    counted = flops_by_weight(model, torch.randn(2, 4, 6, 6))
+    assert counted == {
+        "0.weight": 2 * 2 * 2 * 36 * 8 * 4,
+        "1.weight": 3 * 2 * 2 * 36 * 8 * (8 // 4) * 9,
+    }
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_strided_and_transposed_kernels_add_up(transposed: bool) -> None:
+    kind = nn.ConvTranspose2d if transposed else nn.Conv2d
+    model = nn.Sequential(nn.Conv2d(2, 3, 1), kind(3, 4, 3, stride=2))
+    inputs = torch.randn(2, 2, 7, 7)
     assert sum(flops_by_weight(model, inputs).values()) == training_flops(model, inputs)
 
 

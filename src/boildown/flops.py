@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, flop_registry
 
 
 def training_flops(model: nn.Module, inputs: Tensor) -> int:
@@ -121,12 +121,24 @@ class _ByWeight(TorchDispatchMode):
             tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
             found = [self.names[key] for key in map(_storage, tensors) if key in self.names]
             if found:
-                cost = int(formula(*args, **kwargs, out_val=out))
+                if func._overloadpacket is torch.ops.aten.convolution_backward:
+                    cost = _kernel_gradients(*args)
+                else:
+                    cost = int(formula(*args, **kwargs, out_val=out))
                 # the product for the weights' gradient reads no weight; convolution_backward does
                 own = self.in_forward and found[0] in self.trained
                 times = 2 if own and "convolution" not in func.__name__ else 1
                 self.flops[found[0]] += times * cost
         return out
+
+
+def _kernel_gradients(grad: Tensor, inputs: Tensor, weight: Tensor, *rest: Any) -> int:
+    """Each gradient costs what the forward pass did; torch counts grouped ones several times."""
+    transposed, wanted = rest[4], rest[7]
+    forward = conv_flop_count(
+        list(inputs.shape), list(weight.shape), list(grad.shape), transposed=transposed
+    )
+    return int(forward * sum(wanted[:2]))
 
 
 def _storage(tensor: Tensor) -> int:
