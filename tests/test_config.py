@@ -101,6 +101,9 @@ BAD: list[tuple[Sequence[str], Sequence[str]]] = [  # overrides, what the line m
     (["resume=maybe"], ["resume", "true or false", "'maybe'"]),
     (["name=[a,b]"], ["name", "text"]),
     (["data=null"], ["must be a string"]),
+    (["trainer.precision=16-mixed"], ["trainer.precision=16-mixed", "trainer=amp"]),
+    (["loss_scaling.patience=3"], ["loss_scaling", "no such key"]),
+    (["trainer=amp", "+loss_scaling.scale=3"], ["loss_scaling.scale", "3", "initial_scale"]),
 ]
 
 
@@ -143,6 +146,9 @@ BUILT: list[tuple[Sequence[str], Sequence[str]]] = [  # refused by what is built
     (["model=alexnet"], ["67x67", "(1, 8, 8)"]),
     (["trainer.precision=7"], ["trainer", "Precision 7", "32-true"]),
     (["trainer.accelerator=cpu", "trainer.devices=9999"], ["trainer.devices=9999", "cores"]),
+    (["trainer=amp", "loss_scaling.growth_factor=1"], ["growth_factor", "above 1", "1"]),
+    (["trainer=amp", "trainer.accelerator=tpu"], ["trainer.accelerator", "'tpu'"]),
+    (["trainer=amp", "task.optimizer.fused=true"], ["AdamW(fused=True)", "fused=false"]),
 ]
 
 

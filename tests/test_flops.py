@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from boildown.flops import training_flops
+from boildown.flops import credited, flops_by_weight, training_flops
 
 
 def test_linear_layers() -> None:
@@ -36,6 +36,85 @@ def test_attention_is_seen() -> None:
     scores = 2 * batch * length * length * width
     counted = training_flops(Attention(), torch.randn(batch, length, width))
     assert counted - projection == pytest.approx(2 * scores * 3.25, rel=0.1)
+
+
+def test_each_weight_has_its_share() -> None:
+    model = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3))
+    counted = flops_by_weight(model, torch.randn(8, 12))
+    assert counted == {"0.weight": 2 * 2 * 8 * 12 * 16, "2.weight": 3 * 2 * 8 * 16 * 3}
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [
+        (nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Conv2d(5, 4, 3)), (2, 3, 8, 8)),
+        (
+            nn.Sequential(nn.Conv1d(2, 4, 3, stride=2), nn.BatchNorm1d(4), nn.Conv1d(4, 2, 1)),
+            (3, 2, 9),
+        ),
+        (nn.Sequential(nn.Flatten(), nn.Linear(8, 4, bias=False), nn.Linear(4, 2)), (5, 2, 4)),
+    ],
+)
+def test_the_shares_add_up_to_the_whole(model: nn.Module, shape: tuple[int, ...]) -> None:
+    inputs = torch.randn(shape)
+    assert sum(flops_by_weight(model, inputs).values()) == training_flops(model, inputs)
+
+
+def test_a_grouped_kernel_costs_three_times_its_forward_pass() -> None:
+    model = nn.Sequential(nn.Conv2d(4, 8, 1), nn.Conv2d(8, 8, 3, padding=1, groups=4))
+    counted = flops_by_weight(model, torch.randn(2, 4, 6, 6))
+    assert counted == {
+        "0.weight": 2 * 2 * 2 * 36 * 8 * 4,
+        "1.weight": 3 * 2 * 2 * 36 * 8 * (8 // 4) * 9,
+    }
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_strided_and_transposed_kernels_add_up(transposed: bool) -> None:
+    kind = nn.ConvTranspose2d if transposed else nn.Conv2d
+    model = nn.Sequential(nn.Conv2d(2, 3, 1), kind(3, 4, 3, stride=2))
+    inputs = torch.randn(2, 2, 7, 7)
+    assert sum(flops_by_weight(model, inputs).values()) == training_flops(model, inputs)
+
+
+def test_attention_belongs_to_no_weight() -> None:
+    inputs = torch.randn(2, 16, 8)
+    counted = flops_by_weight(Attention(), inputs)
+    assert counted == {"project.weight": 2 * 2 * 2 * 16 * 8 * 8}  # no gradient of the inputs
+    assert sum(counted.values()) < training_flops(Attention(), inputs)
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(11, 8)
+        self.head = nn.Linear(8, 11, bias=False)
+        self.head.weight = self.table.weight
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(self.table(tokens))
+        return logits
+
+
+def test_a_tied_weight_counts_under_its_first_name() -> None:
+    tokens = torch.randint(0, 11, (2, 5))
+    assert flops_by_weight(Tied(), tokens) == {"table.weight": 3 * 2 * 10 * 8 * 11}
+
+
+def test_a_frozen_weight_has_no_gradient_to_pay_for() -> None:
+    model = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 4))
+    model[1].requires_grad_(False)
+    counted = flops_by_weight(model, torch.randn(3, 6))
+    assert counted["1.weight"] == 2 * 2 * 3 * 5 * 4  # forward, gradient of its inputs
+    assert sum(counted.values()) == training_flops(model, torch.randn(3, 6))
+
+
+def test_credit_is_the_density() -> None:
+    by_weight = {"a": 600, "b": 300}
+    assert credited(1000, by_weight, {}) == 1000
+    assert credited(1000, by_weight, {"a": 1.0, "b": 1.0}) == 1000
+    assert credited(1000, by_weight, {"a": 0.1, "b": 0.1}) == 100 + 90
+    assert credited(1000, by_weight, {"a": 0.5, "elsewhere": 0.5}) == 700
 
 
 def test_nothing_changes() -> None:

@@ -21,6 +21,7 @@ TRAINING = ("lightning", "hydra", "wandb")
         ("boildown.schedule", ("torch", *TRAINING)),
         ("boildown.allocate", TRAINING),
         ("boildown.flops", TRAINING),
+        ("boildown.gradients", TRAINING),
         ("boildown.report.picture", ("torch", *TRAINING)),
     ],
 )

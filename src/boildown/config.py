@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 GROUPS = ("compression", "experiment")
 KEYS = (
     "data", "model", "task", "trainer", "logger", "budget", "compression", "experiment",
-    "name", "seed", "resume", "share_dense", "validations", "learning_rate",
+    "name", "seed", "resume", "share_dense", "validations", "learning_rate", "loss_scaling",
 )  # fmt: skip
 TECHNIQUES = ("prune", "share")  # in the order in which they hold
 COMPRESSION_KEYS = ("ratio", "bytes", "sparsity", "keep", "bits", "dtype", "init")
@@ -89,6 +89,13 @@ def check(cfg: DictConfig, known: Sequence[str] = KEYS) -> None:
         _check_target(cfg.learning_rate.shape, "learning_rate.shape")
     if cfg.logger:
         _check_target(cfg.logger, "logger")
+    if cfg.get("loss_scaling") is not None:
+        _check_target(cfg.loss_scaling, "loss_scaling")
+    if str(cfg.trainer.get("precision")) in ("16", "16-mixed"):
+        raise ConfigError(
+            f"trainer.precision={cfg.trainer.precision}: say trainer=amp, which scales the loss "
+            "on the CPU too (Lightning alone would train in bf16 there), or trainer=bf16"
+        )
     for key in techniques:
         _check_target(cfg.compression[key], f"compression.{key}")
 

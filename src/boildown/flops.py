@@ -1,10 +1,13 @@
 """What a training step costs in floating-point operations: counted once, on the meta device."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, flop_registry
 
 
 def training_flops(model: nn.Module, inputs: Tensor) -> int:
@@ -24,16 +27,71 @@ def training_flops(model: nn.Module, inputs: Tensor) -> int:
     Raises:
         Whatever the forward pass raises on meta tensors.
     """
-    tensors = {
+    tensors = _meta(model)
+
+    def work() -> None:
+        _loss(model, tensors, inputs).backward()
+
+    return _count(work)
+
+
+def flops_by_weight(model: nn.Module, inputs: Tensor) -> dict[str, int]:
+    """Those of `training_flops` that multiply by a matrix or kernel, for each of them.
+
+    They are the layer's forward product, the gradient of its inputs where that is computed, and the
+    gradient of the weights: the operations that would scale with the number of weights if zeros
+    cost nothing. What multiplies activations alone (attention scores) belongs to no weight, and
+    what multiplies by something computed from a weight is not recognised.
+
+    Args:
+        model: any module whose forward takes `inputs` alone.
+        inputs: (batch, ...) tensor; only its shape and dtype matter.
+
+    Returns:
+        parameter name -> number of operations, 0 left out; a tied weight under its first name.
+
+    Raises:
+        Whatever the forward pass raises on meta tensors.
+    """
+    tensors = _meta(model)
+    matrices = {n: tensors[n] for n, p in model.named_parameters() if p.ndim > 1}
+    counter = _ByWeight(matrices)
+    with torch.enable_grad(), counter:
+        loss = _loss(model, tensors, inputs)
+        counter.in_forward = False
+        loss.backward()
+    return dict(counter.flops)
+
+
+def credited(total: int, by_weight: Mapping[str, int], density: Mapping[str, float]) -> int:
+    """A step's operations if those with weights that are zero cost nothing.
+
+    Forward product, gradient of the inputs and gradient of the weights all scale with the density:
+    the gradient of a weight that is held at zero is not needed.
+
+    Args:
+        total: all operations of the step.
+        by_weight: those of each weight, from `flops_by_weight`.
+        density: weight -> fraction that is not held at zero, in [0, 1]; 1 where absent.
+
+    Returns:
+        The number of operations, rounded.
+    """
+    saved = sum(by_weight.get(name, 0) * (1.0 - kept) for name, kept in density.items())
+    return round(total - saved)
+
+
+def _meta(model: nn.Module) -> dict[str, Tensor]:
+    """The model's parameters and buffers without their values."""
+    return {
         name: torch.empty_like(tensor, device="meta", requires_grad=tensor.requires_grad)
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]
     }
 
-    def loss() -> Tensor:
-        output = torch.func.functional_call(model, tensors, (inputs.to("meta"),))
-        return (output if isinstance(output, Tensor) else output[0]).float().sum()
 
-    return _count(lambda: loss().backward())
+def _loss(model: nn.Module, tensors: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+    output = torch.func.functional_call(model, dict(tensors), (inputs.to("meta"),))
+    return (output if isinstance(output, Tensor) else output[0]).float().sum()
 
 
 def _count(work: Callable[[], object]) -> int:
@@ -41,3 +99,48 @@ def _count(work: Callable[[], object]) -> int:
     with torch.enable_grad(), counter:
         work()
     return int(counter.get_total_flops())
+
+
+class _ByWeight(TorchDispatchMode):
+    """Book each operation that reads a weight, or a view of one, to that weight."""
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names = {_storage(tensor): name for name, tensor in weights.items()}
+        self.trained = {name for name, tensor in weights.items() if tensor.requires_grad}
+        self.flops: Counter[str] = Counter()
+        self.in_forward = True
+
+    def __torch_dispatch__(
+        self, func: Any, types: Iterable[type], args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
+            found = [self.names[key] for key in map(_storage, tensors) if key in self.names]
+            if found:
+                if func._overloadpacket is torch.ops.aten.convolution_backward:
+                    cost = _kernel_gradients(*args)
+                else:
+                    cost = int(formula(*args, **kwargs, out_val=out))
+                # the product for the weights' gradient reads no weight; convolution_backward does
+                own = self.in_forward and found[0] in self.trained
+                times = 2 if own and "convolution" not in func.__name__ else 1
+                self.flops[found[0]] += times * cost
+        return out
+
+
+def _kernel_gradients(grad: Tensor, inputs: Tensor, weight: Tensor, *rest: Any) -> int:
+    """Each gradient costs what the forward pass did; torch counts grouped ones several times."""
+    transposed, wanted = rest[4], rest[7]
+    forward = conv_flop_count(
+        list(inputs.shape), list(weight.shape), list(grad.shape), transposed=transposed
+    )
+    return int(forward * sum(wanted[:2]))
+
+
+def _storage(tensor: Tensor) -> int:
+    """What a tensor and its views have in common, on the meta device too."""
+    return int(tensor.untyped_storage()._cdata)

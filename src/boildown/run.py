@@ -30,6 +30,7 @@ from boildown.callbacks.save import SaveDense, SaveNewest, plain_state
 from boildown.codec.replace import replacing
 from boildown.config import KEYS, TECHNIQUES, ConfigError, check
 from boildown.evaluate import build_task, model_config
+from boildown.precision import precision_of
 from boildown.select import without
 
 STARTS = ("begin", "rewind", "rewind_to")  # what a technique does before it begins
@@ -76,8 +77,10 @@ def run(cfg: DictConfig, directory: Path) -> float:
     loader = data.train_dataloader()
     begin = list(phases.values())[1] if phases else 1.0
     newest = SaveNewest(directory / "newest.ckpt", _dense_trajectory(cfg), begin)
+    scaling = cfg.get("loss_scaling")
     callbacks: list[Callback] = [
         budget,
+        *([instantiate(scaling)] if scaling is not None else []),
         instantiate(cfg.learning_rate),
         SaveDense(directory / "dense.safetensors", begin),
         *techniques,
@@ -104,7 +107,8 @@ def run(cfg: DictConfig, directory: Path) -> float:
     state = plain_state(task.get_submodule("model"))
     size = codec.pack(state, directory / "model.boil", config=model_config(cfg, data))
     metrics = _evaluate(directory)
-    result = _result(cfg, directory, model, budget, newest.reused, record, metrics, size)
+    compute = _compute(budget, newest.reused, precision_of(trainer))
+    result = _result(cfg, directory, model, compute, record, metrics, size)
     _finish(result, directory, trainer)
     return _figure(result)
 
@@ -119,8 +123,11 @@ def _dense_trajectory(cfg: DictConfig) -> Path | None:
     recipe = {t: cfg.compression[t] for t in TECHNIQUES if t in cfg.compression}
     if not recipe:
         return None
-    before = ("data", "model", "task", "trainer", "budget", "learning_rate", "seed", "validations")
-    alike: dict[str, Any] = {key: _plain(cfg)[key] for key in before}
+    before = (
+        "data", "model", "task", "trainer", "budget", "learning_rate", "loss_scaling", "seed",
+        "validations",
+    )  # fmt: skip
+    alike: dict[str, Any] = {key: _plain(cfg).get(key) for key in before}
     alike |= {t: [node.get(k) for k in STARTS] for t, node in recipe.items()}
     alike |= {"torch": torch.__version__, "lightning": lightning.__version__}
     digest = hashlib.sha256(json.dumps(alike, sort_keys=True).encode()).hexdigest()[:16]
@@ -318,12 +325,27 @@ def _evaluate(directory: Path) -> dict[str, dict[str, float]]:
     return dict(json.loads((directory / "evaluation.json").read_text()))
 
 
+def _compute(budget: ComputeBudget, reused: int, precision: str) -> dict[str, Any]:
+    return {
+        "flops": budget.flops,
+        "flops_credited": budget.flops_credited,  # if weights held at zero cost nothing
+        "wasted_flops": budget.wasted_flops,  # of the FLOPs, on steps the loss scaler skipped
+        "reused": reused,  # of the FLOPs, what another run spent on the same dense trajectory
+        "budget": {budget.unit: budget.total},
+        "steps": budget.steps,
+        "skipped_steps": budget.skipped_steps,
+        "seconds": budget.seconds,
+        "seconds_per_tflop": budget.seconds / budget.flops * 1e12 if budget.flops else None,
+        "precision": precision,
+        "by_phase": budget.by_phase,
+    }
+
+
 def _result(
     cfg: DictConfig,
     directory: Path,
     model: nn.Module,
-    budget: ComputeBudget,
-    reused: int,
+    compute: dict[str, Any],
     record: Record,
     metrics: dict[str, dict[str, float]],
     size: int,
@@ -346,14 +368,7 @@ def _result(
         },
         "ratio": ratio,
         "target": {"ratio": asked, "met": asked is None or abs(ratio / asked - 1.0) <= 0.1},
-        "compute": {
-            "flops": budget.flops,
-            "reused": reused,  # of these, FLOPs another run spent on the same dense trajectory
-            "budget": {budget.unit: budget.total},
-            "steps": budget.steps,
-            "seconds": budget.seconds,
-            "by_phase": budget.by_phase,
-        },
+        "compute": compute,
         "layers": [
             {
                 "name": t.name,

@@ -1,22 +1,36 @@
-"""Run by test_ddp.py in two processes: fit with both techniques, save each rank's weights."""
+"""Run by test_ddp.py in two processes: fit with both techniques, save each rank's weights.
+
+Arguments: a directory, and "fp32", or "fp16" for a loss scaler and a loss that is infinite on one
+rank now and then.
+"""
 
 import sys
 from pathlib import Path
 
 import torch
 from lightning.pytorch import Trainer, seed_everything
-from torch import nn
+from torch import Tensor, nn
 
 from boildown.callbacks.budget import ComputeBudget
+from boildown.callbacks.loss_scaling import LossScaling
 from boildown.callbacks.prune import Prune
 from boildown.callbacks.share import ShareWeights
 from boildown.data.loader import TensorLoader
+from boildown.precision import fp16
 from boildown.schedule import Cubic
-from boildown.task import Classification
+from boildown.task import Batch, Classification
+
+
+class Uneven(Classification):
+    """Its loss is infinite on rank 1 at the first and the third batch of an epoch."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss = super().training_step(batch, batch_idx)
+        return loss * torch.inf if self.global_rank == 1 and batch_idx in (0, 2) else loss
 
 
 def main() -> None:
-    directory = Path(sys.argv[1])
+    directory, amp = Path(sys.argv[1]), sys.argv[2] == "fp16"
     torch.set_num_threads(1)
     seed_everything(0, verbose=False)
     make = torch.Generator().manual_seed(0)
@@ -24,11 +38,12 @@ def main() -> None:
         torch.randn(64, 20, generator=make),
         torch.randint(0, 4, (64,), generator=make),
     )
-    task = Classification(
+    task = (Uneven if amp else Classification)(
         nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 4)),
         optimizer=lambda p: torch.optim.AdamW(p, lr=0.01),
         num_classes=4,
     )
+    budget = ComputeBudget(steps=40)
     trainer = Trainer(
         accelerator="cpu",
         strategy="ddp",
@@ -40,14 +55,17 @@ def main() -> None:
         enable_model_summary=False,
         use_distributed_sampler=False,
         limit_val_batches=0,
+        plugins=[fp16("cpu")] if amp else None,
         callbacks=[
-            ComputeBudget(steps=40),
+            budget,
+            *([LossScaling(every=3)] if amp else []),
             Prune(sparsity=0.8, schedule=Cubic(), begin=0.2, end=0.5),
             ShareWeights(bits=3, begin=0.6),
         ],
     )
     trainer.fit(task, TensorLoader(inputs, targets, 8, shuffle=True, seed=0, drop_last=True))
-    torch.save(task.model.state_dict(), directory / f"rank{trainer.global_rank}.pt")
+    counted = {"made": torch.tensor(budget.steps), "skipped": torch.tensor(budget.skipped_steps)}
+    torch.save(task.model.state_dict() | counted, directory / f"rank{trainer.global_rank}.pt")
 
 
 if __name__ == "__main__":

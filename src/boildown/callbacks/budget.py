@@ -7,11 +7,23 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
+from torch.optim import Optimizer
 
-from boildown.flops import training_flops
+from boildown.flops import credited, flops_by_weight, training_flops
+from boildown.precision import check_optimizers, scaler_of
 from boildown.schedule import fraction
 
 UNITS = ("flops", "epochs", "steps", "seconds")
+NOTHING: dict[str, float] = {
+    "flops": 0,
+    "steps": 0,
+    "seconds": 0.0,
+    "flops_credited": 0,
+    "skipped_steps": 0,
+    "wasted_flops": 0,
+}
+PENDING = ("_spent_at_step", "_since_try", "_skipped_in_a_row")
+HOPELESS = 1000  # steps skipped in a row after which none is expected to be made
 
 
 class ComputeBudget(Callback):
@@ -22,6 +34,16 @@ class ComputeBudget(Callback):
     optimizer steps that really happened (a step that a loss scaler skips is not one); FLOPs are
     those of forward and backward passes over all ranks, skipped steps included; epochs may be
     fractions. FLOPs are counted once per batch shape.
+
+    A skipped step costs, and is shown as wasted, but it advances no schedule: `progress` is what
+    had been spent when the last step was made, so nothing is cut, clustered or slowed down between
+    two steps that were made, however many were skipped; the next one that is made catches up. Only
+    the end does not wait: when the whole budget is spent, `progress` is 1. In steps or epochs a
+    skipped step spends nothing.
+
+    Zeros save nothing on a dense kernel and are charged. What the FLOPs would be if weights that
+    are held at zero cost nothing is counted beside them, as `flops_credited`
+    (`boildown.flops.credited`), from the `densities` of the callbacks that hold them.
 
     Args:
         flops: budget in floating-point operations.
@@ -59,8 +81,18 @@ class ComputeBudget(Callback):
         self.steps = 0
         self.batches = 0
         self.seconds = 0.0
-        self.by_phase = {name: {"flops": 0, "steps": 0, "seconds": 0.0} for name in self.phases}
+        self.flops_credited = 0
+        self.wasted_flops = 0
+        self.skipped_steps = 0
+        self.by_phase = {name: dict(NOTHING) for name in self.phases}
         self.flops_per_batch: dict[tuple[int, ...], int] = {}
+        self._by_weight: dict[tuple[int, ...], dict[str, int]] = {}
+        self._sparse: list[Any] = []
+        self._spent_at_step = 0.0
+        self._since_try = 0  # FLOPs since a step was last made or skipped
+        self._skipped_in_a_row = 0
+        self._tried = self._made = 0  # in this batch
+        self._charged = next(iter(self.phases))
         self._steps_per_epoch = 0.0
         self._mark = 0.0
 
@@ -73,8 +105,11 @@ class ComputeBudget(Callback):
 
     @property
     def progress(self) -> float:
-        """Fraction of the budget that is spent, in [0, 1]."""
-        return min(self.spent / self.total, 1.0)
+        """Fraction of the budget that was spent when the last step was made, in [0, 1]."""
+        if self.spent >= self.total:
+            return 1.0
+        waits = self.unit in ("flops", "seconds")
+        return (self._spent_at_step if waits else self.spent) / self.total
 
     @property
     def phase(self) -> str:
@@ -101,10 +136,19 @@ class ComputeBudget(Callback):
         return 10.0 * batches_per_epoch
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        check_optimizers(trainer)
         for optimizer in trainer.optimizers[:1]:
             optimizer.register_step_post_hook(self._on_real_step)
+        self._sparse = [c for c in callbacks_of(trainer) if hasattr(c, "densities")]
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        if scaler_of(trainer) is not None:  # nothing else skips a step
+            self._tried += optimizer is trainer.optimizers[0]
 
     def _on_real_step(self, *_: Any) -> None:
+        self._made += 1
         self.steps += 1
         self.by_phase[self._charged]["steps"] += 1
 
@@ -120,6 +164,7 @@ class ComputeBudget(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         self._charged = self.phase
+        self._tried = self._made = 0
 
     def on_train_batch_end(
         self,
@@ -130,10 +175,52 @@ class ComputeBudget(Callback):
         batch_idx: int,
     ) -> None:
         now = time.perf_counter()
-        self._charge(self._flops_of(pl_module, batch) * trainer.world_size, now - self._mark)
+        flops = self._flops_of(pl_module, batch)
+        by_weight = self._by_weight[tuple(_inputs_of(batch).shape)]
+        density = {name: kept for c in self._sparse for name, kept in c.densities.items()}
+        ranks = trainer.world_size
+        self.batches += 1
+        self._book("flops_credited", credited(flops, by_weight, density) * ranks)
+        self._book("flops", flops * ranks)
+        self._book("seconds", now - self._mark)
         self._mark = now
+        self._since_try += flops * ranks
+        self._settle()
         if self.progress >= 1.0:
             trainer.should_stop = True
+
+    def _settle(self) -> None:
+        """Say of the FLOPs since the last try whether they led to a step."""
+        skipped = max(self._tried - self._made, 0)
+        if skipped:
+            self._book("skipped_steps", skipped)
+        if self._made:
+            self._spent_at_step = self.spent
+            self._skipped_in_a_row = 0
+        elif skipped:
+            self._book("wasted_flops", self._since_try)
+            self._skipped_in_a_row += skipped
+        if self._tried or self._made:
+            self._since_try = 0
+        if self._skipped_in_a_row >= HOPELESS:
+            raise RuntimeError(
+                f"the last {self._skipped_in_a_row} optimizer steps were all skipped: gradients "
+                "are infinite or NaN at every loss scale; look for the cause in the data or the "
+                "learning rate, or train in bf16 or fp32"
+            )
+
+    def charge(self, flops: int) -> None:
+        """Book other work that trains the model to the current phase: calibration, a C step.
+
+        Its seconds are taken anyway, as all that happens between two batches.
+
+        Args:
+            flops: operations, over all ranks.
+        """
+        phase = self.phase
+        self._book("flops", flops, phase)
+        self._book("flops_credited", flops, phase)
+        self._spent_at_step += flops if self.unit == "flops" else 0
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._validation_began = time.perf_counter()
@@ -141,12 +228,9 @@ class ComputeBudget(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._mark += time.perf_counter() - self._validation_began
 
-    def _charge(self, flops: int, seconds: float) -> None:
-        self.batches += 1
-        self.flops += flops
-        self.seconds += seconds
-        self.by_phase[self._charged]["flops"] += flops
-        self.by_phase[self._charged]["seconds"] += seconds
+    def _book(self, what: str, cost: float, phase: str | None = None) -> None:
+        setattr(self, what, getattr(self, what) + cost)
+        self.by_phase[phase or self._charged][what] += cost
 
     def _flops_of(self, pl_module: LightningModule, batch: Any) -> int:
         inputs = _inputs_of(batch)
@@ -154,6 +238,7 @@ class ComputeBudget(Callback):
         if shape not in self.flops_per_batch:
             try:
                 self.flops_per_batch[shape] = training_flops(pl_module, inputs)
+                self._by_weight[shape] = flops_by_weight(pl_module, inputs)
             except (RuntimeError, NotImplementedError, TypeError) as error:
                 problem = (
                     f"cannot count the FLOPs of {type(pl_module).__name__} on a batch of shape "
@@ -163,16 +248,12 @@ class ComputeBudget(Callback):
                     raise ValueError(problem) from error
                 rank_zero_warn(f"{problem}; they are booked as 0")
                 self.flops_per_batch[shape] = 0
+                self._by_weight[shape] = {}
         return self.flops_per_batch[shape]
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "flops": self.flops,
-            "steps": self.steps,
-            "batches": self.batches,
-            "seconds": self.seconds,
-            "by_phase": {name: dict(costs) for name, costs in self.by_phase.items()},
-        }
+        kept = {name: getattr(self, name) for name in (*NOTHING, "batches", *PENDING)}
+        return kept | {"by_phase": {name: dict(costs) for name, costs in self.by_phase.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.__dict__.update(state_dict)

@@ -21,6 +21,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch.optim import Optimizer
 
 from boildown.callbacks.budget import callbacks_of, progress_of
+from boildown.precision import check_optimizers
 
 Check = Literal["stage", "step"]
 
@@ -95,6 +96,8 @@ class Constraint(Callback):
             )
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        check_optimizers(trainer)
+
         def after_step(optimizer: Optimizer, *_: Any) -> None:
             self.hold(pl_module)
 

@@ -101,6 +101,7 @@ class Prune(Constraint):
         self.cuts = schedule.n if isinstance(schedule, Rounds) else cuts
         self.exclude, self.rewind, self.rewind_to = exclude, rewind, rewind_to
         self.masks: dict[str, Tensor] = {}
+        self.densities: dict[str, float] = {}  # of the masks, for the ledger
         self._held: list[Tensor] = []
         self._bits: list[Tensor] = []
         self._time = -1.0
@@ -206,6 +207,7 @@ class Prune(Constraint):
         """
         parameters = {name: pl_module.get_parameter(name) for name in masks}
         self.masks = {name: mask.to(parameters[name].device) for name, mask in masks.items()}
+        self.densities = {n: int(m.sum()) / m.numel() for n, m in self.masks.items()}
         self._held = list(parameters.values())
         self._bits = [
             mask.to(_integers(parameter)).neg_()

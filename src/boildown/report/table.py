@@ -25,16 +25,18 @@ def show(result: dict[str, Any], directory: Path) -> None:
     table.add_row("ratio", "1.0", f"{result['ratio']:.1f}")
     table.add_row("nonzero", f"{dense['params']:,}", f"{small['nonzero']:,}")
     console.print(table)
-    costs = Table(title="training cost", title_justify="left")
+    compute = result["compute"]
+    costs = Table(title=_heading(compute), title_justify="left")
     for column in ("phase", "steps", "FLOPs", "seconds"):
         costs.add_column(column, justify="left" if column == "phase" else "right")
     for phase, cost in result["compute"]["by_phase"].items():
         costs.add_row(phase, f"{cost['steps']:,}", f"{cost['flops']:.3g}", f"{cost['seconds']:.1f}")
-    compute = result["compute"]
     costs.add_row(
         "all", f"{compute['steps']:,}", f"{compute['flops']:.3g}", f"{compute['seconds']:.1f}"
     )
     console.print(costs)
+    for line in _remarks(compute):
+        console.print(line, highlight=False)
     target = result["target"]
     if not target["met"]:
         console.print(
@@ -43,6 +45,33 @@ def show(result: dict[str, Any], directory: Path) -> None:
             "trade; try other compression.bits or a longer budget."
         )
     console.print(f"{directory / 'model.boil'}", highlight=False)
+
+
+def _heading(compute: dict[str, Any]) -> str:
+    """What the costs are of: the precision, and how long its FLOPs took."""
+    parts = ["training cost"]
+    if compute.get("precision"):
+        parts.append(compute["precision"])
+    if compute.get("seconds_per_tflop"):
+        parts.append(f"{compute['seconds_per_tflop']:.3g} s per 1e12 FLOPs")
+    return ", ".join(parts)
+
+
+def _remarks(compute: dict[str, Any]) -> list[str]:
+    """What the table of costs does not show."""
+    lines = []
+    flops, wasted = compute["flops"], compute.get("wasted_flops", 0)
+    if compute.get("skipped_steps"):
+        lines.append(
+            f"The loss scaler skipped {compute['skipped_steps']:,} steps besides: {wasted:.3g} "
+            f"FLOPs wasted, {wasted / flops:.1%} of all."
+        )
+    if compute.get("flops_credited", flops) < flops:
+        lines.append(
+            f"{compute['flops_credited']:.3g} FLOPs if weights held at zero cost nothing, which "
+            "dense kernels do not offer."
+        )
+    return lines
 
 
 def _number(name: str, value: float) -> str:

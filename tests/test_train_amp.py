@@ -1,0 +1,114 @@
+"""Whole fp16 runs from the command line: recovery, resume to the same bytes, bf16."""
+
+import csv
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+AMP = (
+    "+compression=deep", "compression.ratio=10", "trainer=amp", "logger=none", "budget.steps=120",
+    "loss_scaling.initial_scale=1099511627776", "loss_scaling.growth_interval=30",
+    "loss_scaling.every=5", "compression.prune.check=step", "compression.share.check=step",
+)  # fmt: skip
+
+
+def command(directory: Path, *arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "train.py"), f"hydra.run.dir={directory}", *arguments]
+
+
+def train(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        command(directory, *arguments), capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def result_of(directory: Path) -> dict[str, Any]:
+    return dict(json.loads((directory / "result.json").read_text()))
+
+
+def rows_of(directory: Path) -> list[dict[str, str]]:
+    if not (directory / "metrics.csv").exists():
+        return []
+    with (directory / "metrics.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def scaler_in(directory: Path) -> dict[str, Any]:
+    checkpoint = torch.load(directory / "newest.ckpt", weights_only=True)
+    return dict(checkpoint["MixedPrecision"])
+
+
+@pytest.fixture(scope="module")
+def recovered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose loss scale begins far too high."""
+    directory = tmp_path_factory.mktemp("runs") / "amp"
+    done = train(directory, *AMP)
+    assert done.returncode == 0, done.stderr
+    assert "steps in a row were skipped" in done.stderr
+    assert "steps besides" in done.stdout
+    return directory
+
+
+def test_a_run_made_to_overflow_recovers(recovered: Path) -> None:
+    result = result_of(recovered)
+    compute, last = result["compute"], result["curve"][-1]
+    assert compute["steps"] == 120
+    assert compute["skipped_steps"] == last["amp/skipped_steps"] > 10
+    tried = compute["steps"] + compute["skipped_steps"]
+    assert compute["wasted_flops"] * tried == compute["flops"] * compute["skipped_steps"]
+    assert 0 < compute["flops_credited"] < compute["flops"]
+    assert compute["precision"] == "16-mixed"
+    assert compute["seconds_per_tflop"] > 0
+    assert last["amp/scale"] > 1.0
+    assert {float(row["amp/scale"]) for row in rows_of(recovered)} > {last["amp/scale"]}
+    for kind in ("overflow", "underflow"):
+        assert {f"amp/{kind}/model.fc{i}" for i in (1, 2, 3)} <= set(last)
+    assert float(rows_of(recovered)[0]["amp/overflow/model.fc1"]) > 0.5
+    assert result["compressed"]["metrics"]["test/error"] < 0.15
+    assert result["ratio"] == pytest.approx(10, rel=0.1)
+
+
+def test_a_killed_fp16_run_resumes_to_the_same_bytes(recovered: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "killed"
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command(directory, *AMP), stdout=log, stderr=log)
+    end = time.monotonic() + 200
+    while time.monotonic() < end and process.poll() is None:
+        rows = rows_of(directory)
+        if rows and rows[-1]["phase"] == "prune" and (directory / "newest.ckpt").exists():
+            break
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    assert rows_of(directory)[-1]["phase"] == "prune", (tmp_path / "log").read_text()
+    done = train(directory, *AMP, "resume=true")
+    assert done.returncode == 0, done.stderr
+    assert (directory / "model.boil").read_bytes() == (recovered / "model.boil").read_bytes()
+    assert rows_of(directory) == rows_of(recovered)
+    assert scaler_in(directory) == scaler_in(recovered)
+    for name in ("flops", "steps", "skipped_steps", "wasted_flops", "flops_credited"):
+        assert result_of(directory)["compute"][name] == result_of(recovered)["compute"][name]
+
+
+def test_bf16_needs_no_scale(tmp_path: Path) -> None:
+    done = train(tmp_path / "run", "trainer=bf16", "logger=none", "budget.steps=20")
+    assert done.returncode == 0, done.stderr
+    result = result_of(tmp_path / "run")
+    assert result["compute"]["precision"] == "bf16-mixed"
+    assert not [name for name in result["curve"][-1] if name.startswith("amp/")]
+
+
+def test_a_run_that_never_steps_ends_with_one_line(tmp_path: Path) -> None:
+    arguments = ("trainer=amp", "logger=none", "budget.steps=20", "task.optimizer.lr=1e30")
+    done = train(tmp_path / "run", *arguments, "loss_scaling.patience=10")
+    assert done.returncode == 1
+    assert "steps were all skipped" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
