@@ -122,9 +122,11 @@ def collect(
         except UnsoundError as error:
             left_out.append(LeftOut(place, str(error)))
         tick(1)
-    for path in paths:
-        if path.is_dir() and not any(_within(d, path) for d in directories):
-            left_out.append(LeftOut(printable(str(path)), _nothing_in(path)))
+    left_out.extend(
+        LeftOut(printable(str(path)), _nothing_in(path))
+        for path in paths
+        if path.is_dir() and not any(d.is_relative_to(path.resolve()) for d in directories)
+    )
     return runs, left_out
 
 
@@ -182,10 +184,6 @@ def _place(directory: Path, root: Path) -> str:
     return printable(directory.name if relative == "." else relative)
 
 
-def _within(directory: Path, top: Path) -> bool:
-    return directory.is_relative_to(top.resolve())
-
-
 def _nothing_in(path: Path) -> str:
     return "an empty directory" if not any(path.iterdir()) else "no result.json in it or below it"
 
@@ -228,9 +226,6 @@ def _short(error: object) -> str:
     return text if len(text) <= 300 else text[:299] + "…"
 
 
-_NEEDED: dict[str, Callable[[Any], bool]] = {}
-
-
 def _is_number(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
@@ -248,7 +243,7 @@ def _is_cost(value: object) -> bool:
     return _is_number(value) and float(value) >= 0  # type: ignore[arg-type]
 
 
-_NEEDED = {
+_NEEDED: dict[str, Callable[[Any], bool]] = {
     "name": lambda v: isinstance(v, str),
     "seed": lambda v: type(v) is int,
     "config": lambda v: isinstance(v, dict),
@@ -358,7 +353,9 @@ def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
     while stack:
         key, value = stack.pop()
         if isinstance(value, dict) and value:
-            inner = [(f"{key}.{printable(k)}" if key else printable(k), v) for k, v in value.items()]
+            inner = [
+                (f"{key}.{printable(k)}" if key else printable(k), v) for k, v in value.items()
+            ]
             stack.extend(reversed(inner))
         elif isinstance(value, dict | list):
             flat[key] = printable(json.dumps(value))

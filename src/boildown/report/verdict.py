@@ -13,7 +13,7 @@ NEAR = 1.1  # files within this factor have the same size
 QUARTER = 4  # "big" is at least this many times the parameters
 EQUAL = 1.02  # training FLOPs within this factor are equal
 
-Outcome = Literal["holds", "does not hold", "not shown", "nothing to compare"]
+Outcome = Literal["holds", "does not hold", "not shown", "not tested"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Verdict:
         stored: the cell of the largest trained model that is no larger than that.
         stored_lead: the winner's lead over it.
         compute: the largest training FLOPs among the contenders over the smallest.
-        outcome: of the claim "train big, then compress" at this size.
+        outcome: of the claim "train big, then compress" at this size; "not tested" where the
+            contenders did not get the same training FLOPs.
         sentence: the verdict in words.
     """
 
@@ -147,7 +148,9 @@ def _verdict(section: Section, size: float, cells: Sequence[Cell]) -> Verdict:
         compute = 1.0
     first = lead(winner, rival, metric)
     second = lead(winner, stored, metric) if stored not in (None, winner) else None
-    outcome = _outcome(winner, storable, bool(small), first, second)
+    outcome: Outcome = "not tested"
+    if compute <= EQUAL:
+        outcome = _outcome(winner, storable, bool(small), first, second)
     verdict = Verdict(
         size, tuple(cells), winner, by_validation, rival, bool(small), first, bits, storable,
         stored, second, compute, outcome, "",
@@ -222,13 +225,17 @@ def _sentence(verdict: Verdict, metric: str) -> str:
         )
         direction = "better" if first.mean >= 0 else "worse"
         size = amount(Difference(abs(first.mean), None, None), metric)
-        text = f"{place} {best} is best {chosen}, {size} {direction} on test than {other}, but {why}: no verdict."
+        text = (
+            f"{place} {best} is best {chosen}, {size} {direction} on test than {other}, but {why}: "
+            "no verdict."
+        )
     elif first.low > 0:
         text = f"{place} {best} is {amount(first, metric)} better than {other}."
     elif first.high < 0:
         less = Difference(-first.mean, first.half, first.p)
         text = (
-            f"{place} {best} is best {chosen}, but on test {amount(less, metric)} worse than {other}."
+            f"{place} {best} is best {chosen}, but on test {amount(less, metric)} worse than "
+            f"{other}."
         )
     else:
         text = (
@@ -248,13 +255,19 @@ def _claim(verdict: Verdict, metric: str) -> str:
             f"Not a case of training big: it has {times:.2g} times the {held} parameters that "
             f"fit without pruning, and the claim asks for {QUARTER}."
         )
+    if verdict.outcome == "not tested":
+        return f"Their training FLOPs differ by up to {verdict.compute:.3g} times."
     told = f"It has {times:.2g} times the {held} parameters that fit without pruning"
     if verdict.outcome == "holds":
         return f"{told}: training big pays."
     if not verdict.rival_is_small:
-        return f"{told}, but no model of at most a quarter of its parameters has a file of this size."
+        return (
+            f"{told}, but no model of at most a quarter of its parameters has a file of this size."
+        )
     if second is not None and first is not None and first.low > 0 and second.low <= 0:
-        return f"{told}, but its lead over {verdict.stored.label if verdict.stored else ''} is unsure."
+        return (
+            f"{told}, but its lead over {verdict.stored.label if verdict.stored else ''} is unsure."
+        )
     return f"{told}, but its lead is not outside the seeds' spread."
 
 

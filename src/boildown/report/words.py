@@ -13,7 +13,11 @@ def size(count: float) -> str:
     """
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= 0.9995 * scale:
-            return f"{count / scale:.3g} {unit}" if count < 999.5 * scale else f"{count / scale:.0f} {unit}"
+            return (
+                f"{count / scale:.3g} {unit}"
+                if count < 999.5 * scale
+                else f"{count / scale:.0f} {unit}"
+            )
     return f"{count:.0f} bytes"
 
 
