@@ -284,14 +284,14 @@ def _trajectories(line: Line, metric: str) -> list[list[tuple[float, float]]]:
 
 def dense_part(run: Run, metric: str) -> list[tuple[float, float]]:
     """(FLOPs, value) of a run's validations before compression begins."""
-    points = []
-    for row in run.curve:
-        spent, value = row.get("flops"), row.get(metric)
-        numbers = isinstance(spent, int | float) and isinstance(value, int | float)
-        dense = row.get("phase", "dense") == "dense" and row["progress"] <= run.begin + 1e-9
-        if numbers and dense and spent > 0 and np.isfinite(value):
-            points.append((float(spent), float(value)))
-    return points
+    return [
+        (row["flops"], row[metric])
+        for row in run.curve
+        if row["phase"] == "dense"
+        and row["progress"] <= run.begin + 1e-9
+        and metric in row
+        and row.get("flops", 0.0) > 0.0
+    ]
 
 
 def _on_one_grid(curves: Sequence[Sequence[tuple[float, float]]]) -> tuple[np.ndarray, np.ndarray]:

@@ -33,7 +33,8 @@ class Run:
         budget: what limited the training, such as {"flops": 1e12}.
         by_phase: phase -> {"flops", "steps", "seconds"}, in order.
         extras: further costs (skipped_steps, wasted_flops, flops_credited) where they are given.
-        curve: what each validation gave, in order.
+        curve: what each validation gave, in order: "phase", and the finite figures; each row has
+            "progress".
         learning_rates: the rule of the learning rate, dotted key -> value, where it is given.
         environment: versions and machine.
     """
@@ -73,13 +74,13 @@ class Run:
     def begin(self) -> float:
         """The progress at which compression begins; 1 for a dense run."""
         begins = [self.config.get(f"compression.{t}.begin") for t in self.techniques]
-        return min((float(b) for b in begins if _is_number(b)), default=1.0)
+        return min((b for b in begins if isinstance(b, int | float)), default=1.0)
 
     def at_end(self, metric: str) -> float | None:
         """The last value of a validation metric, if it was measured at the end."""
         for row in reversed(self.curve):
-            if _is_number(row.get(metric)):
-                return float(row[metric]) if row["progress"] >= 0.99 else None
+            if metric in row:
+                return row[metric] if row["progress"] >= 0.99 else None
         return None
 
 
@@ -290,7 +291,6 @@ def parse(data: Any, directory: Path, place: str) -> Run:
         raise UnsoundError(f"compressed.metrics: {', '.join(broken)}: no number to compare")
     target = data.get("target")
     met = target.get("met") if isinstance(target, dict) and target.get("ratio") else None
-    curve = data.get("curve")
     return Run(
         directory=directory,
         place=place,
@@ -308,11 +308,7 @@ def parse(data: Any, directory: Path, place: str) -> Run:
         budget=_numbers(compute.get("budget")),
         by_phase=phases,
         extras={k: float(compute[k]) for k in EXTRAS if _is_cost(compute.get(k))},
-        curve=[
-            row
-            for row in (curve if isinstance(curve, list) else [])
-            if isinstance(row, dict) and _is_number(row.get("progress"))
-        ],
+        curve=_rows(data.get("curve")),
         learning_rates=_rates(data.get("learning_rates")),
         environment=flatten(data.get("environment")),
     )
@@ -334,6 +330,16 @@ def _numbers(metrics: Any) -> dict[str, float]:
     if not isinstance(metrics, dict):
         return {}
     return {printable(k): float(v) for k, v in metrics.items() if _is_number(v)}
+
+
+def _rows(curve: Any) -> list[dict[str, Any]]:
+    rows = []
+    for row in curve if isinstance(curve, list) else []:
+        numbers = _numbers(row)
+        if "progress" in numbers:
+            phase = row.get("phase")
+            rows.append({**numbers, "phase": phase if isinstance(phase, str) else "dense"})
+    return rows
 
 
 def _rates(rates: Any) -> dict[str, Any]:

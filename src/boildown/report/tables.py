@@ -111,7 +111,10 @@ def ledger_cells(costs: Sequence[Costs]) -> tuple[list[str], list[list[str]]]:
         row += [words.flops(cost.flops), words.flops(cost.reused)]
         row += [words.flops(cost.extras[n]) if n in cost.extras else "" for n in extras]
         row += [_phase(cost, phase, "seconds") for phase in phases]
-        row += [words.seconds(cost.seconds), "" if cost.pace is None else f"{cost.pace:.2g}"]
+        row += [
+            words.seconds(cost.seconds),
+            "" if cost.pace is None else words.two_digits(cost.pace),
+        ]
         rows.append(row)
     return columns, rows
 

@@ -1,7 +1,7 @@
 """At each file size, which model wins and by how much, in words; and whether the claim holds."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -66,8 +66,8 @@ def same_size(section: Section) -> list[tuple[float, list[Cell]]]:
     """The file sizes at which runs can be compared, with the cells that have them.
 
     Runs that were asked for the same bytes belong together, as far as their files are at most 10 %
-    larger. Of the others those belong together whose files are within 10 %, from the smallest on;
-    they join a size that was asked for if they are within 10 % of it.
+    larger. Of the others, and of those that missed, those belong together whose files are within
+    10 %, from the smallest on; they join a size that was asked for if they are within 10 % of it.
 
     Returns:
         (bytes, cells) by growing size.
@@ -76,10 +76,10 @@ def same_size(section: Section) -> list[tuple[float, list[Cell]]]:
     asked: dict[float, list[Cell]] = {}
     rest = []
     for cell in cells:
-        if cell.target is None:
-            rest.append(cell)
-        elif cell.bytes <= NEAR * cell.target:
+        if cell.target is not None and cell.bytes <= NEAR * cell.target:
             asked.setdefault(cell.target, []).append(cell)
+        else:
+            rest.append(cell)
     clusters: list[list[Cell]] = []
     for cell in sorted(rest, key=lambda c: c.bytes):
         near = [s for s in asked if s / NEAR <= cell.bytes <= s * NEAR]
@@ -159,7 +159,11 @@ def _verdict(section: Section, size: float, cells: Sequence[Cell]) -> Verdict:
 
 
 def _stored(
-    section: Section, size: float, cells: Sequence[Cell], storable: float, score: object
+    section: Section,
+    size: float,
+    cells: Sequence[Cell],
+    storable: float,
+    score: Callable[[Cell], float],
 ) -> Cell | None:
     """The largest trained model that needs no pruning, at this size or else in a smaller file."""
     fits = [line for line in section.lines if line.params <= storable]
@@ -168,7 +172,7 @@ def _stored(
     largest = max(line.params for line in fits)
     here = [cell for cell in cells if cell.params == largest]
     if here:
-        return min(here, key=score)  # type: ignore[arg-type]
+        return min(here, key=score)
     below = [
         cell
         for line in fits

@@ -33,6 +33,16 @@ def flops(count: float) -> str:
     return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
 
 
+def two_digits(number: float) -> str:
+    """A positive figure to two digits, written out.
+
+    >>> two_digits(15234.0), two_digits(3.46), two_digits(0.0123)
+    ('15,000', '3.5', '0.012')
+    """
+    rounded = float(f"{number:.1e}")
+    return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:g}"
+
+
 def seconds(count: float) -> str:
     """A time.
 
