@@ -309,14 +309,17 @@ def _on_one_grid(curves: Sequence[Sequence[tuple[float, float]]]) -> tuple[np.nd
 def _learning_title(
     drawn: Sequence[tuple[Line, int, np.ndarray, np.ndarray]], metric: str, scale: float
 ) -> str:
+    begin = max(flops[0] for _, _, flops, _ in drawn)
     end = min(flops[-1] for _, _, flops, _ in drawn)
     sign = -1.0 if words.larger_is_better(metric) else 1.0
+    told = f"{words.flops(end)} FLOPs of dense training"
+    if begin > end:
+        return f"{words.axis(metric).partition(',')[0].capitalize()} while training dense"
     reached = {
         line.label: float(np.interp(end, flops, values.mean(axis=0)))
         for line, _, flops, values in drawn
     }
     best = min(reached, key=lambda label: sign * reached[label])
-    told = f"{words.flops(end)} FLOPs of dense training"
     if len(reached) == 1:
         return f"{words.value(metric, reached[best] / scale)} after {told}"
     return f"After {told} {best} is ahead: {words.value(metric, reached[best] / scale)}"
@@ -340,7 +343,7 @@ def lead_chart(section: Section, found: Sequence[Verdict]) -> Chart | None:
             Series(
                 label="",
                 x=[mean],
-                y=[f"{words.size(verdict.bytes)}: {pair}"],
+                y=[f"{words.size(verdict.bytes)}:\n{pair}"],
                 low=[None if half is None else mean - scale * half],
                 high=[None if half is None else mean + scale * half],
                 hover=[f"{verdict.winner.label} over {verdict.rival.label}: "

@@ -53,7 +53,7 @@ def welch(first: Sequence[float], second: Sequence[float], level: float = 0.95) 
 
     >>> difference = welch([10.0, 11.0, 12.0], [8.0, 8.5, 9.0])
     >>> round(difference.mean, 3), round(difference.half, 3)
-    (2.5, 2.074)
+    (2.5, 2.078)
     """
     if not first or not second:
         raise ValueError("a sample is empty")
@@ -62,15 +62,12 @@ def welch(first: Sequence[float], second: Sequence[float], level: float = 0.95) 
     mean = fmean(first) - fmean(second)
     if len(first) < 2 or len(second) < 2:
         return Difference(mean, None, None)
-    a, b = (stdev(x) ** 2 / len(x) for x in (first, second))
-    total = a + b
-    noise = 1e-12 * max(map(abs, (*first, *second)))  # rounding is no spread
-    if math.sqrt(total) <= noise:
+    errors = [stdev(x) / math.sqrt(len(x)) for x in (first, second)]
+    error = math.hypot(*errors)
+    if error <= 1e-12 * max(map(abs, (*first, *second))):  # rounding is no spread
         return Difference(mean, None, None)
-    # as shares of the total, since squares of small variances underflow
-    a, b = a / total, b / total
+    a, b = ((e / error) ** 2 for e in errors)
     df = 1.0 / (a * a / (len(first) - 1) + b * b / (len(second) - 1))
-    error = math.sqrt(total)
     t = mean / error
     return Difference(
         mean,

@@ -96,7 +96,8 @@ class Section:
     @property
     def title(self) -> str:
         """What it is about."""
-        return f"{self.data}, {words.leaf(self.metric)}, budget {self.budget}"
+        measured = self.metric.replace("/", " ").replace("_", " ")
+        return f"{self.data}, {measured}, budget {self.budget}"
 
     @property
     def sizes(self) -> list[int]:

@@ -40,7 +40,7 @@ def figure(chart: Chart) -> dict[str, Any]:
     }
     if bars:
         count = max(len({name for s in chart.series for name in s.y}), 1)
-        layout["height"] = 130 + 34 * count
+        layout["height"] = 130 + (46 if chart.zero else 34) * count
         layout["yaxis"] |= {"autorange": "reversed", "showgrid": False, "type": "category"}
     if chart.zero:
         layout["xaxis"] |= {"zeroline": True, "zerolinecolor": "@ink", "zerolinewidth": 1.5}
@@ -141,7 +141,7 @@ def _range(series: Series) -> list[dict[str, Any]]:
         "type": "scatter",
         "mode": "markers",
         "x": list(series.x),
-        "y": [escape(str(name), quote=False) for name in series.y],
+        "y": [_name(name) for name in series.y],
         "marker": {"color": paint, "size": 11},
         "showlegend": False,
     }
@@ -151,6 +151,10 @@ def _range(series: Series) -> list[dict[str, Any]]:
     return [trace]
 
 
+def _name(bar: float | str) -> str:
+    return escape(str(bar), quote=False).replace("\n", "<br>")
+
+
 def _bar(series: Series) -> list[dict[str, Any]]:
     return [
         {
@@ -158,7 +162,7 @@ def _bar(series: Series) -> list[dict[str, Any]]:
             "orientation": "h",
             "name": escape(series.label, quote=False),
             "x": list(series.x),
-            "y": [escape(str(name), quote=False) for name in series.y],
+            "y": [_name(name) for name in series.y],
             "marker": {"color": f"@phase:{series.style}"},
         }
         | _hover(series)
