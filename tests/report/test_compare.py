@@ -12,10 +12,11 @@ from boildown.report.compare import pareto_front, spread, welch
 
 VALUES = st.floats(-1e6, 1e6, allow_nan=False)
 SAMPLES = st.lists(VALUES, min_size=2, max_size=8)
+ROUNDED = st.lists(VALUES.map(lambda v: round(v, 6)), min_size=2, max_size=8)  # scipy underflows
 
 
 @pytest.mark.filterwarnings("ignore:Precision loss:RuntimeWarning")
-@given(SAMPLES, SAMPLES, st.floats(0.5, 0.999))
+@given(ROUNDED, ROUNDED, st.floats(0.5, 0.999))
 def test_welch_is_scipys(first: list[float], second: list[float], level: float) -> None:
     found = welch(first, second, level)
     assume(found.half is not None)

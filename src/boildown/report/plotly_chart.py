@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from boildown.report import words
 from boildown.report.charts import Chart, Series
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down", "star")
@@ -72,7 +73,7 @@ def _line(series: Series) -> list[dict[str, Any]]:
     trace: dict[str, Any] = {
         "type": "scatter",
         "mode": "lines+markers",
-        "name": escape(series.label, quote=False),
+        "name": escape(words.shorten(series.label), quote=False),
         "showlegend": bool(series.label),
         "x": list(series.x),
         "y": list(series.y),
@@ -125,7 +126,7 @@ def _front(series: Series) -> list[dict[str, Any]]:
         {
             "type": "scatter",
             "mode": "lines",
-            "name": escape(series.label, quote=False),
+            "name": escape(words.shorten(series.label), quote=False),
             "x": list(series.x),
             "y": list(series.y),
             "line": {"color": "@muted", "width": 5, "shape": "hv"},
@@ -152,7 +153,7 @@ def _range(series: Series) -> list[dict[str, Any]]:
 
 
 def _name(bar: float | str) -> str:
-    return escape(str(bar), quote=False).replace("\n", "<br>")
+    return "<br>".join(escape(words.shorten(t), quote=False) for t in str(bar).split("\n"))
 
 
 def _bar(series: Series) -> list[dict[str, Any]]:
@@ -160,7 +161,7 @@ def _bar(series: Series) -> list[dict[str, Any]]:
         {
             "type": "bar",
             "orientation": "h",
-            "name": escape(series.label, quote=False),
+            "name": escape(words.shorten(series.label), quote=False),
             "x": list(series.x),
             "y": [_name(name) for name in series.y],
             "marker": {"color": f"@phase:{series.style}"},

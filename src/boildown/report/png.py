@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.ticker import NullLocator
 
 from boildown.codec.replace import replacing
+from boildown.report import words
 from boildown.report.charts import MANY, Chart, Series
 from boildown.report.colours import colour
 
@@ -44,7 +45,7 @@ def draw(chart: Chart, path: Path) -> None:
 
 def _axes(axes: Any, chart: Chart, has_bars: bool) -> None:
     ink, muted, grid = (colour(name, "light") for name in ("@ink", "@muted", "@grid"))
-    axes.set_title(chart.title, loc="left", color=ink, fontsize=11, wrap=True)
+    axes.set_title(words.shorten(chart.title, 150), loc="left", color=ink, fontsize=11, wrap=True)
     axes.set_xlabel(chart.x_label, color=ink)
     axes.set_ylabel(chart.y_label, color=ink)
     for log, scale, axis, ticks in (
@@ -70,6 +71,10 @@ def _axes(axes: Any, chart: Chart, has_bars: bool) -> None:
         axes.figure.legend(
             handles, labels, loc="outside lower left", ncols=4, frameon=False, fontsize=9
         )
+
+
+def _names(series: Series) -> list[str]:
+    return ["\n".join(map(words.shorten, str(name).split("\n"))) for name in series.y]
 
 
 def _has_bars(series: Series) -> bool:
@@ -100,7 +105,7 @@ def _line(axes: Any, series: Series) -> None:
         markersize=5,
         linewidth=1.6,
         capsize=3,
-        label=series.label or "_",
+        label=words.shorten(series.label) or "_",
     )
 
 
@@ -118,14 +123,14 @@ def _front(axes: Any, series: Series) -> None:
         color=colour("@muted", "light"),
         alpha=0.35,
         linewidth=5,
-        label=series.label,
+        label=words.shorten(series.label),
     )
 
 
 def _range(axes: Any, series: Series) -> None:
     axes.errorbar(
         series.x,
-        [str(name) for name in series.y],
+        _names(series),
         xerr=_errors(series, series.x),
         color=_paint(series),
         marker="o",
@@ -137,12 +142,12 @@ def _range(axes: Any, series: Series) -> None:
 
 def _bar(axes: Any, series: Series, left: Any) -> Any:
     axes.barh(
-        [str(name) for name in series.y],
+        _names(series),
         series.x,
         left=left,
         height=0.65,
         color=colour(f"@phase:{series.style}", "light"),
-        label=series.label,
+        label=words.shorten(series.label),
     )
     return np.array(series.x)
 

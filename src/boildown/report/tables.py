@@ -109,7 +109,7 @@ def ledger_cells(costs: Sequence[Costs]) -> tuple[list[str], list[list[str]]]:
         row = [cost.label, cost.precision, str(cost.runs)]
         row += [_phase(cost, phase, "flops") for phase in phases]
         row += [words.flops(cost.flops), words.flops(cost.reused)]
-        row += [words.flops(cost.extras[n]) if n in cost.extras else "" for n in extras]
+        row += [_extra(cost, name) for name in extras]
         row += [_phase(cost, phase, "seconds") for phase in phases]
         row += [
             words.seconds(cost.seconds),
@@ -124,6 +124,13 @@ _EXTRA_NAMES = {
     "wasted_flops": "FLOPs wasted on them",
     "flops_credited": "FLOPs if zeros were free",
 }
+
+
+def _extra(cost: Costs, name: str) -> str:
+    amount = cost.extras.get(name)
+    if amount is None:
+        return ""
+    return words.flops(amount) if "flops" in name else f"{amount:,.6g}"
 
 
 def _phase(cost: Costs, phase: str, unit: str) -> str:

@@ -145,6 +145,18 @@ def axis(metric: str) -> str:
     return f"{words}, %" if is_share(metric) else words
 
 
+def shorten(text: str, most: int = 44) -> str:
+    """A text with its middle left out if it is long.
+
+    >>> shorten("parameters", 7)
+    'par…ers'
+    """
+    if len(text) <= most:
+        return text
+    end = (most - 1) // 2
+    return f"{text[: most - 1 - end]}…{text[-end:]}"
+
+
 def listing(items: list[str]) -> str:
     """A list in a sentence.
 
