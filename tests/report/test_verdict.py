@@ -14,7 +14,8 @@ from scipy import stats
 from boildown.report import words
 from boildown.report.groups import Section, sections, settings
 from boildown.report.results import collect, parse
-from boildown.report.verdict import Verdict, headline, same_size, verdicts
+from boildown.report.sentences import headline, sentence
+from boildown.report.verdict import Verdict, same_size, verdicts
 
 
 def sections_of(*results: dict[str, Any]) -> list[Section]:
@@ -35,8 +36,6 @@ def test_where_training_big_pays(tmp_path: Path) -> None:
     assert [v.winner.label for v in found] == ["width 256"] * 3 + ["width 64"]
     one = found[0]
     assert one.by_validation
-    assert one.rival is not None
-    assert one.lead is not None
     assert one.rival.label == "width 64"  # the best of those with a quarter of the parameters
     theirs = stats.ttest_ind(
         BIG_PAYS[64, 1000], BIG_PAYS[256, 1000], equal_var=False
@@ -46,35 +45,53 @@ def test_where_training_big_pays(tmp_path: Path) -> None:
     assert one.storable == 8 * 1000 / 4
     assert one.stored is not None
     assert one.stored.label == "width 16"
-    assert one.sentence == (
+    assert sentence(one) == (
         "At 1 kB the model trained at width 256 and compressed 340x is 4.9 ± 0.5 points better "
         "than the model trained at width 64 and compressed 36x. It has 43 times the 2,000 "
         "parameters that fit without pruning: training big pays."
     )
-    assert "lies within the seeds' spread: no verdict" in found[2].sentence
-    assert "it has 0.56 times the 16,000 parameters" in found[3].sentence
+    assert "lies within the seeds' spread: no verdict" in sentence(found[2])
+    assert "It has 0.56 times the 16,000 parameters" in sentence(found[3])
+    assert "1.0 ± 0.2 points better than width 256, the best with 4 times" in sentence(found[3])
     told = headline(section, found)
     assert told.holds
     assert told.sentence.startswith(
-        "Train big, then compress holds at 2 of 4 file sizes (1 kB and 2 kB, a span of 2)"
+        "Train big, then compress holds at 2 of 4 file sizes (1 kB and 2 kB, a factor of 2)"
     )
     assert "With Bonferroni's correction for 4 sizes it holds at 2." in told.sentence
-    assert "At 4 kB the data do not support a verdict." in told.sentence
+    assert "It is not shown at 4 kB" in told.sentence
     assert "It does not hold at 8 kB" in told.sentence
 
 
 def test_one_seed_supports_no_verdict(tmp_path: Path) -> None:
     section, (found,) = judged(family(tmp_path, {(16, 1000): [0.2], (256, 1000): [0.1]}))
     assert found.outcome == "not shown"
-    assert "10.00 points better on test" in found.sentence
-    assert "with a single seed the spread is unknown: no verdict" in found.sentence
+    assert "10.00 points better on test" in sentence(found)
+    assert "with a single seed the spread is unknown: no verdict" in sentence(found)
     assert not headline(section, [found]).holds
+
+
+def test_where_no_model_is_large_enough_nothing_is_tested(tmp_path: Path) -> None:
+    errors = {(16, 4000): [0.1, 0.11, 0.12], (64, 4000): [0.01, 0.02, 0.03]}
+    section, (found,) = judged(family(tmp_path, errors))
+    assert found.outcome == "not tested"
+    assert "No model of this file size has 4 times the 8,000 parameters" in sentence(found)
+    told = headline(section, [found])
+    assert not told.holds
+    assert told.sentence.startswith("Train big, then compress is not tested at 4 kB: no model")
+
+
+def test_a_small_winner_must_beat_the_big_ones_outside_the_spread(tmp_path: Path) -> None:
+    errors = {(16, 1000): [0.10, 0.12, 0.14], (256, 1000): [0.11, 0.13, 0.15]}
+    _, (found,) = judged(family(tmp_path, errors))
+    assert found.winner.label == "width 16"
+    assert found.outcome == "not shown"
 
 
 def test_identical_seeds_support_no_verdict(tmp_path: Path) -> None:
     _, (found,) = judged(family(tmp_path, {(16, 1000): [0.2] * 3, (256, 1000): [0.1] * 3}))
     assert found.outcome == "not shown"
-    assert "identical figures" in found.sentence
+    assert "identical figures" in sentence(found)
 
 
 def test_the_winner_is_chosen_on_validation_and_judged_on_test() -> None:
@@ -85,7 +102,7 @@ def test_the_winner_is_chosen_on_validation_and_judged_on_test() -> None:
     assert found.winner.label == "width 256"
     assert found.by_validation
     assert found.outcome == "not shown"
-    assert "best on validation, but on test 10.0 ± 0.2 points worse" in found.sentence
+    assert "best on validation, but on test 10.0 ± 0.2 points worse" in sentence(found)
 
 
 def test_without_validation_the_test_set_chooses_and_it_is_said() -> None:
@@ -93,12 +110,17 @@ def test_without_validation_the_test_set_chooses_and_it_is_said() -> None:
     (section,) = sections_of(*runs)
     (found,) = verdicts(section)
     assert not found.by_validation
-    assert "best on test" in found.sentence
+    assert "best on test" in sentence(found)
 
 
 def test_unequal_compute_is_no_test_of_the_claim() -> None:
     runs = [
-        result(width=w, seed=s, error=0.1 + s / 999 + 1 / w, **{"compute.flops": w * 1e6})
+        result(
+            width=w,
+            seed=s,
+            error=0.1 + s / 999 + 1 / w,
+            **{"compute.flops": w * 1e6, "compute.budget": {"epochs": 3}},
+        )
         for w in (16, 256)
         for s in (0, 1, 2)
     ]
@@ -132,7 +154,7 @@ def test_scores_are_better_when_larger() -> None:
     (found,) = verdicts(section)
     assert found.winner.label == "width 256"
     assert found.outcome == "holds"
-    assert "24.0 ± 0.2 points better" in found.sentence
+    assert "24.0 ± 0.2 points better" in sentence(found)
 
 
 def test_bits_per_byte_is_told_in_its_unit() -> None:
@@ -145,7 +167,7 @@ def test_bits_per_byte_is_told_in_its_unit() -> None:
     assert section.title == "Digits, test bits per byte, budget 1e9 FLOPs"
     (found,) = verdicts(section)
     assert found.outcome == "holds"
-    assert "0.94 ± 0.02 bits per byte better" in found.sentence
+    assert "0.94 ± 0.02 bits per byte better" in sentence(found)
 
 
 def test_data_metrics_and_budgets_are_never_mixed() -> None:
@@ -263,4 +285,4 @@ def test_runs_in_any_order_give_the_same(tmp_path: Path) -> None:
     family(tmp_path, BIG_PAYS)
     runs, _ = collect([tmp_path])
     ((one,), _), ((other,), _) = sections(runs), sections(runs[::-1])
-    assert [v.sentence for v in verdicts(one)] == [v.sentence for v in verdicts(other)]
+    assert [sentence(v) for v in verdicts(one)] == [sentence(v) for v in verdicts(other)]

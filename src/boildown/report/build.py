@@ -10,8 +10,9 @@ from boildown.report.charts import charts
 from boildown.report.groups import identity, sections, settings
 from boildown.report.page import Content, Part, page
 from boildown.report.results import LeftOut, collect, printable, without_repeats
+from boildown.report.sentences import headline
 from boildown.report.tables import comparison_rows, run_rows
-from boildown.report.verdict import headline, verdicts
+from boildown.report.verdict import verdicts
 from boildown.rows import write_csv
 
 

@@ -12,8 +12,9 @@ from boildown.report import words
 from boildown.report.compare import pareto_front, spread
 from boildown.report.groups import Line, Section
 from boildown.report.results import Run
+from boildown.report.sentences import amount
 from boildown.report.ticks import linear_ticks, log_ticks
-from boildown.report.verdict import Verdict, amount
+from boildown.report.verdict import Verdict
 
 MANY = 24  # lines that a legend can still name
 
@@ -327,16 +328,13 @@ def _learning_title(
 
 def lead_chart(section: Section, found: Sequence[Verdict]) -> Chart | None:
     """The winner's lead over the best model of at most a quarter of its parameters."""
-    shown = [v for v in found if v.lead is not None and v.rival is not None]
-    if not shown:
+    if not found:
         return None
     metric = section.metric
     scale = words.scale(metric)
     series = []
     shade = shades(section)
-    for verdict in shown:
-        assert verdict.lead is not None
-        assert verdict.rival is not None
+    for verdict in found:
         mean, half = scale * verdict.lead.mean, verdict.lead.half
         pair = f"{verdict.winner.label} over {verdict.rival.label}"
         series.append(
@@ -352,11 +350,11 @@ def lead_chart(section: Section, found: Sequence[Verdict]) -> Chart | None:
                 kind="range",
             )
         )  # fmt: skip
-    sure = sum(v.lead is not None and v.lead.low > 0 for v in shown)
+    sure = sum(v.lead.low > 0 for v in found)
     return Chart(
         name="lead",
-        title=f"The winner's lead is outside the seeds' spread at {sure} of {len(shown)} "
-        f"file size{'s' if len(shown) > 1 else ''}",
+        title=f"The winner's lead is outside the seeds' spread at {sure} of {len(found)} "
+        f"file size{'s' if len(found) > 1 else ''}",
         caption="The winner at each file size against the best model of at most a quarter of its "
         "parameters (of any other size where there is none). Bars: Welch's 95 % interval over the "
         "seeds; one that reaches zero decides nothing, a point without one has too few seeds.",

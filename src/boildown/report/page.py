@@ -21,8 +21,9 @@ from boildown.report.compare import pareto_front, spread
 from boildown.report.groups import Section, Setting
 from boildown.report.plotly_chart import figure
 from boildown.report.results import LeftOut, Run
+from boildown.report.sentences import Headline, amount, missed, sentence
 from boildown.report.tables import ledger_cells
-from boildown.report.verdict import QUARTER, Headline, Verdict, amount, missed
+from boildown.report.verdict import QUARTER, Verdict
 
 LONG = 60  # rows of a table that is folded
 
@@ -185,7 +186,7 @@ def _summary(part: Part, alone: bool) -> str:
     for verdict in part.verdicts:
         kind = {"holds": "holds", "does not hold": "not"}.get(verdict.outcome, "open")
         tag = f'<span class="tag">{verdict.outcome}</span>'
-        items.append(f'<li class="{kind}">{tag} {escape(verdict.sentence)}</li>')
+        items.append(f'<li class="{kind}">{tag} {escape(sentence(verdict))}</li>')
     verdicts = f'<ul class="verdicts">{"".join(items)}</ul>' if items else ""
     head = "" if alone else f"<p><strong>{escape(part.headline.sentence)}</strong></p>"
     return head + verdicts
@@ -290,8 +291,6 @@ def _comparison(part: Part) -> str:
     rows = []
     for verdict in part.verdicts:
         winner, rival, stored = verdict.winner, verdict.rival, verdict.stored
-        assert rival is not None
-        assert verdict.lead is not None
         rows.append(
             [
                 _number(verdict.bytes, words.size(verdict.bytes)),

@@ -57,6 +57,8 @@ def summarise(content: "Content", files: Sequence[Path]) -> None:
         content: of the report.
         files: that were written.
     """
+    from boildown.report.sentences import sentence  # the closing table of a run needs no scipy
+
     console = Console()
     for part in content.parts:
         table = Table(title=Text(part.section.title), title_justify="left", show_header=False)
@@ -64,7 +66,7 @@ def summarise(content: "Content", files: Sequence[Path]) -> None:
         table.add_column()
         table.add_row("claim", Text(part.headline.sentence))
         for verdict in part.verdicts:
-            table.add_row(verdict.outcome, Text(verdict.sentence))
+            table.add_row(verdict.outcome, Text(sentence(verdict)))
         console.print(table)
     runs, left = len(content.runs), len(content.left_out)
     console.print(f"{runs:,} run{'s' if runs != 1 else ''}, {left:,} left out", highlight=False)

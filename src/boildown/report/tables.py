@@ -9,6 +9,7 @@ from boildown.report.charts import Costs
 from boildown.report.compare import spread
 from boildown.report.groups import Section
 from boildown.report.results import EXTRAS, Run
+from boildown.report.sentences import sentence
 from boildown.report.verdict import Verdict
 
 Row = dict[str, Any]
@@ -56,7 +57,7 @@ def comparison_rows(judged: Sequence[tuple[Section, Sequence[Verdict]]]) -> list
     rows = []
     for section, found in judged:
         for verdict in found:
-            winner, rival, stored = verdict.winner, verdict.rival, verdict.stored
+            winner = verdict.winner
             row: Row = {
                 "data": section.data,
                 "metric": section.metric,
@@ -71,8 +72,9 @@ def comparison_rows(judged: Sequence[tuple[Section, Sequence[Verdict]]]) -> list
                 "winner_sd": spread(winner.values(section.metric)),
             }
             for name, cell, lead in (
-                ("rival", rival, verdict.lead),
-                ("stored", stored, verdict.stored_lead),
+                ("rival", verdict.rival, verdict.lead),
+                ("stored", verdict.stored, verdict.stored_lead),
+                ("big", verdict.big, verdict.big_lead),
             ):
                 row |= {
                     name: cell.label if cell else None,
@@ -89,7 +91,7 @@ def comparison_rows(judged: Sequence[tuple[Section, Sequence[Verdict]]]) -> list
                 "storable_params": round(verdict.storable),
                 "flops_max_over_min": round(verdict.compute, 4),
                 "claim": verdict.outcome,
-                "verdict": verdict.sentence,
+                "verdict": sentence(verdict),
             }
             rows.append(row)
     return rows

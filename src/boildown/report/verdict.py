@@ -1,8 +1,13 @@
-"""At each file size, which model wins and by how much, in words; and whether the claim holds."""
+"""At each file size, which model wins and by how much, and whether the claim holds there.
+
+The claim: train big, then compress. The best model of a size is one trained with at least four
+times the parameters of the largest that could be stored in that size without pruning.
+"""
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
 
 from boildown.report import words
@@ -11,55 +16,76 @@ from boildown.report.groups import Cell, Section
 
 NEAR = 1.1  # files within this factor have the same size
 QUARTER = 4  # "big" is at least this many times the parameters
-EQUAL = 1.02  # training FLOPs within this factor are equal
+EQUAL = 1.02  # training FLOPs within this factor are equal, where the budget is another
 
 Outcome = Literal["holds", "does not hold", "not shown", "not tested"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What the runs say about one file size.
+    """What the runs say about one file size. Leads are positive if the winner is better.
 
     Attributes:
+        metric: the test metric that leads are measured in.
         bytes: the file size: the one asked for, else the largest of the runs' mean sizes.
-        contenders: the cells whose files have that size.
-        winner: the one chosen, by mean validation metric if all have it, else by test.
+        winner: the contender chosen, by mean validation metric if all have it, else by test.
         by_validation: which of the two chose.
         rival: the best (chosen likewise) of the cells with at most a quarter of the winner's
             parameters; else of any other model, and `rival_is_small` is false.
-        lead: the winner's lead over the rival on the test metric, positive if it is better.
+        lead: the winner's lead over the rival on the test metric.
         bits: the fewest bits per weight that any contender used.
         storable: parameters of the largest model whose every weight fits at `bits` each.
-        stored: the cell of the largest trained model that is no larger than that.
-        stored_lead: the winner's lead over it.
-        compute: the largest training FLOPs among the contenders over the smallest.
-        outcome: of the claim "train big, then compress" at this size; "not tested" where the
-            contenders did not get the same training FLOPs.
-        sentence: the verdict in words.
+        stored: the cell of the largest trained model that is no larger than that, if there is one.
+        stored_lead: the winner's lead over it; None if it is the winner itself.
+        big: the best of the contenders with at least four times `storable` parameters.
+        big_lead: the winner's lead over it; None if it is the winner itself.
+        compute: the largest training FLOPs among the contenders over the smallest; 1 under a
+            budget of FLOPs.
     """
 
+    metric: str
     bytes: float
-    contenders: tuple[Cell, ...]
     winner: Cell
     by_validation: bool
-    rival: Cell | None
+    rival: Cell
     rival_is_small: bool
-    lead: Difference | None
+    lead: Difference
     bits: float
     storable: float
     stored: Cell | None
     stored_lead: Difference | None
+    big: Cell | None
+    big_lead: Difference | None
     compute: float
-    outcome: Outcome
-    sentence: str
 
+    @property
+    def times(self) -> float:
+        """The winner's parameters over those that fit without pruning."""
+        return self.winner.params / self.storable
 
-@dataclass(frozen=True)
-class Headline:
-    """Whether the claim holds over all sizes of a section."""
+    @property
+    def outcome(self) -> Outcome:
+        """Of the claim at this size.
 
-    holds: bool
-    sentence: str
+        It is not tested where the contenders did not get the same training FLOPs, or none of them
+        is big. It holds, or does not, where the leads that say so lie outside the seeds' spread.
+        """
+        if self.compute > EQUAL or self.big is None:
+            return "not tested"
+        if self.big_lead is not None:
+            return "does not hold" if self.big_lead.low > 0 else "not shown"
+        if not self.rival_is_small:
+            return "not shown"
+        return "holds" if self.stands() else "not shown"
+
+    def stands(self, level: float = 0.95) -> bool:
+        """Whether the leads over the rival and the stored model are above zero at a level."""
+        others = [self.rival, *([self.stored] if self.stored is not None else [])]
+        return all(
+            lead(self.winner, cell, self.metric, level).low > 0
+            for cell in others
+            if cell is not self.winner
+        )
 
 
 def same_size(section: Section) -> list[tuple[float, list[Cell]]]:
@@ -102,60 +128,67 @@ def verdicts(section: Section) -> list[Verdict]:
     ]
 
 
-def missed(section: Section) -> list[str]:
-    """The cells whose files came out more than 10 % larger than asked, in words."""
-    return [
-        f"{cell.label} came to {words.size(cell.bytes)} where {words.size(cell.target)} were asked"
-        for line in section.lines
-        for cell in line.cells
-        if cell.target is not None and cell.bytes > NEAR * cell.target
-    ]
-
-
 def lead(winner: Cell, other: Cell, metric: str, level: float = 0.95) -> Difference:
     """How much better a cell is than another on the test metric: positive if it is."""
     first, second = winner.values(metric), other.values(metric)
-    return (
-        welch(first, second, level)
-        if words.larger_is_better(metric)
-        else welch(second, first, level)
-    )
+    if words.larger_is_better(metric):
+        return welch(first, second, level)
+    return welch(second, first, level)
 
 
 def _verdict(section: Section, size: float, cells: Sequence[Cell]) -> Verdict:
     metric = section.metric
-    sign = -1.0 if words.larger_is_better(metric) else 1.0
-    validations = {id(cell): cell.validation(metric) for cell in cells}
-    by_validation = None not in validations.values()
-
-    def score(cell: Cell) -> float:
-        chosen = validations.get(id(cell)) if by_validation else None
-        if chosen is None:
-            values = cell.values(metric)
-            chosen = sum(values) / len(values)
-        return sign * chosen
-
+    score, by_validation = _score(cells, metric)
     winner = min(cells, key=score)
     small = [c for c in cells if QUARTER * c.params <= winner.params]
-    others = [c for c in cells if c.params != winner.params]
-    rival = min(small or others, key=score)
+    rival = min(small or [c for c in cells if c.params != winner.params], key=score)
     bits = min(cell.bits for cell in cells)
     storable = 8.0 * size / bits
     stored = _stored(section, size, cells, storable, score)
-    flops = [run.flops for cell in cells for run in cell.runs]
-    compute = max(flops) / min(flops) if min(flops) > 0 else math.inf
-    if max(flops) == 0:
-        compute = 1.0
-    first = lead(winner, rival, metric)
-    second = lead(winner, stored, metric) if stored not in (None, winner) else None
-    outcome: Outcome = "not tested"
-    if compute <= EQUAL:
-        outcome = _outcome(winner, storable, bool(small), first, second)
-    verdict = Verdict(
-        size, tuple(cells), winner, by_validation, rival, bool(small), first, bits, storable,
-        stored, second, compute, outcome, "",
-    )  # fmt: skip
-    return Verdict(**{**verdict.__dict__, "sentence": _sentence(verdict, metric)})
+    large = [c for c in cells if c.params >= QUARTER * storable]
+    big = min(large, key=score, default=None)
+
+    def over(cell: Cell | None) -> Difference | None:
+        return None if cell is None or cell is winner else lead(winner, cell, metric)
+
+    return Verdict(
+        metric=metric,
+        bytes=size,
+        winner=winner,
+        by_validation=by_validation,
+        rival=rival,
+        rival_is_small=bool(small),
+        lead=lead(winner, rival, metric),
+        bits=bits,
+        storable=storable,
+        stored=stored,
+        stored_lead=over(stored),
+        big=big,
+        big_lead=over(big),
+        compute=_unequal(cells),
+    )
+
+
+def _score(cells: Sequence[Cell], metric: str) -> tuple[Callable[[Cell], float], bool]:
+    """What the winner is chosen by, less is better; and whether that is the validation metric."""
+    sign = -1.0 if words.larger_is_better(metric) else 1.0
+    found = {id(cell): cell.validation(metric) for cell in cells}
+    known = {key: value for key, value in found.items() if value is not None}
+    if len(known) == len(found):
+        return lambda cell: sign * known[id(cell)], True
+    return lambda cell: sign * fmean(cell.values(metric)), False
+
+
+def _unequal(cells: Sequence[Cell]) -> float:
+    """The largest training FLOPs over the smallest; 1 under a budget of FLOPs.
+
+    Such a budget ends within one step, which is a large part only of a very small budget.
+    """
+    runs = [run for cell in cells for run in cell.runs]
+    flops = [run.flops for run in runs]
+    if all("flops" in run.budget for run in runs) or max(flops) == 0.0:
+        return 1.0
+    return max(flops) / min(flops) if min(flops) > 0.0 else math.inf
 
 
 def _stored(
@@ -181,169 +214,3 @@ def _stored(
         if cell.bytes <= NEAR * size
     ]
     return max(below, key=lambda cell: cell.bytes, default=None)
-
-
-def _outcome(
-    winner: Cell,
-    storable: float,
-    has_small: bool,
-    first: Difference,
-    second: Difference | None,
-) -> Outcome:
-    if winner.params < QUARTER * storable:
-        return "does not hold"
-    if not has_small:
-        return "not shown"
-    leads = [first] if second is None else [first, second]
-    return "holds" if all(d.low > 0 for d in leads) else "not shown"
-
-
-def _told(cell: Cell) -> str:
-    how = f"compressed {words.ratio(cell.ratio)}" if cell.ratio >= 1.05 else "not compressed"
-    return f"{cell.phrase} and {how}" if " at " in cell.phrase else f"{cell.phrase}, {how},"
-
-
-def amount(difference: Difference, metric: str) -> str:
-    """A lead in words: 1.9 ± 0.2 points."""
-    scale = words.scale(metric)
-    mean = scale * difference.mean
-    unit = words.unit(metric)
-    if difference.half is None:
-        return f"{mean:.2f} {unit}" if words.is_share(metric) else f"{mean:.3g} {unit}"
-    return f"{words.plus_minus(mean, scale * difference.half)} {unit}"
-
-
-def _sentence(verdict: Verdict, metric: str) -> str:
-    winner, rival, first = verdict.winner, verdict.rival, verdict.lead
-    assert rival is not None
-    assert first is not None
-    place = f"At {words.size(verdict.bytes)}"
-    best, other = _told(winner), _told(rival).removesuffix(",")
-    chosen = "on validation" if verdict.by_validation else "on test"
-    if first.half is None:
-        seeds = min(len(winner.runs), len(rival.runs))
-        why = (
-            "with a single seed the spread is unknown"
-            if seeds < 2
-            else "the seeds gave identical figures, so the spread is unknown"
-        )
-        direction = "better" if first.mean >= 0 else "worse"
-        size = amount(Difference(abs(first.mean), None, None), metric)
-        text = (
-            f"{place} {best} is best {chosen}, {size} {direction} on test than {other}, but {why}: "
-            "no verdict."
-        )
-    elif first.low > 0:
-        text = f"{place} {best} is {amount(first, metric)} better than {other}."
-    elif first.high < 0:
-        less = Difference(-first.mean, first.half, first.p)
-        text = (
-            f"{place} {best} is best {chosen}, but on test {amount(less, metric)} worse than "
-            f"{other}."
-        )
-    else:
-        text = (
-            f"{place} {best} is best {chosen}, but its lead of {amount(first, metric)} over "
-            f"{other} lies within the seeds' spread: no verdict."
-        )
-    return f"{text} {_claim(verdict, metric)}"
-
-
-def _claim(verdict: Verdict, metric: str) -> str:
-    """How the claim fares at a size, with the reason."""
-    winner, first, second = verdict.winner, verdict.lead, verdict.stored_lead
-    times = winner.params / verdict.storable
-    held = f"{verdict.storable:,.0f}"
-    if verdict.outcome == "does not hold":
-        return (
-            f"Not a case of training big: it has {times:.2g} times the {held} parameters that "
-            f"fit without pruning, and the claim asks for {QUARTER}."
-        )
-    if verdict.outcome == "not tested":
-        return f"Their training FLOPs differ by up to {verdict.compute:.3g} times."
-    told = f"It has {times:.2g} times the {held} parameters that fit without pruning"
-    if verdict.outcome == "holds":
-        return f"{told}: training big pays."
-    if not verdict.rival_is_small:
-        return (
-            f"{told}, but no model of at most a quarter of its parameters has a file of this size."
-        )
-    if second is not None and first is not None and first.low > 0 and second.low <= 0:
-        return (
-            f"{told}, but its lead over {verdict.stored.label if verdict.stored else ''} is unsure."
-        )
-    return f"{told}, but its lead is not outside the seeds' spread."
-
-
-def headline(section: Section, found: Sequence[Verdict]) -> Headline:
-    """Whether "train big, then compress" holds, over which sizes, and where not."""
-    claim = "Train big, then compress"
-    if len(section.sizes) == 1:
-        (line, *rest) = section.lines
-        label = line.label if not rest else f"one model of {line.params:,} parameters"
-        return Headline(
-            False,
-            f"Only one size of model was trained ({label}): nothing to say about training big. "
-            "Sweep model.width too.",
-        )
-    if not found:
-        return Headline(
-            False,
-            f"{claim} is not tested: no two models have files of the same size (within 10 %). "
-            "Sweep compression.bytes rather than compression.ratio.",
-        )
-    unequal = max(verdict.compute for verdict in found)
-    if unequal > EQUAL:
-        return Headline(
-            False,
-            f"{claim} is not tested at equal compute: at the same file size the training FLOPs "
-            f"differ by up to {unequal:.3g} times. Give all runs the same budget.flops.",
-        )
-    by = {
-        outcome: [v for v in found if v.outcome == outcome]
-        for outcome in ("holds", "not shown", "does not hold")
-    }
-
-    def at(group: list[Verdict]) -> str:
-        return words.listing([words.size(v.bytes) for v in group])
-
-    parts = []
-    if by["holds"]:
-        held = by["holds"]
-        every = len(held) == len(found)
-        where = "every file size compared" if every else f"{len(held)} of {len(found)} file sizes"
-        factor = held[-1].bytes / held[0].bytes
-        span = f", a span of {factor:.2g}" if len(held) > 1 else ""
-        strict = 1.0 - 0.05 / len(found)
-        still = sum(_holds_at(v, section.metric, strict) for v in held)
-        correction = (
-            f" With Bonferroni's correction for {len(found)} sizes it holds at {still}."
-            if len(found) > 1
-            else ""
-        )
-        parts.append(
-            f"{claim} holds at {where} ({at(held)}{span}): the best model was trained at "
-            f"{QUARTER} or more times the parameters of the largest that could be stored there "
-            f"without pruning, outside the seeds' spread.{correction}"
-        )
-    if by["not shown"]:
-        subject = "At" if parts else f"{claim} is not shown at"
-        tail = " the data do not support a verdict." if parts else ": the data are not enough."
-        parts.append(f"{subject} {at(by['not shown'])}{tail}")
-    if by["does not hold"]:
-        subject = "It" if parts else claim
-        parts.append(
-            f"{subject} does not hold at {at(by['does not hold'])}: the best model there is less "
-            f"than {QUARTER} times as large as what fits without pruning."
-        )
-    return Headline(bool(by["holds"]), " ".join(parts))
-
-
-def _holds_at(verdict: Verdict, metric: str, level: float) -> bool:
-    """Whether the leads of a verdict stand at another level of confidence."""
-    others = [verdict.rival]
-    if verdict.stored_lead is not None:
-        others.append(verdict.stored)
-    return all(
-        cell is not None and lead(verdict.winner, cell, metric, level).low > 0 for cell in others
-    )
