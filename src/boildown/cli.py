@@ -84,6 +84,8 @@ def report(args: argparse.Namespace) -> None:
 
     if args.out.is_dir():
         raise ValueError(f"--out {args.out} is a directory; give the page's file")
+    if args.out.suffix not in (".html", ".htm"):
+        raise ValueError(f"--out {args.out}: the page's name must end in .html")
     count = len(find(args.directories))
     if count < _MANY:
         content = build.gather(args.directories)

@@ -1,5 +1,6 @@
 """What the charts hold, and that plotly and matplotlib take it."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from boildown.report.charts import Chart, charts, ledger
 from boildown.report.colours import THEMES, colour, names
 from boildown.report.groups import Section, sections
 from boildown.report.plotly_chart import figure
-from boildown.report.results import collect, parse
-from boildown.report.tables import ledger_cells
+from boildown.report.results import UnsoundError, collect, parse
+from boildown.report.sentences import headline
+from boildown.report.tables import comparison_rows, ledger_cells, run_rows
 from boildown.report.ticks import linear_ticks, log_ticks
 from boildown.report.verdict import verdicts
 
@@ -177,3 +179,29 @@ def test_ranges_that_make_no_sense_are_refused() -> None:
         log_ticks(0, 1)
     with pytest.raises(ValueError, match="cannot end at 0"):
         linear_ticks(0)
+
+
+NUMBERS = st.sampled_from([0, 0.0, -1, 1e-300, 1e300, 3, 0.5, 2**62])
+PLACES = ["compressed.metrics.test/error", "dense.metrics.test/error", "compute.flops",
+          "compute.seconds", "compute.reused", "compute.by_phase.dense.flops", "dense.params",
+          "compressed.bytes", "config.compression.bytes", "config.compression.bits",
+          "config.compression.prune.begin", "curve"]  # fmt: skip
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(PLACES), NUMBERS, max_size=4), max_size=4))
+def test_whatever_the_figures_are_they_can_be_drawn(changes: list[dict[str, Any]]) -> None:
+    runs = []
+    for i, change in enumerate([{}, *changes]):
+        with contextlib.suppress(UnsoundError):
+            made = result(seed=i % 2, width=(16, 256)[i // 2 % 2], **change)
+            runs.append(parse(made, Path(f"run{i}"), f"run{i}"))
+    found, left_out = sections(runs)
+    assert sum(len(s.runs) for s in found) + len(left_out) == len(runs)
+    for section in found:
+        judged = verdicts(section)
+        headline(section, judged)
+        run_rows([section])
+        comparison_rows([(section, judged)])
+        ledger_cells(ledger(section))
+        for chart in charts(section, judged):
+            go.Figure(repaint(figure(chart), "light"))

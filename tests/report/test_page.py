@@ -231,6 +231,9 @@ def test_a_page_that_cannot_be_written_is_one_line(
     put(tmp_path / "a", result())
     assert main(["report", str(tmp_path / "a"), "--out", str(tmp_path)]) == 1
     assert "is a directory; give the page's file" in capsys.readouterr().err
+    assert main(["report", str(tmp_path / "a"), "--out", str(tmp_path / "r.csv")]) == 1
+    assert "must end in .html" in capsys.readouterr().err
+    assert not (tmp_path / "r.csv").exists()
 
 
 def test_the_command_tells_what_it_found(

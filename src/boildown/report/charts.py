@@ -14,7 +14,7 @@ from boildown.report.groups import Line, Section
 from boildown.report.results import Run
 from boildown.report.sentences import amount
 from boildown.report.ticks import linear_ticks, log_ticks
-from boildown.report.verdict import Verdict
+from boildown.report.verdict import NEAR, Verdict
 
 MANY = 24  # lines that a legend can still name
 
@@ -154,7 +154,8 @@ def size_chart(section: Section, found: Sequence[Verdict]) -> Chart:
                 kind="front",
             ),
         )
-    means = [v for s in series if s.kind == "line" for v in _extent(s)]
+    wide = _wide([p[1] for p in points])
+    extent = [v for s in series if s.kind == "line" for v in _extent(s)]
     several = any(len(cell.runs) > 1 for line in section.lines for cell in line.cells)
     return Chart(
         name="size",
@@ -170,9 +171,9 @@ def size_chart(section: Section, found: Sequence[Verdict]) -> Chart:
         y_label=words.axis(metric),
         series=tuple(series),
         x_log=True,
-        y_log=_wide(means),
+        y_log=wide,
         x_ticks=_log_ticks([p[0] for p in points], words.size),
-        y_ticks=_log_ticks(means, "{:g}".format) if _wide(means) else (),
+        y_ticks=_log_ticks(extent, "{:g}".format) if wide else (),
     )
 
 
@@ -199,14 +200,15 @@ def _size_title(section: Section, found: Sequence[Verdict]) -> str:
         wins = [f"{v.winner.label} at {words.size(v.bytes)}" for v in found]
         shown = wins if len(wins) <= 4 else [wins[0], wins[-1]]
         return f"Best by file size: {words.listing(shown)}"
+    sign = -1.0 if words.larger_is_better(metric) else 1.0
     cells = [cell for line in section.lines for cell in line.cells]
-    small, large = min(cells, key=lambda c: c.bytes), max(cells, key=lambda c: c.bytes)
-    told = [
-        f"{words.value(metric, fmean(c.values(metric)))} at {words.size(c.bytes)}"
-        for c in (small, large)
-    ]
-    name = words.leaf(metric).capitalize()
-    return f"{name}: {told[0]}" if small is large else f"{name}: {told[0]}, {told[1]}"
+    told = []
+    for end in (min(c.bytes for c in cells), max(c.bytes for c in cells)):
+        near = [c for c in cells if end / NEAR <= c.bytes <= end * NEAR]
+        best = min(near, key=lambda c: sign * fmean(c.values(metric)))
+        told.append(f"{words.value(metric, fmean(best.values(metric)))} at {words.size(end)}")
+    name = words.axis(metric).partition(",")[0].capitalize()
+    return f"{name}: {', '.join(dict.fromkeys(told))}"
 
 
 def learning_chart(section: Section) -> Chart | None:

@@ -48,9 +48,14 @@ class Cell:
 
     @property
     def bits(self) -> float:
-        """Bits of each weight's code; 32 where the config does not say."""
-        bits = self.runs[0].config.get("compression.bits")
-        return float(bits) if isinstance(bits, int | float) and bits else 32.0
+        """The fewest bits of a weight's code that the config asks for; 32 where it does not say."""
+        asked = [
+            float(value)
+            for key, value in self.runs[0].config.items()
+            if key.startswith("compression.") and "bits" in key.split(".")
+            if isinstance(value, int | float) and value > 0
+        ]
+        return min(asked, default=32.0)
 
     def values(self, metric: str) -> list[float]:
         """The files' test metric, by seed."""

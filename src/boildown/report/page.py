@@ -88,7 +88,10 @@ def page(content: Content, directory: Path) -> str:
     body = "\n".join(
         [
             _header(content),
-            *(_part(i, part, len(content.parts) == 1) for i, part in enumerate(content.parts)),
+            *(
+                _part(i, part, len(content.parts) == 1, any(p.verdicts for p in content.parts[:i]))
+                for i, part in enumerate(content.parts)
+            ),
             _settings(content),
             _runs(content, directory),
             _left_out(content.left_out),
@@ -161,7 +164,7 @@ def _header(content: Content) -> str:
 {"".join(lines)}"""
 
 
-def _part(i: int, part: Part, alone: bool) -> str:
+def _part(i: int, part: Part, alone: bool, explained: bool) -> str:
     section = part.section
     by_name = {chart.name: _figure(f"chart-{i}-{chart.name}", chart) for chart in part.charts}
     pieces = [
@@ -169,7 +172,7 @@ def _part(i: int, part: Part, alone: bool) -> str:
         _summary(part, alone),
         by_name.get("size", ""),
         _cells(section),
-        _comparison(part),
+        _comparison(part, explained),
         by_name.get("lead", ""),
         _learning(section, by_name),
         "<h3>What it cost</h3>",
@@ -286,7 +289,7 @@ def _cells(section: Section) -> str:
     )  # fmt: skip
 
 
-def _comparison(part: Part) -> str:
+def _comparison(part: Part, explained: bool) -> str:
     metric = part.section.metric
     rows = []
     for verdict in part.verdicts:
@@ -294,6 +297,7 @@ def _comparison(part: Part) -> str:
         rows.append(
             [
                 _number(verdict.bytes, words.size(verdict.bytes)),
+                verdict.outcome,
                 escape(f"{winner.label}, {words.ratio(winner.ratio)}"),
                 "validation" if verdict.by_validation else "test",
                 _number(fmean(winner.values(metric)), _mean(metric, winner.values(metric))),
@@ -313,17 +317,16 @@ def _comparison(part: Part) -> str:
                     verdict.stored_lead.mean if verdict.stored_lead else None,
                     escape(amount(verdict.stored_lead, metric)) if verdict.stored_lead else "",
                 ),
-                verdict.outcome,
             ]
         )
     name = words.leaf(metric)
     table = _table(
         "The winner at each file size",
-        ["file size", "winner", "chosen by", f"its test {name}", "rival", f"its test {name}",
+        ["file size", "claim", "winner", "chosen by", f"its test {name}", "rival", f"its test {name}",
          "lead ± 95 %", "p", "parameters that fit unpruned", "largest such model trained",
-         "lead over it", "claim"],
+         "lead over it"],
         rows,
-        numbers=(0, 3, 5, 6, 7, 8, 10),
+        numbers=(0, 4, 6, 7, 8, 9, 11),
     )  # fmt: skip
     late = missed(part.section)
     notes = ""
@@ -333,7 +336,10 @@ def _comparison(part: Part) -> str:
         )
     if not rows:
         return notes
-    meaning = _asset("verdicts.html").format(metric=escape(name), times=QUARTER)
+    if explained:
+        meaning = '<p><a href="#meaning">How this is meant</a></p>'
+    else:
+        meaning = _asset("verdicts.html").format(times=QUARTER)
     return f"<h3>Which model wins at each file size</h3>\n{table}{notes}\n{meaning}"
 
 

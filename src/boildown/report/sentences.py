@@ -92,7 +92,7 @@ def _claim(verdict: Verdict) -> str:
         return f"{told}, but no model of a quarter of its size has a file of this size."
     if verdict.lead.low > 0 and verdict.stored is not None:
         return f"{told}, but its lead over {verdict.stored.label} is not outside the seeds' spread."
-    return f"{told}, but its lead is not outside the seeds' spread."
+    return f"{told}."
 
 
 def headline(section: Section, found: Sequence[Verdict]) -> Headline:
@@ -116,8 +116,8 @@ def headline(section: Section, found: Sequence[Verdict]) -> Headline:
     if unequal > EQUAL:
         return Headline(
             False,
-            f"{claim} is not tested at equal compute: at the same file size the training FLOPs "
-            f"differ by up to {words.two_digits(unequal)} times. Give all runs the same budget.flops.",
+            f"{claim} is not tested at equal compute: at one file size the training FLOPs differ by "
+            f"up to {words.two_digits(unequal)} times. Give all runs the same budget.flops.",
         )
     held = [v for v in found if v.outcome == "holds"]
     parts = [_holds(claim, held, found)] if held else []

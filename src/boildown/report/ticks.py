@@ -18,6 +18,8 @@ def log_ticks(low: float, high: float, most: int = 8) -> list[float]:
 
     >>> log_ticks(1500, 6100)
     [1500.0, 2000.0, 3000.0, 4000.0, 5000.0, 6000.0]
+    >>> log_ticks(2900, 3100)
+    [3000.0]
     >>> log_ticks(0.9, 110)
     [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
     """
@@ -33,7 +35,9 @@ def log_ticks(low: float, high: float, most: int = 8) -> list[float]:
         inside = inside[:: math.ceil(len(inside) / most)]
     if len(inside) >= 2:
         return inside
-    return sorted({float(f"{low:.2g}"), float(f"{high:.2g}")})
+    if high < 1.3 * low:
+        return [float(f"{math.sqrt(low) * math.sqrt(high):.3g}")]
+    return [float(f"{low:.2g}"), float(f"{high:.2g}")]
 
 
 def linear_ticks(high: float, most: int = 6) -> list[float]:
