@@ -322,8 +322,8 @@ def _comparison(part: Part, explained: bool) -> str:
     name = words.leaf(metric)
     table = _table(
         "The winner at each file size",
-        ["file size", "claim", "winner", "chosen by", f"its test {name}", "rival", f"its test {name}",
-         "lead ± 95 %", "p", "parameters that fit unpruned", "largest such model trained",
+        ["file size", "claim", "winner", "chosen by", f"its test {name}", "rival",
+         f"its test {name}", "lead ± 95 %", "p", "parameters that fit unpruned", "largest such model trained",
          "lead over it"],
         rows,
         numbers=(0, 4, 6, 7, 8, 9, 11),

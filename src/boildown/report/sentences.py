@@ -116,8 +116,8 @@ def headline(section: Section, found: Sequence[Verdict]) -> Headline:
     if unequal > EQUAL:
         return Headline(
             False,
-            f"{claim} is not tested at equal compute: at one file size the training FLOPs differ by "
-            f"up to {words.two_digits(unequal)} times. Give all runs the same budget.flops.",
+            f"{claim} is not tested at equal compute: at one file size the training FLOPs differ "
+            f"by up to {words.two_digits(unequal)} times. Give all runs the same budget.flops.",
         )
     held = [v for v in found if v.outcome == "holds"]
     parts = [_holds(claim, held, found)] if held else []
