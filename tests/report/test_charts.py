@@ -85,7 +85,7 @@ def test_runs_without_a_curve_have_no_learning_chart() -> None:
 def test_the_lead_is_what_the_verdict_says(section: Section) -> None:
     chart = drawn(section)["lead"]
     assert chart.title == "The winner's lead is outside the seeds' spread at 3 of 4 file sizes"
-    assert chart.series[0].y == ["1 kB:\nwidth 256 over width 64"]
+    assert chart.series[0].y == ["1 kB: width 256\nover width 64"]
     assert chart.series[0].x == [pytest.approx(4.9)]
 
 

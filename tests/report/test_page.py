@@ -258,7 +258,7 @@ def test_nothing_sound_names_the_first_reason(tmp_path: Path) -> None:
 
 def test_wandb_gets_the_tables_the_pictures_and_the_page(tmp_path: Path) -> None:
     family(tmp_path / "runs", {(16, 1000): [0.2, 0.21], (256, 1000): [0.1, 0.11]})
-    out = tmp_path / "report.html"
+    out = tmp_path / "my report.html"
     done = subprocess.run(
         [sys.executable, "-c", "import sys; from boildown.cli import main; sys.exit(main())",
          "report", str(tmp_path / "runs"), "--out", str(out), "--wandb", "some-project"],
@@ -269,8 +269,8 @@ def test_wandb_gets_the_tables_the_pictures_and_the_page(tmp_path: Path) -> None
     (run,) = (tmp_path / "wandb").glob("offline-run-*")
     assert str(run) in done.stdout
     media = {path.name.partition("_")[0] for path in run.glob("files/media/**/*") if path.is_file()}
-    assert {"runs", "comparison", "report-size", "report-lead"} <= media
+    assert {"runs", "comparison", "my report-size", "my report-lead"} <= media
     (log,) = run.glob("*.wandb")
     record = log.read_bytes()
-    assert b"report.html" in record
+    assert b"my-report-report" in record
     assert b"headline" in record

@@ -208,8 +208,8 @@ def test_variants_of_a_model_are_told_apart_by_what_differs() -> None:
     (section,) = sections_of(*runs)
     assert [line.label for line in section.lines] == [
         "MLP, not compressed",
-        "MLP, prune + share, x=0.1",
-        "MLP, prune + share, x=0.2",
+        "MLP, x=0.1",
+        "MLP, x=0.2",
     ]
     assert [len(line.cells[0].runs) for line in section.lines] == [1, 2, 2]
 

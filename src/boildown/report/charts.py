@@ -338,12 +338,12 @@ def lead_chart(section: Section, found: Sequence[Verdict]) -> Chart | None:
     shade = shades(section)
     for verdict in found:
         mean, half = scale * verdict.lead.mean, verdict.lead.half
-        pair = f"{verdict.winner.label} over {verdict.rival.label}"
+        first, second = verdict.winner.label, f"over {verdict.rival.label}"
         series.append(
             Series(
                 label="",
                 x=[mean],
-                y=[f"{words.size(verdict.bytes)}:\n{pair}"],
+                y=[f"{words.size(verdict.bytes)}: {first}\n{second}"],
                 low=[None if half is None else mean - scale * half],
                 high=[None if half is None else mean + scale * half],
                 hover=[f"{verdict.winner.label} over {verdict.rival.label}: "

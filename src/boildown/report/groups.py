@@ -306,7 +306,8 @@ def _variant_labels(
     by_model = defaultdict(list)
     for group in groups:
         by_model[group[0]].append(group)
-    all_techniques = {techniques for _, _, techniques in groups}
+    recipes = {techniques for _, _, techniques in groups if techniques}
+    mixed = len({techniques for _, _, techniques in groups}) > 1
     labels = {}
     for members in by_model.values():
         settings = {group: dict(group[1]) for group in members}
@@ -320,7 +321,7 @@ def _variant_labels(
                     columns[tuple(held)] = key
         for group in members:
             parts = []
-            if len(all_techniques) > 1:
+            if mixed and (len(recipes) > 1 or not group[2]):
                 parts.append(" + ".join(group[2]) or "not compressed")
             for key in columns.values():
                 held_here = settings[group].get(key, ABSENT)

@@ -323,8 +323,8 @@ def _comparison(part: Part, explained: bool) -> str:
     table = _table(
         "The winner at each file size",
         ["file size", "claim", "winner", "chosen by", f"its test {name}", "rival",
-         f"its test {name}", "lead ± 95 %", "p", "parameters that fit unpruned", "largest such model trained",
-         "lead over it"],
+         f"its test {name}", "lead ± 95 %", "p", "parameters that fit unpruned",
+         "largest such model trained", "lead over it"],
         rows,
         numbers=(0, 4, 6, 7, 8, 9, 11),
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """A report as a run of its own in wandb: tables, pictures and the page as an artifact."""
 
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,34 +28,41 @@ def log(content: Content, files: Files, project: str) -> str:
 
     mode: Any = os.environ.get("WANDB_MODE", "offline")
     try:
-        run = wandb.init(
+        with wandb.init(
             project=project,
             name=files.page.stem,
             job_type="report",
             dir=str(files.page.parent),
             mode=mode,
-        )
-    except Exception as error:  # its errors have no common base
-        raise ValueError(f"--wandb {project}: {error}; the report itself is written") from error
-    with run:
-        tables = {
-            "runs": run_rows([part.section for part in content.parts]),
-            "comparison": comparison_rows([(p.section, p.verdicts) for p in content.parts]),
+        ) as run:
+            _send(run, content, files)
+            return run.url or str(run.dir).removesuffix("/files")
+    except (wandb.Error, OSError, ValueError) as error:
+        raise ValueError(f"--wandb {project}: {error}; the report's files are written") from error
+
+
+def _send(run: Any, content: Content, files: Files) -> None:
+    import wandb
+
+    tables = {
+        "runs": run_rows([part.section for part in content.parts]),
+        "comparison": comparison_rows([(p.section, p.verdicts) for p in content.parts]),
+    }
+    run.log({name: _table(rows) for name, rows in tables.items() if rows})
+    run.log({path.stem: wandb.Image(str(path)) for path in files.pictures})
+    name = re.sub(r"[^A-Za-z0-9_.-]", "-", files.page.stem)  # all that wandb allows
+    artifact = wandb.Artifact(f"{name}-report", type="report")
+    for path in files.all:
+        artifact.add_file(str(path))
+    run.log_artifact(artifact)
+    headlines = [f"{p.section.title}: {p.headline.sentence}" for p in content.parts]
+    run.summary.update(
+        {
+            "runs": len(content.runs),
+            "left_out": len(content.left_out),
+            "headline": " ".join(headlines),
         }
-        run.log({name: _table(rows) for name, rows in tables.items() if rows})
-        run.log({path.stem: wandb.Image(str(path)) for path in files.pictures})
-        artifact = wandb.Artifact(f"{files.page.stem}-report", type="report")
-        for path in files.all:
-            artifact.add_file(str(path))
-        run.log_artifact(artifact)
-        run.summary.update(
-            {
-                "runs": len(content.runs),
-                "left_out": len(content.left_out),
-                "headline": " ".join(part.headline.sentence for part in content.parts),
-            }
-        )
-        return run.url or str(run.dir).removesuffix("/files")
+    )
 
 
 def _table(rows: Sequence[Row]) -> Any:
