@@ -68,7 +68,7 @@ def test_learning_stops_where_compression_begins(section: Section) -> None:
     assert len(lines[0].x) == 7
     # of each seed the first run: those at the smallest file
     assert lines[0].y[-1] == pytest.approx(100 * (0.202 * (1 + 13 / 10)))
-    assert chart.title == "After 3.5e8 FLOPs of dense training width 256 is ahead: 23.69 %"
+    assert chart.title == "After 3.5e8 FLOPs of dense training width 256 leads: 23.69 %"
 
 
 def test_curves_without_common_flops_crown_nobody() -> None:

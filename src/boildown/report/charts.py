@@ -316,6 +316,7 @@ def _learning_title(
     end = min(flops[-1] for _, _, flops, _ in drawn)
     sign = -1.0 if words.larger_is_better(metric) else 1.0
     told = f"{words.flops(end)} FLOPs of dense training"
+    unit = "" if words.is_share(metric) else f" {words.leaf(metric)}"
     if begin > end:
         return f"{words.axis(metric).partition(',')[0].capitalize()} while training dense"
     reached = {
@@ -323,9 +324,8 @@ def _learning_title(
         for line, _, flops, values in drawn
     }
     best = min(reached, key=lambda label: sign * reached[label])
-    if len(reached) == 1:
-        return f"{words.value(metric, reached[best] / scale)} after {told}"
-    return f"After {told} {best} is ahead: {words.value(metric, reached[best] / scale)}"
+    value = f"{words.value(metric, reached[best] / scale)}{unit}"
+    return f"{value} after {told}" if len(reached) == 1 else f"After {told} {best} leads: {value}"
 
 
 def lead_chart(section: Section, found: Sequence[Verdict]) -> Chart | None:

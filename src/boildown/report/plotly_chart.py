@@ -49,9 +49,14 @@ def figure(chart: Chart) -> dict[str, Any]:
     if bars:
         count = max(len({name for s in chart.series for name in s.y}), 1)
         layout["height"] = 130 + (46 if chart.zero else 34) * count
-        layout["yaxis"] |= {"autorange": "reversed", "showgrid": False, "type": "category"}
+        layout["yaxis"] |= {"range": [count - 0.5, -0.5], "showgrid": False, "type": "category"}
     if chart.zero:
-        layout["xaxis"] |= {"zeroline": True, "zerolinecolor": "@ink", "zerolinewidth": 1.5}
+        layout["xaxis"] |= {
+            "rangemode": "tozero",
+            "zeroline": True,
+            "zerolinecolor": "@ink",
+            "zerolinewidth": 1.5,
+        }
     return {"data": traces, "layout": layout}
 
 

@@ -102,12 +102,12 @@ def scale(metric: str) -> float:
 def value(metric: str, number: float | None) -> str:
     """A value of a metric.
 
-    >>> value("test/error", 0.0164), value("test/bits_per_byte", 1.98765), value("a", None)
-    ('1.64 %', '1.988', '')
+    >>> value("test/error", 0.0164), value("test/bits_per_byte", 1.98), value("a", None)
+    ('1.64 %', '1.980', '')
     """
     if number is None:
         return ""
-    return f"{100 * number:.2f} %" if is_share(metric) else f"{number:.4g}"
+    return f"{100 * number:.2f} %" if is_share(metric) else f"{number:#.4g}".rstrip(".")
 
 
 def decimals(half: float) -> int:
