@@ -157,6 +157,18 @@ def test_sections_are_apart_and_linked(tmp_path: Path) -> None:
     assert "report-2-size.png" in pictures
 
 
+def test_learning_rates_are_shown_where_they_are_given(tmp_path: Path) -> None:
+    put(tmp_path / "runs/a", result(width=16, learning_rates={"hidden": 0.016}))
+    put(tmp_path / "runs/b", result(width=64))
+    _, page = made(tmp_path)
+    words = "".join(page.seen)
+    assert "hidden = 0.016" in words
+    assert words.count("Learning rates, as the rule gave them") == 1
+    put(tmp_path / "runs/a", result(width=16))
+    _, page = made(tmp_path)
+    assert "Learning rates" not in "".join(page.seen)
+
+
 def test_the_tables_beside_the_page(tmp_path: Path) -> None:
     family(tmp_path / "runs", BIG_PAYS)
     made(tmp_path)

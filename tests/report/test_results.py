@@ -164,4 +164,5 @@ def test_repeats_are_left_out(tmp_path: Path) -> None:
 def test_flat_keys_and_texts_are_printable() -> None:
     flat = flatten({"a\n": {"b": "\ud800", "c": [{"d": 1}]}, "e": {}})
     assert flat == {r"a\n.b": r"\ud800", r"a\n.c": '[{"d": 1}]', "e": "{}"}
+    assert flatten({}) == flatten(None) == {}
     assert printable("plain text") == "plain text"

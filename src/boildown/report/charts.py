@@ -160,13 +160,7 @@ def size_chart(section: Section, found: Sequence[Verdict]) -> Chart:
     return Chart(
         name="size",
         title=_size_title(section, found),
-        caption="Each point is one model at one file size, "
-        + (
-            "the mean over its seeds with one standard deviation either way. "
-            if several
-            else "one seed. "
-        )
-        + "The stepped line is the Pareto front: no file at most as large does better.",
+        caption=_size_caption(several, len(points) > 1),
         x_label="file size",
         y_label=words.axis(metric),
         series=tuple(series),
@@ -175,6 +169,17 @@ def size_chart(section: Section, found: Sequence[Verdict]) -> Chart:
         x_ticks=_log_ticks([p[0] for p in points], words.size),
         y_ticks=_log_ticks(extent, "{:g}".format) if wide else (),
     )
+
+
+def _size_caption(several: bool, front: bool) -> str:
+    told = "Each point is one model at one file size, "
+    if several:
+        told += "the mean over its seeds with one standard deviation either way."
+    else:
+        told += "one seed."
+    if front:
+        told += " The stepped line is the Pareto front: no file at most as large does better."
+    return told
 
 
 def _extent(series: Series) -> list[float]:

@@ -353,7 +353,7 @@ def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
     {'a.b': 1, 'a.c': '[1, 2]', 'd': None}
     """
     flat: dict[str, Any] = {}
-    if not isinstance(node, dict):
+    if not isinstance(node, dict) or not node:
         return flat
     stack: list[tuple[str, Any]] = [(prefix, node)]
     while stack:
