@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made import BIG_PAYS, family, result
 from PIL import Image
@@ -157,6 +157,7 @@ def test_very_many_lines_share_a_legend() -> None:
     assert len(ledger(made)) == 2
 
 
+@settings(deadline=None)
 @given(st.floats(1e-6, 1e15), st.floats(1.0, 1e9))
 def test_ticks_of_a_logarithmic_axis(low: float, factor: float) -> None:
     high = low * factor
@@ -166,6 +167,7 @@ def test_ticks_of_a_logarithmic_axis(low: float, factor: float) -> None:
     assert all(0.94 * low <= tick <= 1.06 * high for tick in ticks)
 
 
+@settings(deadline=None)
 @given(st.floats(1e-6, 1e15))
 def test_ticks_of_a_linear_axis(high: float) -> None:
     ticks = linear_ticks(high)
@@ -188,6 +190,7 @@ PLACES = ["compressed.metrics.test/error", "dense.metrics.test/error", "compute.
           "config.compression.prune.begin", "curve"]  # fmt: skip
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.dictionaries(st.sampled_from(PLACES), NUMBERS, max_size=4), max_size=4))
 def test_whatever_the_figures_are_they_can_be_drawn(changes: list[dict[str, Any]]) -> None:
     runs = []

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -16,6 +16,7 @@ ROUNDED = st.lists(VALUES.map(lambda v: round(v, 6)), min_size=2, max_size=8)  #
 
 
 @pytest.mark.filterwarnings("ignore:Precision loss:RuntimeWarning")
+@settings(deadline=None)
 @given(ROUNDED, ROUNDED, st.floats(0.5, 0.999))
 def test_welch_is_scipys(first: list[float], second: list[float], level: float) -> None:
     found = welch(first, second, level)
@@ -30,6 +31,7 @@ def test_welch_is_scipys(first: list[float], second: list[float], level: float) 
     assert found.p == pytest.approx(theirs.pvalue, rel=1e-5, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(SAMPLES, SAMPLES)
 def test_welch_turned_round_is_its_negative(first: list[float], second: list[float]) -> None:
     one, other = welch(first, second), welch(second, first)
@@ -40,6 +42,7 @@ def test_welch_turned_round_is_its_negative(first: list[float], second: list[flo
         assert one.low == pytest.approx(-other.high)
 
 
+@settings(deadline=None)
 @given(SAMPLES, SAMPLES)
 def test_the_interval_leaves_out_zero_exactly_where_p_is_small(
     first: list[float], second: list[float]
@@ -77,6 +80,7 @@ def test_bad_input_is_refused(samples: tuple[list[float], list[float]], level: f
 POINTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=12)
 
 
+@settings(deadline=None)
 @given(POINTS)
 def test_the_front_is_what_none_beats(points: list[tuple[float, float]]) -> None:
     def beaten(p: tuple[float, float]) -> bool:

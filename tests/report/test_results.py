@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made import put, result
 
-from boildown.report.groups import identity, sections, settings
+from boildown.report.groups import differences, identity, sections
 from boildown.report.results import (
     UnsoundError,
     collect,
@@ -81,6 +81,7 @@ def test_an_unsound_result_says_why(content: Any, message: str, tmp_path: Path) 
     assert message in why(put(tmp_path, content))
 
 
+@settings(deadline=None)
 @given(st.sampled_from(KEYS), JSON)
 def test_whatever_a_key_holds_is_used_or_refused(key: str, value: Any) -> None:
     made = json.loads(json.dumps(result(**{key: value})))
@@ -91,7 +92,7 @@ def test_whatever_a_key_holds_is_used_or_refused(key: str, value: Any) -> None:
         assert all(key.isprintable() for key in run.config)
         made_sections, left_out = sections([run])
         assert len(made_sections) + len(left_out) == 1
-        settings([run])
+        differences([run])
 
 
 def test_runs_without_a_result_say_what_happened(tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made import BIG_PAYS, family, result
 from scipy import stats
 
 from boildown.report import words
-from boildown.report.groups import Section, sections, settings
+from boildown.report.groups import Section, differences, sections
 from boildown.report.results import collect, parse
 from boildown.report.sentences import headline, sentence
 from boildown.report.verdict import Verdict, same_size, verdicts
@@ -244,6 +244,7 @@ def test_files_that_missed_their_size_are_compared_by_their_real_one() -> None:
     assert found == {1000: [85002], 1200: [1482, 8970]}
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(100, 10_000), min_size=1, max_size=12, unique=True))
 def test_sizes_within_ten_per_cent_are_one(sizes: list[int]) -> None:
     (section,) = sections_of(
@@ -262,7 +263,7 @@ def test_sizes_within_ten_per_cent_are_one(sizes: list[int]) -> None:
 
 def test_settings_that_move_together_are_told_once() -> None:
     runs = [parse(result(width=w, seed=s), Path("a"), "a") for w in (16, 64) for s in (0, 1)]
-    differing, shared = settings(runs)
+    differing, shared = differences(runs)
     assert {s.key: s.also for s in differing} == {
         "seed": ("data.seed", "compression.share.seed"),
         "model.width": (),
@@ -272,6 +273,7 @@ def test_settings_that_move_together_are_told_once() -> None:
     assert "environment.torch" in {s.key for s in shared}
 
 
+@settings(deadline=None)
 @given(st.floats(1e-12, 1e6), st.floats(-1e6, 1e6))
 def test_an_uncertainty_has_one_or_two_digits(half: float, mean: float) -> None:
     text = words.plus_minus(mean, half)

@@ -7,7 +7,7 @@ from pathlib import Path
 from boildown.codec.replace import replacing
 from boildown.report import words
 from boildown.report.charts import charts
-from boildown.report.groups import identity, sections, settings
+from boildown.report.groups import differences, identity, sections
 from boildown.report.page import Content, Part, page
 from boildown.report.results import LeftOut, collect, printable, without_repeats
 from boildown.report.sentences import headline
@@ -64,7 +64,7 @@ def gather(paths: Sequence[Path], tick: Callable[[int], None] = lambda done: Non
     for section in made:
         judged = verdicts(section)
         parts.append(Part(section, judged, headline(section, judged), charts(section, judged)))
-    differing, shared = settings([run for section in made for run in section.runs])
+    differing, shared = differences([run for section in made for run in section.runs])
     searched = [printable(str(path)) for path in paths]
     return Content(parts, differing, shared, left_out, searched)
 

@@ -350,7 +350,7 @@ class Setting:
     also: tuple[str, ...] = ()
 
 
-def settings(runs: Sequence[Run]) -> tuple[list[Setting], list[Setting]]:
+def differences(runs: Sequence[Run]) -> tuple[list[Setting], list[Setting]]:
     """The keys whose values differ between runs, and those all share.
 
     Keys that always change together with the same values are one setting under the shortest name.
