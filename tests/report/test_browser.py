@@ -73,3 +73,29 @@ def test_light_and_dark_differ(page: Path, tmp_path: Path) -> None:
             assert len(image.convert("RGB").getcolors(1 << 24) or []) > 50
     assert shades[0] > 240
     assert shades[1] < 40
+
+
+def test_a_heading_sorts(page: Path, tmp_path: Path) -> None:
+    """On a copy whose policy lets a script click: the size of the files, down, then up."""
+    text = page.read_text(encoding="utf-8")
+    policy = re.search(r"<meta http-equiv[^>]*>", text)
+    assert policy is not None
+    orders = []
+    for clicks in (1, 2):
+        script = (
+            "const b=[...document.querySelectorAll('table.sortable')].at(-1)"
+            f".querySelectorAll('th button')[4];for(let i=0;i<{clicks};i++)b.click();"
+        )
+        copy = tmp_path / f"{clicks}.html"
+        changed = text.replace(policy[0], "").replace(
+            "</body>", f"<script>{script}</script></body>"
+        )
+        copy.write_text(changed, encoding="utf-8")
+        told = browse(copy, tmp_path / f"profile{clicks}", "--dump-dom")
+        assert complaints(told) == []
+        table = told.stdout.rpartition('<table class="sortable"')[2].partition("</table>")[0]
+        rows = table.partition("<tbody>")[2].split("<tr>")[1:]
+        orders.append([int(re.findall(r'data-v="(\d+)"', row)[1]) for row in rows])
+    assert orders[0] == sorted(orders[0])
+    assert orders[1] == orders[0][::-1]
+    assert len(set(orders[0])) == 5
