@@ -12,9 +12,10 @@ from made import BIG_PAYS, family, result
 from PIL import Image
 
 from boildown.report import png
-from boildown.report.charts import Chart, charts, ledger
+from boildown.report.charts import Chart, charts
 from boildown.report.colours import THEMES, colour, names
 from boildown.report.groups import Section, sections
+from boildown.report.ledger import ledger
 from boildown.report.plotly_chart import figure
 from boildown.report.results import UnsoundError, collect, parse
 from boildown.report.sentences import headline

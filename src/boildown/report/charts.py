@@ -1,7 +1,7 @@
 """What each chart of a report shows: data, axes and words, whoever draws it."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
@@ -10,13 +10,12 @@ import numpy as np
 
 from boildown.report import words
 from boildown.report.compare import pareto_front, spread
-from boildown.report.groups import Line, Section
+from boildown.report.groups import MANY, Line, Section
+from boildown.report.ledger import Costs, ledger
 from boildown.report.results import Run
 from boildown.report.sentences import amount
 from boildown.report.ticks import linear_ticks, log_ticks
 from boildown.report.verdict import NEAR, Verdict
-
-MANY = 24  # lines that a legend can still name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -370,69 +369,6 @@ def lead_chart(section: Section, found: Sequence[Verdict]) -> Chart | None:
         series=tuple(series),
         zero=True,
     )
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What the runs of one line cost on average.
-
-    Attributes:
-        label: the line's.
-        params: of its model.
-        runs: how many.
-        precision: of the arithmetic.
-        by_phase: phase -> {"flops", "seconds"}, means.
-        flops: of a run.
-        reused: of these.
-        seconds: of a run.
-        extras: further costs, means over the runs that state them.
-    """
-
-    label: str
-    params: int
-    runs: int
-    precision: str
-    by_phase: Mapping[str, Mapping[str, float]]
-    flops: float
-    reused: float
-    seconds: float
-    extras: Mapping[str, float]
-
-    @property
-    def pace(self) -> float | None:
-        """Seconds per 1e12 FLOPs."""
-        return self.seconds / (self.flops / 1e12) if self.flops else None
-
-
-def ledger(section: Section) -> list[Costs]:
-    """The ledger of each line; by size of model where there are very many lines."""
-    parts: dict[tuple[str, int, str], list[Run]] = defaultdict(list)
-    many = len(section.lines) > MANY
-    for line in section.lines:
-        label = f"{line.params:,} parameters" if many else line.label
-        for run in line.runs:
-            precision = str(run.config.get("trainer.precision", "unknown"))
-            parts[label, line.params, precision].append(run)
-    costs = []
-    for (label, params, precision), runs in parts.items():
-        phases = list(dict.fromkeys(phase for run in runs for phase in run.by_phase))
-        by_phase = {
-            phase: {
-                unit: fmean(run.by_phase.get(phase, {}).get(unit, 0.0) for run in runs)
-                for unit in ("flops", "seconds")
-            }
-            for phase in phases
-        }
-        names = list(dict.fromkeys(name for run in runs for name in run.extras))
-        extras = {n: fmean(r.extras[n] for r in runs if n in r.extras) for n in names}
-        costs.append(
-            Costs(
-                label, params, len(runs), precision, by_phase,
-                fmean(r.flops for r in runs), fmean(r.reused for r in runs),
-                fmean(r.seconds for r in runs), extras,
-            )
-        )  # fmt: skip
-    return costs
 
 
 def ledger_chart(section: Section, unit: Literal["flops", "seconds"]) -> Chart | None:

@@ -17,6 +17,7 @@ TARGETS = ("ratio", "bytes", "sparsity", "keep", "bits", "rank", "ranks", "energ
 FILES = ("_target_", "root", "path", "name")  # under data: what is measured
 FIRST = ("test/error", "test/bits_per_byte")
 ABSENT = "(absent)"
+MANY = 24  # lines that a legend can still name
 
 Items = tuple[tuple[str, Any], ...]
 

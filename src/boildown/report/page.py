@@ -15,10 +15,11 @@ from typing import Any
 from urllib.parse import quote
 
 from boildown.report import words
-from boildown.report.charts import Chart, ledger
+from boildown.report.charts import Chart
 from boildown.report.colours import THEMES, colour, names
 from boildown.report.compare import pareto_front, spread
 from boildown.report.groups import Section, Setting
+from boildown.report.ledger import ledger
 from boildown.report.plotly_chart import figure
 from boildown.report.results import LeftOut, Run
 from boildown.report.sentences import Headline, amount, missed, sentence

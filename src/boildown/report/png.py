@@ -9,8 +9,9 @@ from matplotlib.ticker import NullLocator
 
 from boildown.codec.replace import replacing
 from boildown.report import words
-from boildown.report.charts import MANY, Chart, Series
+from boildown.report.charts import Chart, Series
 from boildown.report.colours import colour
+from boildown.report.groups import MANY
 
 MARKERS = ("o", "s", "D", "^", "P", "X", "v", "*")
 DASHES = ("-", "--", ":", "-.", (0, (7, 3)), (0, (7, 3, 1, 3)))

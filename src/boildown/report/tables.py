@@ -5,9 +5,9 @@ from statistics import fmean
 from typing import Any
 
 from boildown.report import words
-from boildown.report.charts import Costs
 from boildown.report.compare import spread
 from boildown.report.groups import Section
+from boildown.report.ledger import Costs
 from boildown.report.results import EXTRAS, Run
 from boildown.report.sentences import sentence
 from boildown.report.verdict import Verdict
