@@ -23,6 +23,9 @@ TRAINING = ("lightning", "hydra", "wandb")
         ("boildown.flops", TRAINING),
         ("boildown.gradients", TRAINING),
         ("boildown.report.picture", ("torch", *TRAINING)),
+        ("boildown.report.build", ("torch", "plotly", "matplotlib", *TRAINING)),
+        ("boildown.report.png", ("torch", *TRAINING)),
+        ("boildown.report.wandb_run", ("torch", *TRAINING)),
     ],
 )
 def test_imports_stay_apart(module: str, without: tuple[str, ...]) -> None:

@@ -1,5 +1,6 @@
 """The train-big sweep, small: widths x sizes in parallel, crashed, gone on with, shared."""
 
+import csv
 import json
 import os
 import signal
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from boildown.cli import main
 
 ROOT = Path(__file__).parents[1]
 SMALL = (
@@ -91,3 +94,23 @@ def test_sharing_changes_nothing(swept: Path, tmp_path: Path) -> None:
     keys = ("compressed", "dense", "layers")
     assert all(result_of(alone)[key] == result_of(shared)[key] for key in keys)
     assert len(result_of(alone)["curve"]) == len(result_of(shared)["curve"])
+
+
+def test_the_sweep_has_a_report(swept: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    assert main(["report", str(swept), "--out", str(out)]) == 0
+    with out.with_suffix(".csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    told = {row["run"]: (int(row["bytes"]), float(row["value"])) for row in rows}
+    results = {name: result_of(swept / name)["compressed"] for name in WITHIN_REACH}
+    assert told == {n: (c["bytes"], c["metrics"]["test/error"]) for n, c in results.items()}
+    assert {row["model"] for row in rows} == {"width 8", "width 32"}
+    with (tmp_path / "report-comparison.csv").open(encoding="utf-8") as file:
+        compared = list(csv.DictReader(file))
+    assert len(compared) == 2
+    assert compared[1]["bytes"] == "1200"
+    assert {row["chosen_by"] for row in compared} == {"validation"}
+    page = out.read_text(encoding="utf-8")
+    assert "a single seed" in page
+    assert "failed: compression.bytes" in page
+    assert (tmp_path / "report-learning.png").stat().st_size > 10_000

@@ -76,6 +76,35 @@ def inspect(args: argparse.Namespace) -> None:
         _print_table(report)
 
 
+def report(args: argparse.Namespace) -> None:
+    """Compare runs: one page, its pictures and tables."""
+    from boildown.report import build
+    from boildown.report.results import find
+    from boildown.report.table import summarise
+
+    if args.out.is_dir():
+        raise ValueError(f"--out {args.out} is a directory; give the page's file")
+    if args.out.suffix not in (".html", ".htm"):
+        raise ValueError(f"--out {args.out}: the page's name must end in .html")
+    count = len(find(args.directories))
+    if count < _MANY:
+        content = build.gather(args.directories)
+    else:
+        from boildown.data.progress import progress
+
+        with progress("reading runs", count, in_bytes=False) as tick:
+            content = build.gather(args.directories, tick)
+    files = build.write(content, args.out)
+    summarise(content, files.all)
+    if args.wandb is not None:
+        from boildown.report.wandb_run import log
+
+        print(f"wandb: {log(content, files, args.wandb)}")
+
+
+_MANY = 200  # results that take long enough for a bar
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="boildown", description="Turn a trained PyTorch model into a small file that works."
@@ -98,6 +127,22 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("file", type=Path)
     command.add_argument("--json", action="store_true", help="as data, on stdout")
     command.set_defaults(run=inspect)
+
+    command = commands.add_parser("report", help="compare runs: a page, pictures and tables")
+    command.add_argument(
+        "directories", type=Path, nargs="+", metavar="DIR", help="searched for result.json files"
+    )
+    command.add_argument(
+        "--out", type=Path, default=Path("report.html"), help="the page; default: report.html"
+    )
+    command.add_argument(
+        "--wandb",
+        nargs="?",
+        const="boildown",
+        metavar="PROJECT",
+        help="log it to wandb too, offline unless WANDB_MODE says otherwise",
+    )
+    command.set_defaults(run=report)
     return parser
 
 

@@ -1,13 +1,12 @@
 """The run's curve: one row at each validation, kept in the checkpoint and in metrics.csv."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from boildown.callbacks.budget import clock_of, progress_of
-from boildown.codec.replace import replacing
+from boildown.rows import write_csv
 
 
 class Record(Callback):
@@ -42,12 +41,3 @@ class Record(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = state_dict["rows"]
-
-
-def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write rows that need not have the same keys, atomically; columns in order of appearance."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    with replacing(path) as part, part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)

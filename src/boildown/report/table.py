@@ -1,10 +1,15 @@
-"""The closing table of a run, for the terminal."""
+"""What the terminal shows at the end of a run, and of a report."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from boildown.report.page import Content
 
 
 def show(result: dict[str, Any], directory: Path) -> None:
@@ -72,6 +77,37 @@ def _remarks(compute: dict[str, Any]) -> list[str]:
             "dense kernels do not offer."
         )
     return lines
+
+
+def summarise(content: "Content", files: Sequence[Path]) -> None:
+    """Print what a report found, and where its files are.
+
+    Args:
+        content: of the report.
+        files: that were written.
+    """
+    from boildown.report.sentences import sentence  # the closing table of a run needs no scipy
+
+    console = Console()
+    for part in content.parts:
+        table = Table(title=Text(part.section.title), title_justify="left", show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column()
+        table.add_row("claim", Text(part.headline.sentence))
+        for verdict in part.verdicts:
+            table.add_row(verdict.outcome, Text(sentence(verdict)))
+        console.print(table)
+    runs, left = len(content.runs), len(content.left_out)
+    console.print(f"{runs:,} run{'s' if runs != 1 else ''}, {left:,} left out", highlight=False)
+    for item in content.left_out[:SHOWN]:
+        console.print(Text(f"  {item.place}: {item.why}"))
+    if left > SHOWN:
+        console.print(f"  and {left - SHOWN:,} more, in the report")
+    for path in files:
+        console.print(Text(str(path)), soft_wrap=True)
+
+
+SHOWN = 10  # of what was left out
 
 
 def _number(name: str, value: float) -> str:
