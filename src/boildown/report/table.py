@@ -6,6 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from boildown.report.metric import number
+
 
 def show(result: dict[str, Any], directory: Path) -> None:
     """Print what a run cost and gained.
@@ -20,7 +22,7 @@ def show(result: dict[str, Any], directory: Path) -> None:
         table.add_column(column, justify="left" if not column else "right")
     dense, small = result["dense"], result["compressed"]
     for name, value in dense["metrics"].items():
-        table.add_row(name, _number(name, value), _number(name, small["metrics"][name]))
+        table.add_row(name, number(name, value), number(name, small["metrics"][name]))
     table.add_row("bytes", f"{dense['bytes']:,}", f"{small['bytes']:,}")
     table.add_row("ratio", "1.0", f"{result['ratio']:.1f}")
     table.add_row("nonzero", f"{dense['params']:,}", f"{small['nonzero']:,}")
@@ -43,7 +45,3 @@ def show(result: dict[str, Any], directory: Path) -> None:
             "trade; try other compression.bits or a longer budget."
         )
     console.print(f"{directory / 'model.boil'}", highlight=False)
-
-
-def _number(name: str, value: float) -> str:
-    return f"{value:.2%}" if name.endswith("error") else f"{value:.4f}"
