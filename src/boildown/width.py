@@ -2,14 +2,15 @@
 
 The rule of Tensor Programs V for Adam: a matrix whose fan-in grows with the width sums ever more
 updates of one size into each output, so its learning rate falls as 1/width. Biases, norms, and
-matrices with a fixed fan-in (input layers, embeddings) keep theirs.
+matrices with a fixed fan-in (input layers, embeddings) keep theirs. Output layers, whose fan-out is
+fixed, also begin smaller than usual, by 1/sqrt(width).
 
-Source: Yang et al. 2022, tables 3 and 8, https://arxiv.org/abs/2203.03466; finding these tensors by
+Source: Yang et al. 2022, table 3, https://arxiv.org/abs/2203.03466; finding these tensors by
 comparing shapes is the way of its package, https://github.com/microsoft/mup
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -17,13 +18,13 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 from torch.optim import SGD, Optimizer
 
-RULE = "base_width / width where the fan-in grows with the width (Yang et al. 2022, under Adam)"
+RULE = "lr * base_width / width where the fan-in grows with the width (Yang et al. 2022, Adam)"
 
 
 def width_factors(
     build: Callable[[int], nn.Module], width: int, base_width: int
 ) -> dict[str, float]:
-    """Factors on the learning rate of a model of one width, tuned at another.
+    """Factors on the learning rates of a model of one width, tuned at another.
 
     Args:
         build: width -> model; called twice, on the meta device, so that no memory is taken.
@@ -38,24 +39,74 @@ def width_factors(
     Raises:
         ValueError: for a width below 1, or a model that is the same at two widths.
     """
-    for key, value in (("width", width), ("base_width", base_width)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{key} must be a whole number of at least 1, got {value!r}")
+    _check_widths(width, base_width)
     with torch.device("meta"):
         narrow, wide = build(width), build(2 * width)
-    shapes = {name: p.shape for name, p in wide.named_parameters()}
     parameters = dict(narrow.named_parameters())
-    if shapes == {name: p.shape for name, p in parameters.items()}:
-        raise ValueError(f"the model is the same at width {width} and {2 * width}")
-    name_of = {id(p): name for name, p in parameters.items()}
     factors = dict.fromkeys(parameters, 1.0)
+    grown = False
+    for name, module, one, other in _side_by_side(narrow, wide):
+        grown = grown or one.shape != other.shape
+        if fan_in(module, other) > fan_in(module, one):
+            factors[name] = base_width / width
+    if not grown:
+        raise ValueError(
+            f"task.base_width={base_width}: the model is the same at width {width} and "
+            f"{2 * width}, so there is no width to follow; task.base_width=null"
+        )
+    return factors
+
+
+def shrink_outputs(
+    model: nn.Module, build: Callable[[int], nn.Module], width: int, base_width: int
+) -> list[str]:
+    """Multiply the initial weights of the output layers by sqrt(base_width / width), in place.
+
+    Left as usual, the sum of a wide layer's aligned changes would move the outputs by sqrt(width).
+
+    Args:
+        model: of that width, not yet trained.
+        build: see `width_factors`, as the other two.
+        width: see there.
+        base_width: see there.
+
+    Returns:
+        The names of these matrices: the fan-in grows with the width, the fan-out does not. A tied
+        embedding is left as it is.
+    """
+    _check_widths(width, base_width)
+    with torch.device("meta"):
+        narrow, wide = build(width), build(2 * width)
+    pairs = list(_side_by_side(narrow, wide))
+    embeddings = {name for name, module, _, _ in pairs if isinstance(module, nn.Embedding)}
+    names = [
+        name
+        for name, module, one, other in pairs
+        if fan_in(module, other) > fan_in(module, one)
+        and one.shape[0] == other.shape[0]
+        and name not in embeddings
+    ]
+    with torch.no_grad():
+        for name in names:
+            model.get_parameter(name).mul_(math.sqrt(base_width / width))
+    return names
+
+
+def _side_by_side(
+    narrow: nn.Module, wide: nn.Module
+) -> Iterator[tuple[str, nn.Module, Tensor, Tensor]]:
+    """Each use of a parameter by a module: the parameter's first name, the module, both sizes."""
+    name_of = {id(p): name for name, p in narrow.named_parameters()}
     others = dict(wide.named_modules())
     for path, module in narrow.named_modules():
         for own, parameter in module.named_parameters(recurse=False):
-            other = others[path].get_parameter(own)
-            if fan_in(module, other) > fan_in(module, parameter):
-                factors[name_of[id(parameter)]] = base_width / width
-    return factors
+            yield name_of[id(parameter)], module, parameter, others[path].get_parameter(own)
+
+
+def _check_widths(width: int, base_width: int) -> None:
+    for key, value in (("width", width), ("base_width", base_width)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{key} must be a whole number of at least 1, got {value!r}")
 
 
 def fan_in(module: nn.Module, parameter: Tensor) -> int:
