@@ -102,7 +102,7 @@ def made(samples: int, split: float) -> Arrays:
 
 
 def _load(path: Path) -> Arrays:
-    with np.load(path, allow_pickle=False) as kept:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
         return {name: kept[name] for name in ("x", "y", "x_test", "y_test")}
 
 

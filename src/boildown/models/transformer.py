@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 HEAD = 32  # channels of a head, unless the number of heads is given
+EMBEDDING = 0.1  # initial deviation; on bytes this learns faster than GPT-2's 0.02
 
 
 class Block(nn.Module):
@@ -112,7 +113,7 @@ class Transformer(nn.Module):
             self.head.weight = self.embed.weight
         self.drop = nn.Dropout(dropout)
         for embedding in (self.embed, self.position):
-            nn.init.normal_(embedding.weight, std=0.02)
+            nn.init.normal_(embedding.weight, std=EMBEDDING)
         with torch.no_grad():
             for branch in (layer for block in blocks for layer in (block.out, block.down)):
                 branch.weight.div_(math.sqrt(2 * depth))
