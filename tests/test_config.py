@@ -41,7 +41,9 @@ def train(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     "override",
     [
         f"{group}={choice}"
-        for group in ("budget", "compression", "data", "experiment", "logger", "model", "trainer")
+        for group in (
+            "budget", "compression", "data", "experiment", "logger", "model", "task", "trainer",
+        )  # fmt: skip
         for choice in choices(group)
     ],
 )

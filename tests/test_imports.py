@@ -21,7 +21,11 @@ TRAINING = ("lightning", "hydra", "wandb")
         ("boildown.schedule", ("torch", *TRAINING)),
         ("boildown.allocate", TRAINING),
         ("boildown.flops", TRAINING),
+        ("boildown.width", TRAINING),
+        ("boildown.models.transformer", TRAINING),
         ("boildown.report.picture", ("torch", *TRAINING)),
+        ("boildown.report.metric", ("torch", "matplotlib", *TRAINING)),
+        ("boildown.report.table", ("torch", *TRAINING)),
     ],
 )
 def test_imports_stay_apart(module: str, without: tuple[str, ...]) -> None:

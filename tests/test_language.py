@@ -77,7 +77,7 @@ def test_a_model_that_knows_nothing_needs_log2_of_the_symbols() -> None:
     nn.init.zeros_(model.table.weight)
     task = Language(model, optimizer=adam)
     loss = task.training_step((torch.zeros(2, 3).long(), torch.ones(2, 3).long()), 0)
-    assert float(loss) / math.log(2) == pytest.approx(math.log2(7))
+    assert loss.item() / math.log(2) == pytest.approx(math.log2(7))
 
 
 @pytest.fixture(scope="module")

@@ -130,9 +130,9 @@ def scale_rates(
 ) -> Optimizer:
     """An optimizer whose learning rates are multiplied by each parameter's factor.
 
-    Parameters are grouped by factor, in order of appearance. A group's weight decay is divided by
-    its factor: AdamW decays by the learning rate times the weight decay, and that product must not
-    depend on the width.
+    Parameters are grouped by factor, those that keep their rate first. A group's weight decay is
+    divided by its factor: AdamW decays by the learning rate times the weight decay, and that
+    product must not depend on the width.
 
     Args:
         optimizer: groups of parameters -> optimizer.
@@ -146,9 +146,10 @@ def scale_rates(
     unknown = [name for name in factors if name not in parameters]
     if unknown:
         raise ValueError(f"factors: there is no trained parameter {unknown[0]}")
-    groups: dict[float, list[nn.Parameter]] = {}
+    by_factor: dict[float, list[nn.Parameter]] = {1.0: []}
     for name, parameter in parameters.items():
-        groups.setdefault(factors.get(name, 1.0), []).append(parameter)
+        by_factor.setdefault(factors.get(name, 1.0), []).append(parameter)
+    groups = {factor: group for factor, group in by_factor.items() if group}
     built = optimizer([{"params": group} for group in groups.values()])
     if isinstance(built, SGD):
         raise ValueError(
