@@ -42,8 +42,15 @@ def train(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     [
         f"{group}={choice}"
         for group in (
-            "budget", "compression", "data", "experiment", "logger", "model", "task", "trainer",
-        )  # fmt: skip
+            "budget",
+            "compression",
+            "data",
+            "experiment",
+            "logger",
+            "model",
+            "task",
+            "trainer",
+        )
         for choice in choices(group)
     ],
 )
