@@ -79,6 +79,13 @@ def test_which_tensors_of_a_convolutional_net() -> None:
     assert set(factors.values()) == {1.0, 2.0}
 
 
+@pytest.mark.parametrize("make", [mlp, resnet, transformer("GPT", tied=True)])
+def test_finding_out_draws_no_random_numbers(make: Build) -> None:
+    before = torch.get_rng_state()
+    width_factors(make, 64, 32)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize("name", ["GPT", "BERT"])
 def test_which_tensors_of_a_transformer(name: str) -> None:
     layers = {f"blocks.{i}.{n}.weight" for i in (0, 1) for n in ("qkv", "out", "up", "down")}

@@ -18,7 +18,10 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 from torch.optim import SGD, Optimizer
 
-RULE = "lr * base_width / width where the fan-in grows with the width (Yang et al. 2022, Adam)"
+RULE = (
+    "lr * base_width / width where the fan-in grows with the width; output layers begin smaller by "
+    "sqrt(base_width / width) (Yang et al. 2022, table 3, Adam)"
+)
 
 
 def width_factors(
