@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from boildown.data.mnist1d import MNIST1D
 from boildown.models.mlp import MLP
 from boildown.schedule import Cosine
-from boildown.width import scale_rates, shrink_outputs, width_factors
+from boildown.width import scale_rates, width_factors
 
 
 def build(width: int) -> MLP:
@@ -26,10 +26,7 @@ def loss(data: MNIST1D, width: int, rate: float, base_width: int | None, steps: 
     """Training loss of one run, over its last tenth."""
     torch.manual_seed(0)
     model = build(width)
-    factors = {}
-    if base_width is not None:
-        factors = width_factors(build, width, base_width)
-        shrink_outputs(model, build, width, base_width)
+    factors = {} if base_width is None else width_factors(build, width, base_width)
     optimizer = scale_rates(
         lambda groups: torch.optim.Adam(groups, lr=rate, fused=True),
         dict(model.named_parameters()),

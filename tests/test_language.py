@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from boildown.config import ConfigError, accept_plus, check, one_line, register_resolvers
 from boildown.data.loader import TensorLoader
 from boildown.data.text import IGNORE
-from boildown.evaluate import build_model, build_task
+from boildown.evaluate import build_task, model_config
 from boildown.language import Language
 
 ROOT = Path(__file__).parents[1]
@@ -129,7 +129,7 @@ def test_what_does_not_belong_together_is_refused(
     check(cfg)
     data = instantiate(cfg.data)
     with pytest.raises(Exception) as caught:  # noqa: PT011  # Hydra's and ours
-        build_task(cfg, data, build_model(cfg, data))
+        build_task(cfg, data, instantiate(model_config(cfg, data)))
     assert expected(caught.value)
     line = one_line(caught.value)
     assert "\n" not in line
@@ -148,7 +148,7 @@ def test_a_task_of_ones_own_without_factors_cannot_follow_the_width() -> None:
     cfg.task._target_ = f"{__name__}.Own"
     data = instantiate(cfg.data)
     with pytest.raises(ConfigError, match=r"task\.base_width: .*Own takes no factors"):
-        build_task(cfg, data, build_model(cfg, data))
+        build_task(cfg, data, instantiate(model_config(cfg, data)))
 
 
 class Own(Language):
@@ -171,7 +171,7 @@ def test_the_rule_reaches_the_optimizer(overrides: Sequence[str]) -> None:
     cfg = composed(*overrides, "task.base_width=8", "task.optimizer.lr=0.004")
     check(cfg)
     data = instantiate(cfg.data)
-    task = build_task(cfg, data, build_model(cfg, data))
+    task = build_task(cfg, data, instantiate(model_config(cfg, data)))
     optimizer = task.configure_optimizers()
     assert isinstance(optimizer, torch.optim.Optimizer)
     assert [group["lr"] for group in optimizer.param_groups] == [0.004, 0.001]

@@ -9,7 +9,6 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from boildown.codec.replace import replacing
 from boildown.config import RUN_KEYS, ConfigError, locate, register_resolvers
 from boildown.language import Language
 from boildown.task import Task
-from boildown.width import shrink_outputs, width_factors
+from boildown.width import width_factors
 
 
 def model_config(cfg: DictConfig, data: Any) -> dict[str, Any]:
@@ -36,19 +35,6 @@ def model_config(cfg: DictConfig, data: Any) -> dict[str, Any]:
     return {str(k): v for k, v in config.items()} | {k: v for k, v in shapes.items() if k in takes}
 
 
-def build_model(cfg: DictConfig, data: Any) -> nn.Module:
-    """The model as its training begins.
-
-    Raises:
-        ConfigError: if `task.base_width` is given to a model that has no width.
-    """
-    model: nn.Module = instantiate(model_config(cfg, data))
-    ruled = _width_rule(cfg, data)
-    if ruled is not None:
-        shrink_outputs(model, *ruled)
-    return model
-
-
 def build_task(cfg: DictConfig, data: Any, model: nn.Module) -> LightningModule:
     """The task around a model.
 
@@ -58,11 +44,11 @@ def build_task(cfg: DictConfig, data: Any, model: nn.Module) -> LightningModule:
     """
     takes = inspect.signature(locate(str(cfg.task["_target_"]))).parameters
     given: dict[str, Any] = {"num_classes": data.num_classes} if "num_classes" in takes else {}
-    ruled = _width_rule(cfg, data)
-    if ruled is not None:
+    factors = _rate_factors(cfg, data)
+    if factors is not None:
         if "factors" not in takes:
             raise ConfigError(f"task.base_width: {cfg.task['_target_']} takes no factors on rates")
-        given["factors"] = width_factors(*ruled)
+        given["factors"] = factors
     own = cfg.task.copy()
     with open_dict(own):
         for key in RUN_KEYS["task"]:
@@ -74,8 +60,8 @@ def build_task(cfg: DictConfig, data: Any, model: nn.Module) -> LightningModule:
     return task
 
 
-def _width_rule(cfg: DictConfig, data: Any) -> tuple[Callable[[int], nn.Module], int, int] | None:
-    """What the width rule needs: width -> model, the width, the base width. None without it."""
+def _rate_factors(cfg: DictConfig, data: Any) -> dict[str, float] | None:
+    """Parameter -> factor on its learning rate by the width rule; None without it."""
     base_width = cfg.task.get("base_width")
     if base_width is None:
         return None
@@ -91,7 +77,7 @@ def _width_rule(cfg: DictConfig, data: Any) -> tuple[Callable[[int], nn.Module],
         made: nn.Module = instantiate(config | {"width": width})
         return made
 
-    return build, cfg.model.width, base_width
+    return width_factors(build, cfg.model.width, base_width)
 
 
 def _check_objective(data: Any, model: nn.Module, task: LightningModule) -> None:

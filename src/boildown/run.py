@@ -29,7 +29,7 @@ from boildown.callbacks.record import Record
 from boildown.callbacks.save import SaveDense, SaveNewest, plain_state
 from boildown.codec.replace import replacing
 from boildown.config import KEYS, TECHNIQUES, ConfigError, check
-from boildown.evaluate import build_model, build_task, model_config
+from boildown.evaluate import build_task, model_config
 from boildown.report.metric import headline
 from boildown.select import without
 from boildown.width import RULE, rates_of
@@ -67,7 +67,7 @@ def run(cfg: DictConfig, directory: Path) -> float:
     data = instantiate(cfg.data)
     budget, phases = _budget(cfg)
     data.prepare()
-    model: nn.Module = build_model(cfg, data)
+    model: nn.Module = instantiate(model_config(cfg, data))
     cfg = resolve(cfg, 4 * sum(p.numel() for p in model.parameters()))
     techniques = [instantiate(cfg.compression[t]) for t in TECHNIQUES if t in cfg.compression]
     task = build_task(cfg, data, model)

@@ -2,8 +2,8 @@
 
 The rule of Tensor Programs V for Adam: a matrix whose fan-in grows with the width sums ever more
 updates of one size into each output, so its learning rate falls as 1/width. Biases, norms, and
-matrices with a fixed fan-in (input layers, embeddings) keep theirs. Output layers, whose fan-out is
-fixed, also begin smaller than usual, by 1/sqrt(width).
+matrices with a fixed fan-in (input layers, embeddings) keep theirs. The paper's output layers also
+begin smaller in a wider net; these do not, since that was worse (benchmarks/width_rule.py).
 
 Source: Yang et al. 2022, table 3, https://arxiv.org/abs/2203.03466; finding these tensors by
 comparing shapes is the way of its package, https://github.com/microsoft/mup
@@ -18,10 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 from torch.optim import SGD, Optimizer
 
-RULE = (
-    "lr * base_width / width where the fan-in grows with the width; output layers begin smaller by "
-    "sqrt(base_width / width) (Yang et al. 2022, table 3, Adam)"
-)
+RULE = "lr * base_width / width where the fan-in grows with the width (Yang et al. 2022, Adam)"
 
 
 def width_factors(
@@ -42,7 +39,9 @@ def width_factors(
     Raises:
         ValueError: for a width below 1, or a model that is the same at two widths.
     """
-    _check_widths(width, base_width)
+    for key, value in (("width", width), ("base_width", base_width)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{key} must be a whole number of at least 1, got {value!r}")
     with torch.device("meta"):
         narrow, wide = build(width), build(2 * width)
     parameters = dict(narrow.named_parameters())
@@ -60,41 +59,6 @@ def width_factors(
     return factors
 
 
-def shrink_outputs(
-    model: nn.Module, build: Callable[[int], nn.Module], width: int, base_width: int
-) -> list[str]:
-    """Multiply the initial weights of the output layers by sqrt(base_width / width), in place.
-
-    Left as usual, the sum of a wide layer's aligned changes would move the outputs by sqrt(width).
-
-    Args:
-        model: of that width, not yet trained.
-        build: see `width_factors`, as the other two.
-        width: see there.
-        base_width: see there.
-
-    Returns:
-        The names of these matrices: the fan-in grows with the width, the fan-out does not. A tied
-        embedding is left as it is.
-    """
-    _check_widths(width, base_width)
-    with torch.device("meta"):
-        narrow, wide = build(width), build(2 * width)
-    pairs = list(_side_by_side(narrow, wide))
-    embeddings = {name for name, module, _, _ in pairs if isinstance(module, nn.Embedding)}
-    names = [
-        name
-        for name, module, one, other in pairs
-        if fan_in(module, other) > fan_in(module, one)
-        and one.shape[0] == other.shape[0]
-        and name not in embeddings
-    ]
-    with torch.no_grad():
-        for name in names:
-            model.get_parameter(name).mul_(math.sqrt(base_width / width))
-    return names
-
-
 def _side_by_side(
     narrow: nn.Module, wide: nn.Module
 ) -> Iterator[tuple[str, nn.Module, Tensor, Tensor]]:
@@ -104,12 +68,6 @@ def _side_by_side(
     for path, module in narrow.named_modules():
         for own, parameter in module.named_parameters(recurse=False):
             yield name_of[id(parameter)], module, parameter, others[path].get_parameter(own)
-
-
-def _check_widths(width: int, base_width: int) -> None:
-    for key, value in (("width", width), ("base_width", base_width)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{key} must be a whole number of at least 1, got {value!r}")
 
 
 def fan_in(module: nn.Module, parameter: Tensor) -> int:
