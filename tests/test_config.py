@@ -41,7 +41,16 @@ def train(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     "override",
     [
         f"{group}={choice}"
-        for group in ("budget", "compression", "data", "experiment", "logger", "model", "trainer")
+        for group in (
+            "budget",
+            "compression",
+            "data",
+            "experiment",
+            "logger",
+            "model",
+            "task",
+            "trainer",
+        )
         for choice in choices(group)
     ],
 )

@@ -22,6 +22,7 @@ KEYS = (
     "name", "seed", "resume", "share_dense", "validations", "learning_rate", "loss_scaling",
 )  # fmt: skip
 TECHNIQUES = ("prune", "share")  # in the order in which they hold
+RUN_KEYS = {"task": ("base_width",)}  # in a group, but read by the run, not by the target
 COMPRESSION_KEYS = ("ratio", "bytes", "sparsity", "keep", "bits", "dtype", "init")
 
 
@@ -83,8 +84,13 @@ def check(cfg: DictConfig, known: Sequence[str] = KEYS) -> None:
             )
         _number(peak, f"learning_rate.peaks.{phase}", "of at least 0", 0.0, float("inf"))
     techniques = _check_compression(cfg.compression)
+    base_width = OmegaConf.select(cfg, "task.base_width")
+    if base_width is not None and (type(base_width) is not int or base_width < 1):
+        raise ConfigError(
+            f"task.base_width must be null or a whole number of at least 1, got {base_width!r}"
+        )
     for group in ("data", "model", "task", "trainer", "learning_rate", "budget"):
-        _check_target(cfg[group], group)
+        _check_target(cfg[group], group, RUN_KEYS.get(group, ()))
     if "shape" in cfg.learning_rate:
         _check_target(cfg.learning_rate.shape, "learning_rate.shape")
     if cfg.logger:
@@ -150,7 +156,7 @@ def _check_whole(cfg: DictConfig, key: str, low: int, high: int | None = None) -
         raise ConfigError(f"{key} must be a whole number {valid}, got {value!r}")
 
 
-def _check_target(node: Any, key: str) -> None:
+def _check_target(node: Any, key: str, others: Sequence[str] = ()) -> None:
     if not isinstance(node, DictConfig) or "_target_" not in node:
         raise ConfigError(f"{key}: needs a _target_, the dotted path of what to build")
     try:
@@ -163,6 +169,7 @@ def _check_target(node: Any, key: str) -> None:
         return
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         valid = [name for name, p in parameters.items() if p.kind is not p.VAR_POSITIONAL]
+        valid += others
         for name in map(str, node):
             if name not in valid and not name.startswith("_"):
                 value = OmegaConf.to_container(OmegaConf.create({"v": node._get_node(name)}))

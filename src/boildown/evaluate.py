@@ -14,13 +14,16 @@ from typing import Any
 
 from hydra.utils import instantiate
 from lightning.pytorch import LightningModule, Trainer
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from safetensors.torch import load_file
 from torch import nn
 
 from boildown.artifact import load
 from boildown.codec.replace import replacing
-from boildown.config import locate, register_resolvers
+from boildown.config import RUN_KEYS, ConfigError, locate, register_resolvers
+from boildown.language import Language
+from boildown.task import Task
+from boildown.width import width_factors
 
 
 def model_config(cfg: DictConfig, data: Any) -> dict[str, Any]:
@@ -33,13 +36,66 @@ def model_config(cfg: DictConfig, data: Any) -> dict[str, Any]:
 
 
 def build_task(cfg: DictConfig, data: Any, model: nn.Module) -> LightningModule:
-    """The task around a model."""
+    """The task around a model.
+
+    Raises:
+        ConfigError: if data, model and task do not belong together, or `task.base_width` is given
+            to a model that has no width.
+    """
     takes = inspect.signature(locate(str(cfg.task["_target_"]))).parameters
-    shapes = {"num_classes": data.num_classes} if "num_classes" in takes else {}
-    task = instantiate(cfg.task, model=model, **shapes)
+    given: dict[str, Any] = {"num_classes": data.num_classes} if "num_classes" in takes else {}
+    factors = _rate_factors(cfg, data)
+    if factors is not None:
+        if "factors" not in takes:
+            raise ConfigError(f"task.base_width: {cfg.task['_target_']} takes no factors on rates")
+        given["factors"] = factors
+    own = cfg.task.copy()
+    with open_dict(own):
+        for key in RUN_KEYS["task"]:
+            own.pop(key, None)
+    task = instantiate(own, model=model, **given)
     if not isinstance(task, LightningModule):
         raise ValueError(f"task: {cfg.task['_target_']} does not make a LightningModule")
+    _check_objective(data, model, task)
     return task
+
+
+def _rate_factors(cfg: DictConfig, data: Any) -> dict[str, float] | None:
+    """Parameter -> factor on its learning rate by the width rule; None without it."""
+    base_width = cfg.task.get("base_width")
+    if base_width is None:
+        return None
+    config = model_config(cfg, data)
+    name = str(config["_target_"])
+    if "width" not in inspect.signature(locate(name)).parameters:
+        raise ConfigError(
+            f"task.base_width={base_width}: {name} has no width for the learning rates to follow; "
+            "task.base_width=null"
+        )
+
+    def build(width: int) -> nn.Module:
+        made: nn.Module = instantiate(config | {"width": width})
+        return made
+
+    return width_factors(build, cfg.model.width, base_width)
+
+
+def _check_objective(data: Any, model: nn.Module, task: LightningModule) -> None:
+    """Refuse a model or a task for text with other data, and the other way round."""
+    offered = getattr(data, "objective", None)
+    wanted = getattr(model, "objective", None)
+    kind, name = type(data).__name__, type(model).__name__
+    if wanted is not None and offered is None:
+        raise ConfigError(f"model: {name} reads text, which data {kind} is not; data=text")
+    if offered is not None and wanted is None and type(model).__module__.startswith("boildown."):
+        raise ConfigError(f"model: {name} cannot read text, data {kind}; model=gpt or model=bert")
+    if offered is not None and wanted is not None and offered != wanted:
+        raise ConfigError(
+            f"data.objective={offered}: {name} is trained with data.objective={wanted}"
+        )
+    if isinstance(task, Task) and isinstance(task, Language) != (offered is not None):
+        right = "language" if offered is not None else "classification"
+        raise ConfigError(f"task: {type(task).__name__} is not for data {kind}; task={right}")
 
 
 def evaluate(directory: Path) -> dict[str, dict[str, float]]:
@@ -49,7 +105,7 @@ def evaluate(directory: Path) -> dict[str, dict[str, float]]:
         directory: of the run, holding config.yaml, dense.safetensors and model.boil.
 
     Returns:
-        {"dense": {"test/error": ...}, "compressed": {...}}.
+        {"dense": {"test/loss": ..., "test/error": ...}, "compressed": {...}}.
     """
     cfg = OmegaConf.load(directory / "config.yaml")
     assert isinstance(cfg, DictConfig)

@@ -31,7 +31,9 @@ from boildown.codec.replace import replacing
 from boildown.config import KEYS, TECHNIQUES, ConfigError, check
 from boildown.evaluate import build_task, model_config
 from boildown.precision import precision_of
+from boildown.report.metric import headline
 from boildown.select import without
+from boildown.width import RULE, rates_of
 
 STARTS = ("begin", "rewind", "rewind_to")  # what a technique does before it begins
 FREE_KEYS = ("resume", "logger", "name", "share_dense")  # may differ when a run is resumed
@@ -48,7 +50,8 @@ def run(cfg: DictConfig, directory: Path) -> float:
         directory: of the run; made if it is missing.
 
     Returns:
-        The compressed model's test error (the first test metric, for tasks without one).
+        The compressed model's test error, or bits per byte, or first test metric, whichever the
+        task has.
 
     Raises:
         ConfigError: for a config that cannot be run, before any training starts.
@@ -108,7 +111,8 @@ def run(cfg: DictConfig, directory: Path) -> float:
     size = codec.pack(state, directory / "model.boil", config=model_config(cfg, data))
     metrics = _evaluate(directory)
     compute = _compute(budget, newest.reused, precision_of(trainer))
-    result = _result(cfg, directory, model, compute, record, metrics, size)
+    rates = _rates(cfg, trainer)
+    result = _result(cfg, directory, model, compute, record, metrics, size, rates)
     _finish(result, directory, trainer)
     return _figure(result)
 
@@ -349,6 +353,7 @@ def _result(
     record: Record,
     metrics: dict[str, dict[str, float]],
     size: int,
+    rates: dict[str, Any],
 ) -> dict[str, Any]:
     params = sum(p.numel() for p in model.parameters())
     report = codec.inspect(directory / "model.boil")
@@ -363,12 +368,13 @@ def _result(
         "compressed": {
             "bytes": size,
             "metrics": metrics["compressed"],
-            "nonzero": sum(tensor.nonzero for tensor in report),
+            "nonzero": sum(t.nonzero for t in report if not t.coder.startswith("tied")),
             "file": "model.boil",
         },
         "ratio": ratio,
         "target": {"ratio": asked, "met": asked is None or abs(ratio / asked - 1.0) <= 0.1},
         "compute": compute,
+        "learning_rates": rates,
         "layers": [
             {
                 "name": t.name,
@@ -395,6 +401,18 @@ def _result(
         part.write_text(json.dumps(result, indent=1))
     (directory / "error.json").unlink(missing_ok=True)  # of an earlier try
     return result
+
+
+def _rates(cfg: DictConfig, trainer: Trainer) -> dict[str, Any]:
+    """What each tensor's learning rate was before the schedule, and by which rule."""
+    base_width = cfg.task.get("base_width")
+    names = list(trainer.lightning_module.named_parameters())
+    return {
+        "rule": None if base_width is None else RULE,
+        "base_width": base_width,
+        "width": None if base_width is None else cfg.model.width,
+        "groups": [group for o in trainer.optimizers for group in rates_of(o, names)],
+    }
 
 
 def _finish(result: dict[str, Any], directory: Path, trainer: Trainer) -> None:
@@ -438,7 +456,7 @@ def _finish(result: dict[str, Any], directory: Path, trainer: Trainer) -> None:
 
 def _figure(result: dict[str, Any]) -> float:
     metrics = result["compressed"]["metrics"]
-    return float(metrics.get("test/error", next(iter(metrics.values()), float("nan"))))
+    return float(metrics.get(f"test/{headline(metrics, 'test')}", float("nan")))
 
 
 def _device() -> str:

@@ -1,6 +1,8 @@
 """What a model is trained for: loss and metrics. Knows nothing of compression."""
 
-from collections.abc import Callable, Iterable
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
@@ -8,44 +10,45 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
+from boildown.width import scale_rates
+
 Batch = tuple[Tensor, Tensor]
+MakeOptimizer = Callable[[Iterable[nn.Parameter] | list[dict[str, Any]]], Optimizer]
 
 
-class Classification(LightningModule):
-    """Cross-entropy training of any classifier.
-
-    Logs `val/loss`, `val/error`, `test/loss` and `test/error`; an error is a fraction in [0, 1].
+class Task(LightningModule):
+    """What all tasks share: a model, its optimizer, and the rhythm of evaluation.
 
     Args:
-        model: (B, ...) inputs -> (B, num_classes) logits. Its state is what gets packed.
-        optimizer: parameters -> optimizer.
-        num_classes: number of classes.
-        label_smoothing: in [0, 1), on the training loss only.
+        model: the network. Its state is what gets packed.
+        optimizer: parameters, or groups of them -> optimizer.
+        factors: parameter of the model -> factor on its learning rate
+            (`boildown.width.width_factors`), 1 where absent; None is one rate for all.
     """
 
     def __init__(
         self,
         model: nn.Module,
         *,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
-        num_classes: int,
-        label_smoothing: float = 0.0,
+        optimizer: MakeOptimizer,
+        factors: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.optimizer = optimizer
-        self.label_smoothing = label_smoothing
-        self.accuracy = nn.ModuleDict(
-            {stage: MulticlassAccuracy(num_classes, average="micro") for stage in ("val", "test")}
-        )
+        self.factors = factors
 
     def forward(self, inputs: Tensor) -> Tensor:
         logits: Tensor = self.model(inputs)
         return logits
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        inputs, targets = batch
-        return F.cross_entropy(self(inputs), targets, label_smoothing=self.label_smoothing)
+    @abstractmethod
+    def _evaluate(self, batch: Batch, stage: str) -> None:
+        """Take a batch into the metrics of a stage, "val" or "test"."""
+
+    @abstractmethod
+    def _report(self, stage: str) -> None:
+        """Log the metrics of a stage and begin anew."""
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._evaluate(batch, "val")
@@ -58,6 +61,46 @@ class Classification(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         self._report("test")
+
+    def configure_optimizers(self) -> Optimizer:
+        trained = [(n, p) for n, p in self.named_parameters() if p.requires_grad]
+        if self.factors is None:
+            return self.optimizer([p for _, p in trained])
+        factors = {f"model.{name}": factor for name, factor in self.factors.items()}
+        return scale_rates(self.optimizer, dict(trained), factors)
+
+
+class Classification(Task):
+    """Cross-entropy training of any classifier.
+
+    Logs `val/loss`, `val/error`, `test/loss` and `test/error`; an error is a fraction in [0, 1].
+
+    Args:
+        model: (B, ...) inputs -> (B, num_classes) logits. Its state is what gets packed.
+        optimizer: parameters, or groups of them -> optimizer.
+        num_classes: number of classes.
+        label_smoothing: in [0, 1), on the training loss only.
+        factors: see `Task`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        optimizer: MakeOptimizer,
+        num_classes: int,
+        label_smoothing: float = 0.0,
+        factors: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__(model, optimizer=optimizer, factors=factors)
+        self.label_smoothing = label_smoothing
+        self.accuracy = nn.ModuleDict(
+            {stage: MulticlassAccuracy(num_classes, average="micro") for stage in ("val", "test")}
+        )
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        inputs, targets = batch
+        return F.cross_entropy(self(inputs), targets, label_smoothing=self.label_smoothing)
 
     def _evaluate(self, batch: Batch, stage: str) -> None:
         inputs, targets = batch
@@ -75,6 +118,3 @@ class Classification(LightningModule):
         # in float64: 1 - 9842/10000 would otherwise miss the fraction's last digits
         self.log(f"{stage}/error", 1.0 - accuracy.compute().double())
         accuracy.reset()
-
-    def configure_optimizers(self) -> Optimizer:
-        return self.optimizer([p for p in self.parameters() if p.requires_grad])

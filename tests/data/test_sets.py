@@ -99,7 +99,7 @@ def test_bad_settings_are_refused_at_once(changes: dict[str, Any], message: str)
 
 
 def test_no_lightning_is_imported() -> None:
-    names = ("digits", "mnist", "imagefolder")
+    names = ("digits", "mnist", "imagefolder", "text", "mnist1d")
     code = "import sys; " + "; ".join(f"import boildown.data.{name}" for name in names)
     code += "; sys.exit(any(m in sys.modules for m in ('lightning', 'sklearn', 'PIL', 'rich')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -17,12 +17,14 @@ class BudgetBar(ProgressBar):
     On a terminal it is a bar; elsewhere a line at each tenth of the budget.
 
     Args:
-        metrics: names of logged values to show.
+        metrics: names of logged values to show, those that there are.
         label: of the run, where several write to one place.
     """
 
     def __init__(
-        self, metrics: tuple[str, ...] = ("val/error", "prune/sparsity"), label: str = ""
+        self,
+        metrics: tuple[str, ...] = ("val/error", "val/bits_per_byte", "prune/sparsity"),
+        label: str = "",
     ) -> None:
         super().__init__()
         self.metrics, self.label = metrics, label

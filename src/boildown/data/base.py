@@ -43,11 +43,8 @@ class Dataset(ABC):
     def __init__(
         self, *, batch_size: int, eval_batch_size: int, val_size: int | float, seed: int
     ) -> None:
-        for key, value in {"batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
-            if not _is_int(value) or value < 1:
-                raise ValueError(f"{key} must be a whole number of at least 1, got {value!r}")
-        if not _is_int(seed) or seed < 0:
-            raise ValueError(f"seed must be a whole number, not negative, got {seed!r}")
+        check_whole(batch_size=batch_size, eval_batch_size=eval_batch_size)
+        check_seed(seed)
         if not (_is_int(val_size) and val_size >= 1) and not (
             isinstance(val_size, float) and 0.0 < val_size < 1.0
         ):
@@ -142,6 +139,27 @@ def val_count(val_size: int | float, samples: int) -> int:
             f"it must take at least 1 and at most {samples - 1}"
         )
     return count
+
+
+def check_whole(**sizes: object) -> None:
+    """Refuse what is not a whole number of at least 1.
+
+    Raises:
+        ValueError: naming the first such value.
+    """
+    for key, value in sizes.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{key} must be a whole number of at least 1, got {value!r}")
+
+
+def check_seed(seed: object) -> None:
+    """Refuse what is no seed.
+
+    Raises:
+        ValueError: for anything but a whole number that is not negative.
+    """
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise ValueError(f"seed must be a whole number, not negative, got {seed!r}")
 
 
 def _is_int(value: object) -> bool:

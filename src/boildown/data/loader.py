@@ -1,6 +1,7 @@
 """Batches from tensors in memory, in an order that can be resumed exactly."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from torch import Tensor
 Transform = Callable[[Tensor, torch.Generator], Tensor]  # raw inputs (B, ...) -> inputs (B, ...)
 
 UNHEARD = -1  # no epoch announced yet
-SPLIT, ORDER, AUGMENT = range(3)  # one stream of random numbers for each purpose
+SPLIT, ORDER, AUGMENT, MASK = range(4)  # one stream of random numbers for each purpose
 
 
 def generator(*key: int) -> torch.Generator:
@@ -27,8 +28,8 @@ def generator(*key: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]))
 
 
-class TensorLoader:
-    """Batches of `(inputs, targets)`, sliced from tensors, without workers.
+class Loader(ABC):
+    """Batches of `(inputs, targets)` in an order that resumes exactly, without workers.
 
     The order of epoch e depends on `(seed, e)` alone. The position is state: `state_dict` names
     the next batch, and the first iteration after `load_state_dict` goes on from there. Any other
@@ -42,52 +43,51 @@ class TensorLoader:
     samples twice.
 
     Args:
-        inputs: (N, ...), a tensor, or a numpy array such as a memory map; read only.
-        targets: (N,) int64.
+        samples: how many there are in an epoch.
         batch_size: samples per batch and rank.
         shuffle: a new order each epoch; otherwise the order given.
-        seed: of the order and of `transform`'s randomness; not negative.
+        seed: of all randomness; not negative.
         drop_last: leave out an incomplete last batch, so that all batches have one shape. A set
             smaller than one batch is then one batch.
-        transform: applied to each batch's inputs, with a generator that depends on
-            `(seed, epoch, batch, rank)` alone.
-        subset: int64 indices of the samples to use; all by default.
+        subset: (samples,) int64, the numbers of the samples to use; all by default.
 
     Raises:
-        ValueError: if there are no samples, inputs and targets differ in number, `batch_size` is
-            below 1, or ranks outnumber samples.
+        ValueError: if there are no samples, `batch_size` is below 1, or ranks outnumber samples.
     """
 
     def __init__(
         self,
-        inputs: Tensor | np.ndarray,
-        targets: Tensor,
+        samples: int,
         batch_size: int,
         *,
         shuffle: bool,
         seed: int,
         drop_last: bool,
-        transform: Transform | None = None,
         subset: Tensor | None = None,
     ) -> None:
-        if len(inputs) != len(targets):
-            raise ValueError(f"{len(inputs)} inputs but {len(targets)} targets")
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        self.inputs, self.targets = inputs, targets
+        if samples == 0:
+            raise ValueError("a loader needs at least one sample, got none")
+        self.samples = samples
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.seed = seed
         self.drop_last = drop_last
-        self.transform = transform
         self.subset = subset
-        self.samples = len(targets) if subset is None else len(subset)
-        if self.samples == 0:
-            raise ValueError("a loader needs at least one sample, got none")
         self._epoch = 0
         self._batch = 0
         self._restored = False
         self._announced = UNHEARD
+
+    @abstractmethod
+    def _pick(self, index: slice | Tensor, key: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """The inputs and targets of the samples with these numbers.
+
+        Args:
+            index: (B,) int64, or a slice of all samples.
+            key: for `generator`, different for every seed, epoch, batch and rank.
+        """
 
     def __len__(self) -> int:
         """Batches per epoch, the same on every rank."""
@@ -110,17 +110,7 @@ class TensorLoader:
             self._epoch, self._batch = (epoch + 1, 0) if last else (epoch, batch + 1)
             picked = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
             index: slice | Tensor = picked if order is None else order[picked]
-            inputs = self._take(index)
-            if self.transform is not None:
-                key = (self.seed, AUGMENT, epoch, batch, rank)
-                inputs = self.transform(inputs, generator(*key))
-            yield inputs, self.targets[index]
-
-    def _take(self, index: slice | Tensor) -> Tensor:
-        if isinstance(self.inputs, Tensor):
-            return self.inputs[index]
-        chosen = self.inputs[index.numpy() if isinstance(index, Tensor) else index]
-        return torch.from_numpy(np.array(chosen))  # a copy: a map opened for reading is not ours
+            yield self._pick(index, (self.seed, AUGMENT, epoch, batch, rank))
 
     def _order(self, epoch: int) -> Tensor | None:
         """This rank's indices, in the order of `epoch`; None for all of them as they lie."""
@@ -182,10 +172,65 @@ class TensorLoader:
         self._announced = state.get("announced", UNHEARD)
 
 
+class TensorLoader(Loader):
+    """Batches sliced from tensors in memory; the order is that of `Loader`.
+
+    Args:
+        inputs: (N, ...), a tensor, or a numpy array such as a memory map; read only.
+        targets: (N, ...), int64.
+        batch_size: see `Loader`, as all that follow but `transform`.
+        shuffle: see there.
+        seed: see there.
+        drop_last: see there.
+        transform: applied to each batch's inputs, with a generator that depends on
+            `(seed, epoch, batch, rank)` alone.
+        subset: see there.
+
+    Raises:
+        ValueError: if inputs and targets differ in number, or as `Loader` says.
+    """
+
+    def __init__(
+        self,
+        inputs: Tensor | np.ndarray,
+        targets: Tensor,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int,
+        drop_last: bool,
+        transform: Transform | None = None,
+        subset: Tensor | None = None,
+    ) -> None:
+        if len(inputs) != len(targets):
+            raise ValueError(f"{len(inputs)} inputs but {len(targets)} targets")
+        super().__init__(
+            len(targets) if subset is None else len(subset),
+            batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            drop_last=drop_last,
+            subset=subset,
+        )
+        self.inputs, self.targets, self.transform = inputs, targets, transform
+
+    def _pick(self, index: slice | Tensor, key: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        inputs = self._take(index)
+        if self.transform is not None:
+            inputs = self.transform(inputs, generator(*key))
+        return inputs, self.targets[index]
+
+    def _take(self, index: slice | Tensor) -> Tensor:
+        if isinstance(self.inputs, Tensor):
+            return self.inputs[index]
+        chosen = self.inputs[index.numpy() if isinstance(index, Tensor) else index]
+        return torch.from_numpy(np.array(chosen))  # a copy: a map opened for reading is not ours
+
+
 class _Announced(NamedTuple):
     """The part of a batch sampler that Lightning asks for."""
 
-    sampler: TensorLoader
+    sampler: Loader
     batch_size: int
 
 

@@ -15,8 +15,11 @@ REGISTRY: Mapping[str, tuple[str, str]] = MappingProxyType(
             ("boildown.models.lenet", "LeNet300"),
             ("boildown.models.lenet", "LeNet5"),
             ("boildown.models.mlp", "MLP"),
+            ("boildown.models.resnet", "ResNet"),
             ("boildown.models.resnet", "ResNet20"),
             ("boildown.models.squeezenet", "SqueezeNet"),
+            ("boildown.models.transformer", "BERT"),
+            ("boildown.models.transformer", "GPT"),
             ("boildown.models.vgg", "VGG16"),
         )
     }

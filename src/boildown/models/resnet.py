@@ -40,10 +40,10 @@ class Block(nn.Module):
         return out
 
 
-class ResNet20(nn.Module):
-    """He's residual network for small images, of 20 layers unless `depth` says otherwise.
+class ResNet(nn.Module):
+    """He's residual network for small images: a family with a width and a depth.
 
-    269,722 parameters on CIFAR-10 with the usual width 16 and depth 20.
+    ResNet-20, of width 16 and depth 20, has 269,722 parameters on CIFAR-10.
 
     Args:
         input_shape: (C, H, W), at least 4x4 pixels.
@@ -61,7 +61,7 @@ class ResNet20(nn.Module):
         self, input_shape: Sequence[int], num_classes: int, width: int, depth: int
     ) -> None:
         super().__init__()
-        channels, _, _ = image_shape(input_shape, "ResNet20", smallest=4)
+        channels, _, _ = image_shape(input_shape, "ResNet", smallest=4)
         if width < 1:
             raise ValueError(f"width must be at least 1, got {width}")
         if depth < 8 or depth % 6 != 2:
@@ -88,3 +88,6 @@ class ResNet20(nn.Module):
 def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
     first = Block(inputs, outputs, stride)
     return nn.Sequential(first, *(Block(outputs, outputs, 1) for _ in range(blocks - 1)))
+
+
+ResNet20 = ResNet  # its first name, which configs and files may use

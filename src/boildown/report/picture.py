@@ -1,4 +1,4 @@
-"""A run in one picture: error and sparsity over the budget, bytes per layer before and after."""
+"""A run in one picture: metric and sparsity over the budget, bytes per layer before and after."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,8 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+
+from boildown.report.metric import headline, in_words, number, unit
 
 INK, COPPER, STEAM, GRID = "#22303c", "#b5541c", "#5b8aa6", "#d9dee2"
 
@@ -22,11 +24,12 @@ def draw(result: dict[str, Any], path: Path) -> None:
     _curve(left, result)
     _layers(right, result["layers"])
     dense, small = result["dense"], result["compressed"]
-    errors = [part["metrics"].get("test/error") for part in (dense, small)]
+    metric = headline(dense["metrics"], "test")
     title = f"{result['name']}: {dense['bytes']:,} -> {small['bytes']:,} bytes"
     title += f" ({result['ratio']:.1f}x)"
-    if None not in errors:
-        title += f", test error {errors[0]:.2%} -> {errors[1]:.2%}"
+    if metric is not None:
+        before, after = (number(metric, p["metrics"][f"test/{metric}"]) for p in (dense, small))
+        title += f", test {in_words(metric)} {before} -> {after}"
     figure.suptitle(title, color=INK, fontsize=11)
     figure.tight_layout()
     figure.savefig(path, dpi=110, format="png")
@@ -34,18 +37,20 @@ def draw(result: dict[str, Any], path: Path) -> None:
 
 
 def _curve(axes: Any, result: dict[str, Any]) -> None:
-    rows = [row for row in result["curve"] if "val/error" in row]
+    metric = headline(dict.fromkeys(key for row in result["curve"] for key in row), "val") or "loss"
+    factor, sign = unit(metric)
+    rows = [row for row in result["curve"] if f"val/{metric}" in row]
     axes.plot(
         [row["progress"] for row in rows],
-        [100 * row["val/error"] for row in rows],
+        [factor * row[f"val/{metric}"] for row in rows],
         color=INK,
         marker="o",
         markersize=3,
-        label="validation error",
+        label=f"validation {in_words(metric)}",
     )
     axes.set_yscale("log")
     axes.set_xlabel("share of the budget")
-    axes.set_ylabel("validation error, %")
+    axes.set_ylabel(f"validation {in_words(metric)}{sign}")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
     axes.grid(color=GRID, linewidth=0.6)
@@ -69,6 +74,7 @@ def _curve(axes: Any, result: dict[str, Any]) -> None:
 
 
 def _layers(axes: Any, layers: list[dict[str, Any]]) -> None:
+    layers = [layer for layer in layers if not layer["coder"].startswith("tied")]
     numel = {layer["name"]: _product(layer["shape"]) for layer in layers}
     largest = sorted(layers, key=lambda layer: -numel[layer["name"]])[:12]
     shown = [layer for layer in layers if layer in largest][::-1]

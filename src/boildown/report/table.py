@@ -11,6 +11,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from boildown.report.page import Content
 
+from boildown.report.metric import number
+
 
 def show(result: dict[str, Any], directory: Path) -> None:
     """Print what a run cost and gained.
@@ -25,7 +27,7 @@ def show(result: dict[str, Any], directory: Path) -> None:
         table.add_column(column, justify="left" if not column else "right")
     dense, small = result["dense"], result["compressed"]
     for name, value in dense["metrics"].items():
-        table.add_row(name, _number(name, value), _number(name, small["metrics"][name]))
+        table.add_row(name, number(name, value), number(name, small["metrics"][name]))
     table.add_row("bytes", f"{dense['bytes']:,}", f"{small['bytes']:,}")
     table.add_row("ratio", "1.0", f"{result['ratio']:.1f}")
     table.add_row("nonzero", f"{dense['params']:,}", f"{small['nonzero']:,}")
@@ -108,7 +110,3 @@ def summarise(content: "Content", files: Sequence[Path]) -> None:
 
 
 SHOWN = 10  # of what was left out
-
-
-def _number(name: str, value: float) -> str:
-    return f"{value:.2%}" if name.endswith("error") else f"{value:.4f}"
