@@ -140,7 +140,7 @@ def rates_of(
     return [
         {
             "lr": float(group.get("initial_lr", group["lr"])),
-            "tensors": [names[id(p)] for p in group["params"]],
+            "tensors": [names[id(p)] for p in group["params"] if id(p) in names],
         }
         for group in optimizer.param_groups
     ]
