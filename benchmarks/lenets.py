@@ -1,6 +1,6 @@
 """Deep Compression's LeNets on MNIST, 3 seeds: bytes, ratio and test error, read from the files.
 
-python benchmarks/lenets.py --root ../shared/data/mnist [--seeds 0 1 2] [--out DIR] [OVERRIDE ...]
+python benchmarks/lenets.py --root DIR [--seeds 0 1 2] [--out DIR] [OVERRIDE ...]
 """
 
 import argparse

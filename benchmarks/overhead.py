@@ -1,6 +1,6 @@
 """What boildown costs per training step: ratios against the same training without it, interleaved.
 
-python benchmarks/overhead.py --root ../shared/data/mnist [--repeats 7]
+python benchmarks/overhead.py --root DIR [--repeats 7]
 
 1. A Lightning step with Prune and ShareWeights holding / the same step without them.
 2. A dense run's training with boildown's callbacks / a bare PyTorch loop, and / a bare Lightning

@@ -1,6 +1,6 @@
 """What pruning and weight sharing cost in accuracy, drawn for the documentation.
 
-python benchmarks/trade_offs.py --root ../shared/data/mnist [--out DIR] [--epochs 10] [--seed 0]
+python benchmarks/trade_offs.py --root DIR [--out DIR] [--epochs 10] [--seed 0]
 
 LeNet-300-100 on MNIST, one technique at a time, test error read from the files. Writes
 docs/pruning.png and docs/weight_sharing.png; finished runs are not repeated.

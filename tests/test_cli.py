@@ -81,7 +81,9 @@ def test_existing_output_is_replaced_only_by_success(checkpoint: Path) -> None:
         (["inspect", "."], "Is a directory"),
         (["pack", "module.pt"], "save model.state_dict()"),
         (["unpack", "complex.boil"], "safetensors cannot hold this"),
-        (["unpack", "good.boil", "-o", "no/such/folder"], "No such file or directory"),
+        (["unpack", "good.boil", "-o", "no/such/folder"], "there is no directory no/such"),
+        (["unpack", "good.boil", "-o", "."], "is a directory; give the name of a file"),
+        (["unpack", "good.boil", "-o", "good.boil"], "good.boil is the file to read"),
     ],
 )
 def test_errors_are_one_line(

@@ -35,7 +35,7 @@ def pack(args: argparse.Namespace) -> None:
     from boildown import codec
     from boildown.checkpoint import load_state_dict
 
-    out = args.out or args.checkpoint.with_suffix(".boil")
+    out = _other_than(args.checkpoint, args.out or args.checkpoint.with_suffix(".boil"))
     state = load_state_dict(args.checkpoint)
     after = codec.pack(state, out)
     before = codec.dense_bytes(state)
@@ -51,7 +51,7 @@ def unpack(args: argparse.Namespace) -> None:
     from boildown import codec
     from boildown.codec.replace import replacing
 
-    out = args.out or args.file.with_suffix(".safetensors")
+    out = _other_than(args.file, args.out or args.file.with_suffix(".safetensors"))
     seen: set[int] = set()
     state = {}
     for name, tensor in codec.unpack(args.file).items():
@@ -63,6 +63,12 @@ def unpack(args: argparse.Namespace) -> None:
     except (SafetensorError, KeyError) as error:
         raise ValueError(f"{out}: safetensors cannot hold this: {error}") from None
     print(f"{out}: {len(state)} tensors, {out.stat().st_size:,} bytes")
+
+
+def _other_than(source: Path, out: Path) -> Path:
+    if out.resolve() == source.resolve():
+        raise ValueError(f"{out} is the file to read; give another name with -o")
+    return out
 
 
 def inspect(args: argparse.Namespace) -> None:

@@ -71,6 +71,12 @@ def check(cfg: DictConfig, known: Sequence[str] = KEYS) -> None:
         raise ConfigError(f"resume must be true or false, got {cfg.resume!r}")
     if isinstance(cfg.name, DictConfig | ListConfig):
         raise ConfigError(f"name must be a text or null, got {cfg.name}")
+    accumulate = OmegaConf.select(cfg, "trainer.accumulate_grad_batches")
+    if accumulate is not None and (type(accumulate) is not int or accumulate < 1):
+        raise ConfigError(
+            "trainer.accumulate_grad_batches must be a whole number of at least 1, "
+            f"got {accumulate!r}"
+        )
     for key in ("task.optimizer.lr", "task.optimizer.weight_decay"):
         value = OmegaConf.select(cfg, key)
         if value is not None:

@@ -93,13 +93,18 @@ def run(cfg: DictConfig, directory: Path) -> float:
     ]
     trainer = _trainer(cfg, directory, callbacks, _validate_every(cfg, budget, task, data))
     own = newest.path if cfg.resume and newest.path.exists() else None
-    trainer.fit(
-        task,
-        loader,
-        data.val_dataloader(),
-        ckpt_path=str(own) if own else newest.start(),
-        weights_only=True,
-    )
+    try:
+        trainer.fit(
+            task,
+            loader,
+            data.val_dataloader(),
+            ckpt_path=str(own) if own else newest.start(),
+            weights_only=True,
+        )
+    except (KeyboardInterrupt, SystemExit):
+        if newest.path.exists():
+            print(f"stopped; resume=true hydra.run.dir={directory} goes on")
+        raise
     if not trainer.is_global_zero:
         return float("nan")
     if budget.progress < 1.0:
@@ -252,6 +257,12 @@ def _budget(cfg: DictConfig) -> tuple[ComputeBudget, dict[str, float]]:
     """The clock, and the phases: dense training, then each technique from its begin."""
     begins = {t: float(cfg.compression[t].begin) for t in TECHNIQUES if t in cfg.compression}
     ends = {t: float(cfg.compression[t].end) for t in begins}
+    for technique, begin in begins.items():
+        if begin > ends[technique]:
+            raise ConfigError(
+                f"compression.{technique}.begin = {begin} lies after compression.{technique}.end = "
+                f"{ends[technique]}"
+            )
     order = list(begins)
     for first, second in pairwise(order):
         if ends[first] > begins[second]:
@@ -323,9 +334,11 @@ def _evaluate(directory: Path) -> dict[str, dict[str, float]]:
         capture_output=True,
         text=True,
         check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     if done.returncode:
-        raise RuntimeError(f"cannot evaluate {directory / 'model.boil'}: {done.stderr[-2000:]}")
+        *_, why = done.stderr.strip().splitlines() or ["no reason given"]
+        raise RuntimeError(f"cannot evaluate {directory / 'model.boil'}: {why}")
     return dict(json.loads((directory / "evaluation.json").read_text()))
 
 

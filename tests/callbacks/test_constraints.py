@@ -13,12 +13,14 @@ from lightning.pytorch.callbacks import (
     ModelCheckpoint,
     StochasticWeightAveraging,
 )
+from safetensors.torch import load_file
 from torch import nn
 
 from boildown.callbacks.budget import ComputeBudget
 from boildown.callbacks.constraint import BrokenConstraintError
 from boildown.callbacks.learning_rate import ScheduleLearningRate
 from boildown.callbacks.prune import Prune
+from boildown.callbacks.save import SaveDense
 from boildown.callbacks.share import ShareWeights
 from boildown.data.loader import TensorLoader
 from boildown.schedule import Constant, Cubic, OneShot, Rounds
@@ -128,6 +130,15 @@ def test_early_stopping_waits_for_the_target() -> None:
     assert 10 <= trainer.current_epoch < 20
 
 
+def test_a_threshold_counts_again_once_both_constraints_hold() -> None:
+    stop = EarlyStopping("val/loss", patience=1000, stopping_threshold=1e9)  # met at once
+    trainer, _ = fit(
+        [Prune(sparsity=0.5, **CUT), ShareWeights(bits=2, begin=0.7), stop], max_epochs=20
+    )
+    assert stop.stopping_threshold == 1e9
+    assert 14 <= trainer.current_epoch < 20
+
+
 def test_a_centroid_learns_like_one_parameter() -> None:
     torch.manual_seed(0)
     weight = torch.tensor([1.0, 1.0, 2.0, 2.0, 2.0, 0.0])
@@ -208,6 +219,22 @@ def test_learning_rate_rewinding_restarts_at_each_round() -> None:
 def test_bad_settings_are_named(make: Callable[[], Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         make()
+
+
+def test_the_dense_file_is_of_this_training(tmp_path: Path) -> None:
+    path = tmp_path / "dense.safetensors"
+    path.write_bytes(b"left by another run")
+    fit([ComputeBudget(steps=4), SaveDense(path, 0.5)], max_epochs=-1)
+    assert set(load_file(path)) == {"0.weight", "0.bias", "2.weight", "2.bias"}
+
+
+@pytest.mark.parametrize(("accumulate", "steps"), [(3, 9), (16, 3)])
+def test_an_epochs_incomplete_last_step_counts(accumulate: int, steps: int) -> None:
+    budget = ComputeBudget(epochs=3)
+    trainer, _ = fit([budget], max_epochs=-1, accumulate_grad_batches=accumulate)
+    assert budget.steps == steps
+    assert budget.batches == 3 * 8
+    assert trainer.current_epoch == 3
 
 
 @pytest.mark.parametrize(

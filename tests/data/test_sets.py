@@ -244,7 +244,7 @@ def check_real(data: MNIST) -> None:
     assert y.bincount().min() > 890
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data/mnist")
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs MNIST's files")
 def test_real_mnist() -> None:
     check_real(MNIST(**settings("mnist", root=SHARED, download=False)))
 

@@ -1,5 +1,6 @@
 """The clock and the ledger: what has been spent of a run's budget, and when it ends."""
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -153,7 +154,9 @@ class ComputeBudget(Callback):
         self.by_phase[self._charged]["steps"] += 1
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._steps_per_epoch = trainer.num_training_batches / trainer.accumulate_grad_batches
+        batches = trainer.num_training_batches / trainer.accumulate_grad_batches
+        # an epoch's last, incomplete group of batches is a step too
+        self._steps_per_epoch = math.ceil(batches) if math.isfinite(batches) else batches
         self._mark = time.perf_counter()
         if self.unit == "epochs" and not self._steps_per_epoch < float("inf"):
             raise ValueError("budget.epochs needs a loader with a length; give steps or flops")

@@ -150,7 +150,8 @@ class Constraint(Callback):
         """Keep EarlyStopping from ending a run whose model is not yet compressed."""
         for stopper in callbacks_of(trainer):
             if isinstance(stopper, EarlyStopping):
-                self._thresholds.setdefault(id(stopper), stopper.stopping_threshold)
+                if stopper.stopping_threshold is not None:  # else another constraint keeps it
+                    self._thresholds.setdefault(id(stopper), stopper.stopping_threshold)
                 if not self.reached:
                     stopper.stopping_threshold = None
                     _forget_best(stopper)

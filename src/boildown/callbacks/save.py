@@ -92,20 +92,28 @@ class SaveDense(Callback):
 
     def __init__(self, path: str | Path, begin: float, part: str = "model") -> None:
         self.path, self.begin, self.part = Path(path), begin, part
+        self.saved = False  # a file may be there that another run left
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        if progress_of(trainer) >= self.begin and not self.path.exists():
+        if progress_of(trainer) >= self.begin and not self.saved:
             self._save(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self.path.exists():
+        if not self.saved:
             self._save(trainer, pl_module)
 
     def _save(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
             save_tensors(plain_state(pl_module.get_submodule(self.part)), self.path)
+        self.saved = True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"saved": self.saved}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.saved = state_dict["saved"] and self.path.exists()
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:

@@ -20,14 +20,25 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         OSError: if it cannot be replaced.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a directory; give the name of a file")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no directory {path.parent}")
     part = path.with_name(f".{path.name}.{uuid4().hex}.part")
     try:
         yield part
         with part.open("rb") as file:
             os.fsync(file.fileno())
+        part.chmod(0o666 & ~_umask())  # some writers, such as safetensors, leave 0600
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def replace_file(path: str | os.PathLike[str], pieces: Iterable[bytes | memoryview]) -> int:
