@@ -71,6 +71,14 @@ def test_an_experiment_yields_to_the_command_line() -> None:
     assert (other.steps, other.epochs) == (7, None)
 
 
+def test_train_big_gives_small_nets_large_batches() -> None:
+    sizes = [
+        composed("+experiment=train_big", f"model.width={width}").data.batch_size
+        for width in (16, 64, 100000)
+    ]
+    assert sizes == [1024, 256, 1]
+
+
 def test_accept_plus_leaves_other_keys_alone() -> None:
     given = ["+compression=deep", "compression=none", "+experiment=a", "+compression.x=1", "-m"]
     wanted = ["compression=deep", "compression=none", "experiment=a", "+compression.x=1", "-m"]

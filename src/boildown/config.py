@@ -31,12 +31,19 @@ class ConfigError(ValueError):
 
 
 def register_resolvers() -> None:
-    """`${unless:value,a,b}` is value, or null if any of a, b is given."""
+    """Let configs say `${unless:value,a,b}` and `${over:a,b}`.
+
+    The first is value, or null if any of a, b is given; the second a / b, rounded, at least 1.
+    """
 
     def unless(value: Any, *others: Any) -> Any:
         return value if all(other is None for other in others) else None
 
+    def over(a: float, b: float) -> int:
+        return max(1, round(a / b))
+
     OmegaConf.register_new_resolver("unless", unless, replace=True)
+    OmegaConf.register_new_resolver("over", over, replace=True)
 
 
 def accept_plus(arguments: Sequence[str]) -> list[str]:
