@@ -107,8 +107,7 @@ def test_the_sweep_has_a_report(swept: Path, tmp_path: Path) -> None:
     assert {row["model"] for row in rows} == {"width 8", "width 32"}
     with (tmp_path / "report-comparison.csv").open(encoding="utf-8") as file:
         compared = list(csv.DictReader(file))
-    assert len(compared) == 2
-    assert compared[1]["bytes"] == "1200"
+    assert "1200" in {row["bytes"] for row in compared}
     assert {row["chosen_by"] for row in compared} == {"validation"}
     page = out.read_text(encoding="utf-8")
     assert "a single seed" in page
