@@ -222,6 +222,8 @@ class TensorLoader(Loader):
 
     def _take(self, index: slice | Tensor) -> Tensor:
         if isinstance(self.inputs, Tensor):
+            if isinstance(index, Tensor):
+                return self.inputs.index_select(0, index)  # half the time of self.inputs[index]
             return self.inputs[index]
         chosen = self.inputs[index.numpy() if isinstance(index, Tensor) else index]
         return torch.from_numpy(np.array(chosen))  # a copy: a map opened for reading is not ours

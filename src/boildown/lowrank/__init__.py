@@ -1,0 +1,1 @@
+"""Low rank: W ~ U V^T. Pure functions on tensors, and the plain networks they lead to."""

@@ -1,0 +1,196 @@
+"""The singular values of a matrix, and the best factors of every rank: pure functions on tensors.
+
+A matrix W (m, n) of rank r is U V^T with U (m, r) and V (n, r). The two are balanced: each carries
+the square root of the singular values, so that weight decay shrinks both alike.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Factors(NamedTuple):
+    """W ~ u v^T.
+
+    Attributes:
+        u: (m, r).
+        v: (n, r).
+    """
+
+    u: Tensor
+    v: Tensor
+
+    @property
+    def rank(self) -> int:
+        """The number of columns."""
+        return self.u.shape[1]
+
+    def product(self) -> Tensor:
+        """(m, n): u v^T."""
+        return self.u @ self.v.T
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """W = u diag(s) v^T, thin: all of W's ranks at once.
+
+    Attributes:
+        u: (m, k) orthonormal columns, k = min(m, n).
+        s: (k,) singular values, falling.
+        v: (n, k) orthonormal columns.
+        dtype: of W, and of the factors that are made from it; u, s and v may be more precise.
+    """
+
+    u: Tensor
+    s: Tensor
+    v: Tensor
+    dtype: torch.dtype
+
+    @property
+    def full(self) -> int:
+        """min(m, n), the highest rank there is."""
+        return len(self.s)
+
+    def truncate(self, rank: int) -> Factors:
+        """The best factors of a rank in the Frobenius norm (Eckart & Young 1936), balanced.
+
+        Raises:
+            ValueError: unless 1 <= rank <= min(m, n).
+        """
+        check_rank(rank, self.full)
+        root = self.s[:rank].sqrt()
+        return Factors(
+            (self.u[:, :rank] * root).to(self.dtype), (self.v[:, :rank] * root).to(self.dtype)
+        )
+
+    def tails(self) -> Tensor:
+        """(k + 1,) float64: the squared error of rank 0, 1, ..., k; the last is 0."""
+        return tails(self.s)
+
+
+def decompose(weight: Tensor) -> Spectrum:
+    """The singular value decomposition, computed in float64.
+
+    Of a large matrix it is taken from the eigenvectors of the smaller of W W^T and W^T W: several
+    times faster, and singular values below 1e-8 of the largest, which a float32 weight does not
+    determine, come out as noise of that size.
+
+    Args:
+        weight: (m, n) floats.
+
+    Raises:
+        ValueError: if it is no matrix, or holds NaN or infinity.
+    """
+    check_matrix(weight)
+    exact = weight.detach().double()
+    m, n = exact.shape
+    if min(m, n) <= GRAM_FROM or weight.dtype == torch.float64:
+        u, s, vh = torch.linalg.svd(exact, full_matrices=False)
+        return Spectrum(u, s, vh.T, weight.dtype)
+    if m > n:
+        turned = decompose(weight.T)
+        return Spectrum(turned.v, turned.s, turned.u, weight.dtype)
+    values, vectors = torch.linalg.eigh(exact @ exact.T)
+    u, s = vectors.flip(1), values.flip(0).clamp(min=0.0).sqrt()
+    v = exact.T @ u / s.clamp(min=torch.finfo(torch.float64).tiny)
+    return Spectrum(u, s, v, weight.dtype)
+
+
+GRAM_FROM = 512  # min(m, n) above which eigenvectors are the faster way
+
+
+def truncate(weight: Tensor, rank: int) -> Factors:
+    """The best factors of a rank: `decompose(weight).truncate(rank)`.
+
+    Args:
+        weight: (m, n) floats.
+        rank: 1 <= rank <= min(m, n).
+
+    Raises:
+        ValueError: for a rank out of range, or a weight that is no finite matrix.
+    """
+    check_matrix(weight)
+    check_rank(rank, min(weight.shape))
+    return decompose(weight).truncate(rank)
+
+
+def tails(s: Tensor) -> Tensor:
+    """Squared errors of truncation from singular values.
+
+    Args:
+        s: (k,) singular values, falling.
+
+    Returns:
+        (k + 1,) float64: entry r is the sum of s_i^2 over i > r.
+
+    >>> tails(torch.tensor([2.0, 1.0])).tolist()
+    [5.0, 1.0, 0.0]
+    """
+    squares = s.double().square().flip(0).cumsum(0).flip(0)
+    return torch.cat([squares, squares.new_zeros(1)])
+
+
+def rank_for_energy(s: Tensor, energy: float) -> int:
+    """The lowest rank that keeps a fraction of the energy, the sum of squared singular values.
+
+    Args:
+        s: (k,) singular values, falling.
+        energy: in (0, 1].
+
+    Returns:
+        From 1 to k.
+
+    Raises:
+        ValueError: for an energy out of range.
+
+    >>> [rank_for_energy(torch.tensor([2.0, 1.0]), e) for e in (0.5, 0.8, 0.81, 1.0)]
+    [1, 1, 2, 2]
+    """
+    if not 0.0 < energy <= 1.0:
+        raise ValueError(f"energy must be in (0, 1], got {energy}")
+    lost = tails(s)
+    enough = lost <= (1.0 - energy) * lost[0] * (1.0 + 1e-12) + 1e-15 * lost[0]
+    return max(1, int(enough.nonzero()[0, 0]))
+
+
+def relative_error(weight: Tensor, approximation: Tensor) -> float:
+    """||W - A|| / ||W|| in the Frobenius norm, in float64; 0 for two zeros."""
+    size = float(weight.double().norm())
+    error = float((weight.double() - approximation.double()).norm())
+    return error / size if size else math.inf if error else 0.0
+
+
+def svd_flops(m: int, n: int) -> int:
+    """What a thin singular value decomposition costs: about 6 m n k + 20 k^3, k = min(m, n).
+
+    Source: Golub & Van Loan, Matrix Computations, 4th edition, figure 8.6.1
+    """
+    k = min(m, n)
+    return 6 * m * n * k + 20 * k**3
+
+
+def check_matrix(weight: Tensor, name: str = "the weight") -> None:
+    """Refuse what is no finite matrix.
+
+    Raises:
+        ValueError: naming it and what is wrong.
+    """
+    if weight.ndim != 2 or not weight.is_floating_point() or 0 in weight.shape:
+        raise ValueError(
+            f"{name} must be a matrix of floats, got {tuple(weight.shape)} {weight.dtype}"
+        )
+    if not torch.isfinite(weight).all():
+        raise ValueError(f"{name} holds NaN or infinity: there is nothing to factorise")
+
+
+def check_rank(rank: int, full: int, name: str = "rank") -> None:
+    """Refuse a rank that is not in [1, full].
+
+    Raises:
+        ValueError: naming it and the range.
+    """
+    if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= full:
+        raise ValueError(f"{name} must be a whole number from 1 to {full}, got {rank!r}")
