@@ -4,10 +4,10 @@ import hashlib
 import json
 import logging
 import os
-import platform
 import subprocess
 import sys
 import warnings
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,18 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 from boildown import codec
-from boildown.allocate import DENSE_BYTES, SparsityForSize, bits_for_ratio
+from boildown.allocate import SparsityForSize, bits_for_ratio
 from boildown.callbacks.bar import BudgetBar
 from boildown.callbacks.budget import ComputeBudget
 from boildown.callbacks.prune import Prune
 from boildown.callbacks.record import Record
 from boildown.callbacks.save import SaveDense, SaveNewest, plain_state
-from boildown.codec.replace import replacing
 from boildown.config import KEYS, TECHNIQUES, ConfigError, check
 from boildown.evaluate import build_task, model_config
 from boildown.precision import precision_of
-from boildown.report.metric import headline
+from boildown.result import compute_of, headline_figure, present, rates_of_run, write_result
 from boildown.select import without
-from boildown.width import RULE, rates_of
+from boildown.stages import stages_of, train
 
 STARTS = ("begin", "rewind", "rewind_to")  # what a technique does before it begins
 FREE_KEYS = ("resume", "logger", "name", "share_dense")  # may differ when a run is resumed
@@ -62,7 +61,7 @@ def run(cfg: DictConfig, directory: Path) -> float:
     finished = _earlier(cfg, directory) if rank == 0 else None
     if finished is not None:
         print(f"{directory} holds a finished run: nothing to do (result.json)")
-        return _figure(finished)
+        return headline_figure(finished)
     _check_devices(cfg)
     quiet()
     seed_everything(cfg.seed, workers=True, verbose=False)
@@ -72,8 +71,7 @@ def run(cfg: DictConfig, directory: Path) -> float:
     model: nn.Module = instantiate(model_config(cfg, data))
     cfg = resolve(cfg, 4 * sum(p.numel() for p in model.parameters()))
     techniques = [instantiate(cfg.compression[t]) for t in TECHNIQUES if t in cfg.compression]
-    task = build_task(cfg, data, model)
-    _check_reach(techniques, task)
+    params = sum(p.numel() for p in model.parameters())
     if rank == 0:
         OmegaConf.save(cfg, directory / "config.yaml", resolve=True)
     record = Record(directory / "metrics.csv")
@@ -81,25 +79,36 @@ def run(cfg: DictConfig, directory: Path) -> float:
     begin = list(phases.values())[1] if phases else 1.0
     newest = SaveNewest(directory / "newest.ckpt", _dense_trajectory(cfg), begin)
     scaling = cfg.get("loss_scaling")
-    callbacks: list[Callback] = [
+    before: list[Callback] = [
         budget,
         *([instantiate(scaling)] if scaling is not None else []),
         instantiate(cfg.learning_rate),
         SaveDense(directory / "dense.safetensors", begin),
-        *techniques,
-        record,
-        BudgetBar(label=str(cfg.name or "")),
-        newest,
     ]
-    trainer = _trainer(cfg, directory, callbacks, _validate_every(cfg, budget, task, data))
-    own = newest.path if cfg.resume and newest.path.exists() else None
+    after: list[Callback] = [record, BudgetBar(label=str(cfg.name or "")), newest]
+    logger = _logger(cfg, directory)
+
+    def prepare(
+        model: nn.Module, techniques: Sequence[Callback]
+    ) -> tuple[LightningModule, Trainer]:
+        task = build_task(cfg, data, model)
+        _check_reach(techniques, task)
+        every = _validate_every(cfg, budget, task, loader)
+        return task, _trainer(cfg, directory, [*before, *techniques, *after], logger, every)
+
+    def fit(trainer: Trainer, task: LightningModule, start: str | None) -> None:
+        trainer.fit(task, loader, data.val_dataloader(), ckpt_path=start, weights_only=True)
+
+    stages = stages_of(techniques)
     try:
-        trainer.fit(
-            task,
-            loader,
-            data.val_dataloader(),
-            ckpt_path=str(own) if own else newest.start(),
-            weights_only=True,
+        task, trainer = train(
+            stages,
+            model,
+            budget=budget,
+            newest=newest,
+            resume=cfg.resume,
+            prepare=prepare,
+            fit=fit,
         )
     except (KeyboardInterrupt, SystemExit):
         if newest.path.exists():
@@ -107,19 +116,25 @@ def run(cfg: DictConfig, directory: Path) -> float:
         raise
     if not trainer.is_global_zero:
         return float("nan")
-    if budget.progress < 1.0:
-        raise RuntimeError(
-            f"the training was stopped at {budget.progress:.0%} of its budget; resume=true "
-            f"hydra.run.dir={directory} goes on"
-        )
+    description = model_config(cfg, data)
+    for stage in stages:
+        if stage.change is not None:
+            description = stage.change.describe(description)
     state = plain_state(task.get_submodule("model"))
-    size = codec.pack(state, directory / "model.boil", config=model_config(cfg, data))
-    metrics = _evaluate(directory)
-    compute = _compute(budget, newest.reused, precision_of(trainer))
-    rates = _rates(cfg, trainer)
-    result = _result(cfg, directory, model, compute, record, metrics, size, rates)
-    _finish(result, directory, trainer)
-    return _figure(result)
+    codec.pack(state, directory / "model.boil", config=description)
+    result = write_result(
+        directory,
+        cfg=cfg,
+        name=run_name(cfg),
+        params=params,
+        metrics=_evaluate(directory),
+        compute=compute_of(budget, newest.reused, precision_of(trainer)),
+        rates=rates_of_run(cfg, trainer),
+        ranks=[row for t in techniques for row in getattr(t, "ranks_report", [])],
+        curve=record.rows,
+    )
+    present(result, directory, trainer)
+    return headline_figure(result)
 
 
 def _dense_trajectory(cfg: DictConfig) -> Path | None:
@@ -143,7 +158,7 @@ def _dense_trajectory(cfg: DictConfig) -> Path | None:
     return Path(cfg.share_dense) / f"{digest}.ckpt"
 
 
-def _check_reach(techniques: list[Callback], task: LightningModule) -> None:
+def _check_reach(techniques: Sequence[Callback], task: LightningModule) -> None:
     """Refuse a size before the training that no pruning will reach."""
     parameters = dict(task.named_parameters())
     for technique in techniques:
@@ -275,11 +290,10 @@ def _budget(cfg: DictConfig) -> tuple[ComputeBudget, dict[str, float]]:
 
 
 def _validate_every(
-    cfg: DictConfig, budget: ComputeBudget, task: LightningModule, data: Any
+    cfg: DictConfig, budget: ComputeBudget, task: LightningModule, loader: Any
 ) -> int:
     """Batches between validations, so that there are cfg.validations in the whole budget."""
     accumulate = int(cfg.trainer.get("accumulate_grad_batches", 1))
-    loader = data.train_dataloader()
     batches = budget.batches_ahead(task, next(iter(loader)), len(loader), accumulate)
     if batches < accumulate:
         raise ConfigError(
@@ -290,18 +304,23 @@ def _validate_every(
     return max(1, round(batches / int(cfg.validations)))
 
 
+def _logger(cfg: DictConfig, directory: Path) -> Any:
+    """The logger, or False where there is none or it cannot start."""
+    if not (cfg.logger and "_target_" in cfg.logger):
+        return False
+    try:
+        logger = instantiate(cfg.logger, save_dir=str(directory), name=run_name(cfg))
+        if isinstance(logger, WandbLogger):
+            _ = logger.experiment
+    except Exception as error:
+        warnings.warn(f"no logger: {cfg.logger['_target_']} says {error}", stacklevel=2)
+        return False
+    return logger
+
+
 def _trainer(
-    cfg: DictConfig, directory: Path, callbacks: list[Callback], validate_every: int
+    cfg: DictConfig, directory: Path, callbacks: list[Callback], logger: Any, validate_every: int
 ) -> Trainer:
-    logger: Any = False
-    if cfg.logger and "_target_" in cfg.logger:
-        try:
-            logger = instantiate(cfg.logger, save_dir=str(directory), name=run_name(cfg))
-            if isinstance(logger, WandbLogger):
-                _ = logger.experiment
-        except Exception as error:
-            warnings.warn(f"no logger: {cfg.logger['_target_']} says {error}", stacklevel=2)
-            logger = False
     trainer: Trainer = instantiate(
         cfg.trainer,
         callbacks=callbacks,
@@ -340,150 +359,3 @@ def _evaluate(directory: Path) -> dict[str, dict[str, float]]:
         *_, why = done.stderr.strip().splitlines() or ["no reason given"]
         raise RuntimeError(f"cannot evaluate {directory / 'model.boil'}: {why}")
     return dict(json.loads((directory / "evaluation.json").read_text()))
-
-
-def _compute(budget: ComputeBudget, reused: int, precision: str) -> dict[str, Any]:
-    return {
-        "flops": budget.flops,
-        "flops_credited": budget.flops_credited,  # if weights held at zero cost nothing
-        "wasted_flops": budget.wasted_flops,  # of the FLOPs, on steps the loss scaler skipped
-        "reused": reused,  # of the FLOPs, what another run spent on the same dense trajectory
-        "budget": {budget.unit: budget.total},
-        "steps": budget.steps,
-        "skipped_steps": budget.skipped_steps,
-        "seconds": budget.seconds,
-        "seconds_per_tflop": budget.seconds / budget.flops * 1e12 if budget.flops else None,
-        "precision": precision,
-        "by_phase": budget.by_phase,
-    }
-
-
-def _result(
-    cfg: DictConfig,
-    directory: Path,
-    model: nn.Module,
-    compute: dict[str, Any],
-    record: Record,
-    metrics: dict[str, dict[str, float]],
-    size: int,
-    rates: dict[str, Any],
-) -> dict[str, Any]:
-    params = sum(p.numel() for p in model.parameters())
-    report = codec.inspect(directory / "model.boil")
-    asked = cfg.compression.get("ratio")
-    ratio = DENSE_BYTES * params / size
-    result = {
-        "schema": 1,
-        "name": run_name(cfg),
-        "seed": cfg.seed,
-        "config": OmegaConf.to_container(cfg, resolve=True),
-        "dense": {"params": params, "bytes": DENSE_BYTES * params, "metrics": metrics["dense"]},
-        "compressed": {
-            "bytes": size,
-            "metrics": metrics["compressed"],
-            "nonzero": sum(t.nonzero for t in report if not t.coder.startswith("tied")),
-            "file": "model.boil",
-        },
-        "ratio": ratio,
-        "target": {"ratio": asked, "met": asked is None or abs(ratio / asked - 1.0) <= 0.1},
-        "compute": compute,
-        "learning_rates": rates,
-        "layers": [
-            {
-                "name": t.name,
-                "shape": list(t.shape),
-                "nonzero": t.nonzero,
-                "distinct": t.distinct,
-                "rank": None,
-                "bits_per_weight": 8 * t.bytes / t.numel if t.numel else 0.0,
-                "bytes": t.bytes,
-                "coder": t.coder,
-            }
-            for t in report
-        ],
-        "curve": record.rows,
-        "environment": {
-            "torch": torch.__version__,
-            "lightning": lightning.__version__,
-            "python": platform.python_version(),
-            "device": _device(),
-            "git": _git(),
-        },
-    }
-    with replacing(directory / "result.json") as part:
-        part.write_text(json.dumps(result, indent=1))
-    (directory / "error.json").unlink(missing_ok=True)  # of an earlier try
-    return result
-
-
-def _rates(cfg: DictConfig, trainer: Trainer) -> dict[str, Any]:
-    """What each tensor's learning rate was before the schedule, and by which rule."""
-    base_width = cfg.task.get("base_width")
-    names = list(trainer.lightning_module.named_parameters())
-    return {
-        "rule": None if base_width is None else RULE,
-        "base_width": base_width,
-        "width": None if base_width is None else cfg.model.width,
-        "groups": [group for o in trainer.optimizers for group in rates_of(o, names)],
-    }
-
-
-def _finish(result: dict[str, Any], directory: Path, trainer: Trainer) -> None:
-    from boildown.report.picture import draw
-    from boildown.report.table import show
-
-    draw(result, directory / "result.png")
-    place = None
-    if isinstance(trainer.logger, WandbLogger):
-        import wandb
-
-        columns: list[str | int] = [
-            "name",
-            "shape",
-            "nonzero",
-            "distinct",
-            "bits_per_weight",
-            "bytes",
-            "coder",
-        ]
-        rows = [[str(layer[str(c)]) for c in columns] for layer in result["layers"]]
-        figures = {
-            "final/ratio": result["ratio"],
-            "final/bytes": result["compressed"]["bytes"],
-            "final/flops": result["compute"]["flops"],
-            "baseline/bytes": result["dense"]["bytes"],
-        }
-        for which in ("dense", "compressed"):
-            for name, value in result[which]["metrics"].items():
-                figures[f"{which}/{name}"] = value
-        wandb_run = trainer.logger.experiment
-        wandb_run.log({"layers": wandb.Table(columns=columns, data=rows)})
-        wandb_run.log({"result": wandb.Image(str(directory / "result.png"))})
-        wandb_run.summary.update(figures)
-        place = Path(wandb_run.dir).parent
-        wandb.finish()
-    show(result, directory)
-    if place is not None:
-        print(f"wandb sync {place}")
-
-
-def _figure(result: dict[str, Any]) -> float:
-    metrics = result["compressed"]["metrics"]
-    return float(metrics.get(f"test/{headline(metrics, 'test')}", float("nan")))
-
-
-def _device() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
-
-
-def _git() -> str | None:
-    done = subprocess.run(
-        ["git", "rev-parse", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parent,
-    )
-    return done.stdout.strip() or None

@@ -34,7 +34,8 @@ class ComputeBudget(Callback):
     means the same for a small and a large model. Give exactly one of the four units. Steps are
     optimizer steps that really happened (a step that a loss scaler skips is not one); FLOPs are
     those of forward and backward passes over all ranks, skipped steps included; epochs may be
-    fractions. FLOPs are counted once per batch shape.
+    fractions. FLOPs are counted once per batch shape, and anew in every fit: a run may change the
+    network's structure between two fits over one budget, the first of which ends at `until`.
 
     A skipped step costs, and is shown as wasted, but it advances no schedule: `progress` is what
     had been spent when the last step was made, so nothing is cut, clustered or slowed down between
@@ -86,6 +87,7 @@ class ComputeBudget(Callback):
         self.wasted_flops = 0
         self.skipped_steps = 0
         self.by_phase = {name: dict(NOTHING) for name in self.phases}
+        self.until = 1.0  # progress at which the fit stops
         self.flops_per_batch: dict[tuple[int, ...], int] = {}
         self._by_weight: dict[tuple[int, ...], dict[str, int]] = {}
         self._sparse: list[Any] = []
@@ -136,7 +138,12 @@ class ComputeBudget(Callback):
             return self.total / self._flops_of(pl_module, batch)
         return 10.0 * batches_per_epoch
 
+    def forget_structure(self) -> None:
+        """Count FLOPs anew: the network has changed."""
+        self.flops_per_batch, self._by_weight = {}, {}
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.forget_structure()
         check_optimizers(trainer)
         for optimizer in trainer.optimizers[:1]:
             optimizer.register_step_post_hook(self._on_real_step)
@@ -160,7 +167,7 @@ class ComputeBudget(Callback):
         self._mark = time.perf_counter()
         if self.unit == "epochs" and not self._steps_per_epoch < float("inf"):
             raise ValueError("budget.epochs needs a loader with a length; give steps or flops")
-        if self.progress >= 1.0:
+        if self.progress >= self.until:
             trainer.should_stop = True
 
     def on_train_batch_start(
@@ -189,7 +196,7 @@ class ComputeBudget(Callback):
         self._mark = now
         self._since_try += flops * ranks
         self._settle()
-        if self.progress >= 1.0:
+        if self.progress >= self.until:
             trainer.should_stop = True
 
     def _settle(self) -> None:

@@ -12,10 +12,11 @@ from boildown.report import words
 from boildown.report.compare import pareto_front, spread
 from boildown.report.groups import MANY, Line, Section
 from boildown.report.ledger import Costs, ledger
+from boildown.report.metric import NEAR
 from boildown.report.results import Run
 from boildown.report.sentences import amount
 from boildown.report.ticks import linear_ticks, log_ticks
-from boildown.report.verdict import NEAR, Verdict
+from boildown.report.verdict import Verdict
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 HEADLINE = ("error", "bits_per_byte")  # of which a task logs one; the less, the better
+NEAR = 1.1  # files within this factor have the same size
 
 
 def headline(names: Iterable[str], stage: str) -> str | None:

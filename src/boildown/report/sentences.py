@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from boildown.report import words
 from boildown.report.compare import Difference
 from boildown.report.groups import Cell, Section
-from boildown.report.verdict import EQUAL, NEAR, QUARTER, Verdict
+from boildown.report.metric import NEAR
+from boildown.report.verdict import EQUAL, QUARTER, Verdict
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Literal
 from boildown.report import words
 from boildown.report.compare import Difference, welch
 from boildown.report.groups import Cell, Section
+from boildown.report.metric import NEAR
 
-NEAR = 1.1  # files within this factor have the same size
 QUARTER = 4  # "big" is at least this many times the parameters
 EQUAL = 1.02  # training FLOPs within this factor are equal, where the budget is another
 

@@ -1,0 +1,205 @@
+"""What a run leaves behind: result.json, its picture, its table, its summary on wandb."""
+
+import json
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import WandbLogger
+from omegaconf import DictConfig, OmegaConf
+
+from boildown import codec
+from boildown.allocate import DENSE_BYTES
+from boildown.callbacks.budget import ComputeBudget
+from boildown.codec.replace import replacing
+from boildown.report.metric import NEAR, headline
+from boildown.width import RULE, rates_of
+
+COLUMNS = ("name", "shape", "nonzero", "distinct", "rank", "bits_per_weight", "bytes", "coder")
+
+
+def write_result(
+    directory: Path,
+    *,
+    cfg: DictConfig,
+    name: str,
+    params: int,
+    metrics: Mapping[str, Mapping[str, float]],
+    compute: Mapping[str, Any],
+    rates: Mapping[str, Any],
+    ranks: Sequence[Mapping[str, Any]],
+    curve: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Write result.json beside the run's model.boil, atomically.
+
+    Args:
+        directory: of the run.
+        cfg: of the run, with what depends on the model filled in.
+        name: of the run.
+        params: of the dense model.
+        metrics: "dense" and "compressed" -> test metrics, measured from the files.
+        compute: from `compute_of`.
+        rates: from `rates_of_run`.
+        ranks: one entry for each factorised layer, as `LearnRanks` reports them.
+        curve: rows at the validations.
+
+    Returns:
+        What was written.
+    """
+    file = directory / "model.boil"
+    size = file.stat().st_size
+    report = codec.inspect(file)
+    rank_of = {layer["name"]: layer["rank"] for layer in ranks}
+    dense_bytes = DENSE_BYTES * params
+    result = {
+        "schema": 1,
+        "name": name,
+        "seed": cfg.seed,
+        "config": OmegaConf.to_container(cfg, resolve=True),
+        "dense": {"params": params, "bytes": dense_bytes, "metrics": metrics["dense"]},
+        "compressed": {
+            "bytes": size,
+            "metrics": metrics["compressed"],
+            "nonzero": sum(t.nonzero for t in report if not t.coder.startswith("tied")),
+            "file": file.name,
+        },
+        "ratio": dense_bytes / size,
+        "target": target(cfg.compression.get("ratio"), dense_bytes, size),
+        "compute": compute,
+        "learning_rates": rates,
+        "ranks": list(ranks),
+        "layers": [
+            {
+                "name": t.name,
+                "shape": list(t.shape),
+                "nonzero": t.nonzero,
+                "distinct": t.distinct,
+                "rank": _rank(t.name, len(t.shape), rank_of),
+                "bits_per_weight": 8 * t.bytes / t.numel if t.numel else 0.0,
+                "bytes": t.bytes,
+                "coder": t.coder,
+            }
+            for t in report
+        ],
+        "curve": list(curve),
+        "environment": {
+            "torch": torch.__version__,
+            "lightning": lightning.__version__,
+            "python": platform.python_version(),
+            "device": _device(),
+            "git": _git(),
+        },
+    }
+    with replacing(directory / "result.json") as part:
+        part.write_text(json.dumps(result, indent=1))
+    (directory / "error.json").unlink(missing_ok=True)  # of an earlier try
+    return result
+
+
+def target(asked: float | None, dense_bytes: int, size: int) -> dict[str, Any]:
+    """The ratio that was asked for, and whether the file has the size that it means, within 10 %.
+
+    >>> target(10.0, 1000, 110), target(10.0, 1000, 111)["met"], target(None, 1000, 5)["met"]
+    ({'ratio': 10.0, 'met': True}, False, True)
+    """
+    met = asked is None or 1.0 / NEAR <= size * asked / dense_bytes <= NEAR
+    return {"ratio": asked, "met": met}
+
+
+def _rank(tensor: str, axes: int, rank_of: Mapping[str, Any]) -> Any:
+    """The rank of the layer that a matrix or kernel is a factor of."""
+    layer = tensor.rpartition(".")[0].rpartition(".")[0]
+    return rank_of.get(layer) if axes > 1 else None
+
+
+def compute_of(budget: ComputeBudget, reused: int, precision: str) -> dict[str, Any]:
+    """The ledger as the result has it."""
+    return {
+        "flops": budget.flops,
+        "flops_credited": budget.flops_credited,  # if weights held at zero cost nothing
+        "wasted_flops": budget.wasted_flops,  # of the FLOPs, on steps the loss scaler skipped
+        "reused": reused,  # of the FLOPs, what another run spent on the same dense trajectory
+        "budget": {budget.unit: budget.total},
+        "steps": budget.steps,
+        "skipped_steps": budget.skipped_steps,
+        "seconds": budget.seconds,
+        "seconds_per_tflop": budget.seconds / budget.flops * 1e12 if budget.flops else None,
+        "precision": precision,
+        "by_phase": budget.by_phase,
+    }
+
+
+def rates_of_run(cfg: DictConfig, trainer: Trainer) -> dict[str, Any]:
+    """What each tensor's learning rate was before the schedule, and by which rule."""
+    base_width = cfg.task.get("base_width")
+    names = list(trainer.lightning_module.named_parameters())
+    return {
+        "rule": None if base_width is None else RULE,
+        "base_width": base_width,
+        "width": None if base_width is None else cfg.model.width,
+        "groups": [group for o in trainer.optimizers for group in rates_of(o, names)],
+    }
+
+
+def present(result: dict[str, Any], directory: Path, trainer: Trainer) -> None:
+    """Draw and print a result, and log it to wandb if the run does."""
+    from boildown.report.picture import draw
+    from boildown.report.table import show
+
+    draw(result, directory / "result.png")
+    place = None
+    if isinstance(trainer.logger, WandbLogger):
+        place = _log(result, directory, trainer.logger)
+    show(result, directory)
+    if place is not None:
+        print(f"wandb sync {place}")
+
+
+def _log(result: dict[str, Any], directory: Path, logger: WandbLogger) -> Path:
+    import wandb
+
+    rows = [[str(layer[column]) for column in COLUMNS] for layer in result["layers"]]
+    figures = {
+        "final/ratio": result["ratio"],
+        "final/bytes": result["compressed"]["bytes"],
+        "final/flops": result["compute"]["flops"],
+        "baseline/bytes": result["dense"]["bytes"],
+    }
+    for which in ("dense", "compressed"):
+        for name, value in result[which]["metrics"].items():
+            figures[f"{which}/{name}"] = value
+    run = logger.experiment
+    run.log({"layers": wandb.Table(columns=list(COLUMNS), data=rows)})
+    run.log({"result": wandb.Image(str(directory / "result.png"))})
+    run.summary.update(figures)
+    place = Path(run.dir).parent
+    wandb.finish()
+    return place
+
+
+def headline_figure(result: Mapping[str, Any]) -> float:
+    """The compressed model's test error, or bits per byte, or first test metric."""
+    metrics = result["compressed"]["metrics"]
+    return float(metrics.get(f"test/{headline(metrics, 'test')}", float("nan")))
+
+
+def _device() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+
+
+def _git() -> str | None:
+    done = subprocess.run(
+        ["git", "rev-parse", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent,
+    )
+    return done.stdout.strip() or None

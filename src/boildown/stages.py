@@ -1,0 +1,152 @@
+"""A run as fits over one budget, between which the network's structure may change.
+
+During a fit nothing is replaced. A technique that changes shapes (factorising a layer, removing
+channels) learns what to do while the network is trained as it is, and does it between two fits.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
+
+from boildown.callbacks.budget import ComputeBudget
+from boildown.callbacks.save import SaveNewest
+
+
+@runtime_checkable
+class Restructures(Protocol):
+    """A callback after whose `end` the network has another structure.
+
+    Attributes:
+        end: progress at which its fit ends.
+        structure: the new structure as plain data; None until `restructure` was called. Part of the
+            callback's state, which is in every checkpoint from then on.
+        state_key: of the callback's state in a checkpoint.
+    """
+
+    end: float
+    structure: dict[str, Any] | None
+
+    @property
+    def state_key(self) -> str: ...
+
+    def restructure(self, model: nn.Module) -> nn.Module:
+        """The network in its new structure, with the weights that follow; sets `structure`."""
+        ...
+
+    def rebuild(self, model: nn.Module) -> nn.Module:
+        """A network of the new structure, as `structure` has it, whose weights do not matter."""
+        ...
+
+    def describe(self, config: dict[str, Any]) -> dict[str, Any]:
+        """The config of the new network, as the file has it, from that of the old one."""
+        ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One fit.
+
+    Attributes:
+        until: progress at which it ends.
+        techniques: what holds in it.
+        change: what the structure becomes after it; None after the last.
+    """
+
+    until: float
+    techniques: list[Callback]
+    change: Restructures | None
+
+
+def stages_of(techniques: Sequence[Callback]) -> list[Stage]:
+    """The fits of a run, from its techniques in the order in which they act.
+
+    Each fit ends where a technique changes the structure, and holds that technique and those before
+    it whose structure is already there. The last ends with the budget.
+    """
+    stages: list[Stage] = []
+    done: list[Callback] = []
+    waiting: list[Callback] = []
+    for technique in techniques:
+        waiting.append(technique)
+        if isinstance(technique, Restructures):
+            stages.append(Stage(technique.end, [*done, *waiting], technique))
+            done.append(technique)
+            waiting = []
+    return [*stages, Stage(1.0, [*done, *waiting], None)]
+
+
+def train(
+    stages: Sequence[Stage],
+    model: nn.Module,
+    *,
+    budget: ComputeBudget,
+    newest: SaveNewest,
+    resume: bool,
+    prepare: Callable[[nn.Module, Sequence[Callback]], tuple[LightningModule, Trainer]],
+    fit: Callable[[Trainer, LightningModule, str | None], None],
+) -> tuple[LightningModule, Trainer]:
+    """Train through all stages, from the beginning or from the newest checkpoint.
+
+    A checkpoint says by itself which structures it has: a stage is past if the state of its
+    technique names the structure that follows it.
+
+    Args:
+        stages: from `stages_of`.
+        model: in its first structure.
+        budget: the clock of the run, which goes through all fits.
+        newest: what saves the checkpoints.
+        resume: go on from the newest checkpoint, if there is one.
+        prepare: network, techniques -> its task, and a new trainer with these callbacks.
+        fit: trains; takes the path of a checkpoint to start from.
+
+    Returns:
+        The task and the trainer of the last stage.
+
+    Raises:
+        RuntimeError: if something other than the budget ended a fit.
+    """
+    own = newest.path if resume and newest.path.exists() else None
+    states = callback_states(own) if own is not None else {}
+    start = str(own) if own is not None else newest.start()
+    before: Trainer | None = None
+    for stage in stages:
+        saved = states.get(stage.change.state_key, {}) if stage.change is not None else {}
+        if stage.change is not None and saved.get("structure") is not None:
+            stage.change.load_state_dict(saved)
+            model = stage.change.rebuild(model)
+            continue
+        budget.until = stage.until
+        budget.forget_structure()
+        task, trainer = prepare(model, stage.techniques)
+        if before is not None:
+            _go_on(trainer, before)
+        fit(trainer, task, start)
+        if budget.progress < stage.until:
+            raise RuntimeError(
+                f"the training was stopped at {budget.progress:.0%} of its budget; resume=true "
+                "with the same directory goes on"
+            )
+        start, before = None, trainer
+        if stage.change is not None:
+            model = stage.change.restructure(task.get_submodule("model"))
+    return task, trainer
+
+
+def callback_states(path: Path) -> Mapping[str, Any]:
+    """The states of the callbacks in a checkpoint, by their keys."""
+    states = torch.load(path, map_location="cpu", weights_only=True)["callbacks"]
+    return dict(states)
+
+
+def _go_on(trainer: Trainer, before: Trainer) -> None:
+    """Let a new trainer count epochs and logged steps on from those of the one before it."""
+    now, last = trainer.fit_loop, before.fit_loop
+    now.epoch_progress.load_state_dict(last.epoch_progress.state_dict())
+    now.epoch_loop._batches_that_stepped = last.epoch_loop._batches_that_stepped
