@@ -55,7 +55,8 @@ class SparsityForSize:
 
     Args:
         measure: name -> tensor, to the bytes of their file (`boildown.codec.estimate`).
-        ratio: dense fp32 bytes / file bytes.
+        ratio: fp32 bytes of the parameters / file bytes. Give this or `bytes`.
+        bytes: of the file.
         bits: bits per surviving weight, 1 to 16.
         dtype: type of the centroids and of the tensors that are not shared.
         init: how k-means starts.
@@ -67,14 +68,19 @@ class SparsityForSize:
 
     measure: Callable[[Mapping[str, Tensor]], int]
     bits: int
-    ratio: float
+    ratio: float | None = None
+    bytes: float | None = None
     dtype: str = "float32"
     init: Initialisation = "optimal"
     tolerance: float = 0.005
 
     def __post_init__(self) -> None:
-        if not self.ratio > 1.0:
+        if (self.ratio is None) == (self.bytes is None):
+            raise ValueError(f"give a ratio or bytes, got {self.ratio} and {self.bytes}")
+        if self.ratio is not None and not self.ratio > 1.0:
             raise ValueError(f"compression.ratio must be above 1, got {self.ratio}")
+        if self.bytes is not None and not self.bytes > 0:
+            raise ValueError(f"compression.bytes must be above 0, got {self.bytes}")
 
     def __call__(
         self,
@@ -122,13 +128,17 @@ class SparsityForSize:
         goal = self._goal(parameters)
         smallest = self._size(parameters, buffers, global_masks(scores, 1.0))
         if smallest > goal:
+            dense = DENSE_BYTES * sum(p.numel() for p in parameters.values())
             raise UnreachableSizeError(
-                f"a file of {goal:.0f} bytes (compression.ratio={self.ratio:.4g}) is out of reach: "
-                f"what is not pruned takes {smallest} bytes, a ratio of "
-                f"{self.ratio * goal / smallest:.1f}"
+                f"a file of {goal:.0f} bytes (compression.ratio={dense / goal:.4g}) is out of "
+                f"reach: what is not pruned takes {smallest} bytes, a ratio of "
+                f"{dense / smallest:.1f}"
             )
 
     def _goal(self, parameters: Mapping[str, Tensor]) -> float:
+        if self.bytes is not None:
+            return self.bytes
+        assert self.ratio is not None
         return DENSE_BYTES * sum(p.numel() for p in parameters.values()) / self.ratio
 
     def _size(
@@ -155,6 +165,7 @@ def sparsity_or_rule(
     sparsity: float | None,
     keep: Mapping[str, float] | None,
     ratio: float | None,
+    bytes: float | None = None,
     bits: int | Mapping[str, int],
     dtype: str,
     init: Initialisation,
@@ -166,6 +177,7 @@ def sparsity_or_rule(
         sparsity: global sparsity, or None.
         keep: fractions to keep by layer, or None; then there is no global sparsity.
         ratio: of the file's size, for when neither is given.
+        bytes: the file's size, which goes before the ratio.
         bits: see `SparsityForSize`.
         dtype: see `SparsityForSize`.
         init: see `SparsityForSize`.
@@ -183,4 +195,103 @@ def sparsity_or_rule(
             f"compression: give keep, sparsity, or a ratio with one number of bits; "
             f"got {ratio=} {bits=}"
         )
-    return SparsityForSize(measure=measure, bits=bits, ratio=ratio, dtype=dtype, init=init)
+    return SparsityForSize(
+        measure=measure,
+        bits=bits,
+        ratio=ratio if bytes is None else None,
+        bytes=bytes,
+        dtype=dtype,
+        init=init,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactorsForSize:
+    """What low-rank factors may cost so that the whole file fits a size.
+
+    The tensors of the factorised network are rounded and measured at one cost after another, by
+    bisection.
+
+    Args:
+        measure: name -> tensor, to the bytes of their file (`boildown.codec.estimate`).
+        bytes: of the file.
+        dtype: what all tensors are rounded to.
+        tolerance: relative error of the size that ends the search.
+
+    Raises:
+        ValueError: for values out of range.
+    """
+
+    measure: Callable[[Mapping[str, Tensor]], int]
+    bytes: float
+    dtype: str = "float32"
+    tolerance: float = 0.005
+
+    def __post_init__(self) -> None:
+        if not self.bytes > 0:
+            raise ValueError(f"compression.bytes must be above 0, got {self.bytes}")
+
+    def __call__(
+        self, rest: Mapping[str, Tensor], trial: Callable[[float], Mapping[str, Tensor]]
+    ) -> float:
+        """The share of the dense layers' cost that the factors may have.
+
+        Args:
+            rest: the tensors of the file that are in no layer with a rank.
+            trial: share in [0, 1] -> the tensors of those layers; 0 stands for rank 1 everywhere.
+
+        Raises:
+            UnreachableSizeError: if rank 1 everywhere makes too large a file.
+        """
+        dtype = getattr(torch, self.dtype)
+
+        def size(share: float) -> int:
+            state = {n: round_to(t.detach(), dtype) for n, t in (dict(rest) | trial(share)).items()}
+            return self.measure(state)
+
+        smallest = size(0.0)
+        if smallest > self.bytes:
+            raise UnreachableSizeError(
+                f"a file of {self.bytes:.0f} bytes is out of reach of low rank alone: with rank 1 "
+                f"in every layer it takes {smallest} bytes; ask for a lower compression.ratio, or "
+                "use compression=lowrank_deep"
+            )
+        low, high = 0.0, 1.0
+        for _ in range(20):
+            middle = (low + high) / 2
+            now = size(middle)
+            if abs(now - self.bytes) <= self.tolerance * self.bytes:
+                return middle
+            low, high = (low, middle) if now > self.bytes else (middle, high)
+        return low
+
+
+def factors_or_rule(
+    *,
+    factors: float | None,
+    energy: float | None,
+    ranks: Mapping[str, int] | None,
+    bytes: float | None,
+    dtype: str,
+    measure: Callable[[Mapping[str, Tensor]], int],
+) -> float | FactorsForSize | None:
+    """What `LearnRanks` takes for its share, from the knobs of a recipe.
+
+    Args:
+        factors: the share itself, or None.
+        energy: or a threshold; then there is no share.
+        ranks: or ranks by layer; then there is no share.
+        bytes: of the file, for when none of these is given.
+        dtype: see `FactorsForSize`.
+        measure: see `FactorsForSize`.
+
+    Raises:
+        ValueError: if nothing is given.
+    """
+    if energy is not None or ranks is not None:
+        return None
+    if factors is not None:
+        return factors
+    if bytes is None:
+        raise ValueError("compression: give a ratio, bytes, factors, energy or ranks")
+    return FactorsForSize(measure=measure, bytes=bytes, dtype=dtype)

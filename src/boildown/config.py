@@ -21,9 +21,13 @@ KEYS = (
     "data", "model", "task", "trainer", "logger", "budget", "compression", "experiment",
     "name", "seed", "resume", "share_dense", "validations", "learning_rate", "loss_scaling",
 )  # fmt: skip
-TECHNIQUES = ("prune", "share")  # in the order in which they hold
+TECHNIQUES = ("lowrank", "prune", "share", "round")  # in the order in which they act
+PHASES = ("dense", "lowrank", "factored", "prune", "share")
+PATTERNS = ("keep", "bits", "ranks")  # settings of a recipe that may map patterns to values
 RUN_KEYS = {"task": ("base_width",)}  # in a group, but read by the run, not by the target
-COMPRESSION_KEYS = ("ratio", "bytes", "sparsity", "keep", "bits", "dtype", "init")
+COMPRESSION_KEYS = (
+    "ratio", "bytes", "sparsity", "keep", "bits", "factors", "energy", "ranks", "dtype", "init",
+)  # fmt: skip
 
 
 class ConfigError(ValueError):
@@ -88,12 +92,11 @@ def check(cfg: DictConfig, known: Sequence[str] = KEYS) -> None:
         value = OmegaConf.select(cfg, key)
         if value is not None:
             _number(value, key, "of at least 0", 0.0, float("inf"))
-    phases = ("dense", *TECHNIQUES)
     for phase, peak in (OmegaConf.select(cfg, "learning_rate.peaks") or {}).items():
-        if phase not in phases:
+        if phase not in PHASES:
             raise ConfigError(
                 f"learning_rate.peaks.{phase}: there is no such phase (value {peak!r}); "
-                f"the phases are {', '.join(phases)}"
+                f"the phases are {', '.join(PHASES)}"
             )
         _number(peak, f"learning_rate.peaks.{phase}", "of at least 0", 0.0, float("inf"))
     techniques = _check_compression(cfg.compression)
@@ -124,7 +127,7 @@ def _check_compression(recipe: DictConfig) -> list[str]:
     techniques = []
     for key in map(str, recipe):
         node = recipe[key]
-        if isinstance(node, DictConfig) and key not in ("keep", "bits"):
+        if isinstance(node, DictConfig) and key not in PATTERNS:
             if "_target_" not in node:
                 hint = "" if len(recipe) > 1 else "; is compression=deep missing?"
                 inside = ", ".join(f"compression.{key}.{k!s}={v}" for k, v in node.items())
@@ -143,13 +146,15 @@ def _check_compression(recipe: DictConfig) -> list[str]:
         ("ratio", "above 1", 1.0, float("inf")),
         ("bytes", "above 0", 0.0, float("inf")),
         ("sparsity", "in [0, 1)", -1e-300, 1.0),
+        ("factors", "in (0, 1)", 0.0, 1.0),
+        ("energy", "in (0, 1]", 0.0, 1.0 + 1e-12),
     ):
         value = recipe.get(key)
         if value is not None:
             _number(value, f"compression.{key}", valid, low, high)
             if not low < value < high:
                 raise ConfigError(f"compression.{key} must be {valid}, got {value}")
-    for key in ("keep", "bits"):
+    for key in PATTERNS:
         if isinstance(recipe.get(key), DictConfig) and not recipe[key]:
             raise ConfigError(f"compression.{key} must name at least one layer, got {{}}")
     for pattern, kept in (recipe.get("keep") or {}).items():

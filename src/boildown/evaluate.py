@@ -9,6 +9,7 @@ import json
 import logging
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from boildown.artifact import load
+from boildown.codec import read_config
 from boildown.codec.replace import replacing
 from boildown.config import RUN_KEYS, ConfigError, locate, register_resolvers
 from boildown.language import Language
+from boildown.lowrank.factorize import restructure
 from boildown.task import Task
 from boildown.width import width_factors
 
@@ -48,7 +51,7 @@ def build_task(cfg: DictConfig, data: Any, model: nn.Module) -> LightningModule:
     if factors is not None:
         if "factors" not in takes:
             raise ConfigError(f"task.base_width: {cfg.task['_target_']} takes no factors on rates")
-        given["factors"] = factors
+        given["factors"] = {name: _factor(factors, name) for name, _ in model.named_parameters()}
     own = cfg.task.copy()
     with open_dict(own):
         for key in RUN_KEYS["task"]:
@@ -78,6 +81,12 @@ def _rate_factors(cfg: DictConfig, data: Any) -> dict[str, float] | None:
         return made
 
     return width_factors(build, cfg.model.width, base_width)
+
+
+def _factor(factors: Mapping[str, float], name: str) -> float:
+    """A parameter's factor; that of `fc1.weight` for the weights of its factors, `fc1.u.weight`."""
+    layer, _, own = name.rpartition(".")
+    return factors.get(name, factors.get(f"{layer.rpartition('.')[0]}.{own}", 1.0))
 
 
 def _check_objective(data: Any, model: nn.Module, task: LightningModule) -> None:
@@ -129,7 +138,9 @@ def evaluate(directory: Path) -> dict[str, dict[str, float]]:
 
     dense: nn.Module = instantiate(model_config(cfg, data))
     dense.load_state_dict(load_file(directory / "dense.safetensors"), strict=False)
-    compressed = load(directory / "model.boil", instantiate(model_config(cfg, data)))
+    file = directory / "model.boil"
+    plain: nn.Module = instantiate(model_config(cfg, data))
+    compressed = load(file, restructure(plain, (read_config(file) or {}).get("structure", {})))
     return {"dense": test(dense), "compressed": test(compressed)}
 
 

@@ -67,6 +67,43 @@ def flops_by_weight(model: nn.Module, inputs: Tensor) -> dict[str, int]:
     return dict(counter.flops)
 
 
+def layer_positions(model: nn.Module, inputs: Tensor) -> dict[str, int]:
+    """How often each layer with a weight is applied to one sample: pixels of a map, symbols.
+
+    Args:
+        model: any module whose forward takes `inputs` alone.
+        inputs: (batch, ...) tensor; only its shape and dtype matter.
+
+    Returns:
+        layer -> number of positions of its output, summed over its uses; 0 left out.
+
+    Raises:
+        Whatever the forward pass raises on meta tensors.
+    """
+    found: Counter[str] = Counter()
+    hooks = []
+    for name, module in model.named_modules():
+        weight = getattr(module, "weight", None)
+        if isinstance(weight, nn.Parameter) and weight.ndim > 1:
+
+            def count(layer: nn.Module, _: Any, output: Tensor, name: str = name) -> None:
+                axis = 1 if weight_is_kernel(layer) else -1
+                found[name] += output.numel() // output.shape[axis] // len(inputs)
+
+            hooks.append(module.register_forward_hook(count))
+    try:
+        _loss(model, _meta(model), inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return dict(found)
+
+
+def weight_is_kernel(layer: nn.Module) -> bool:
+    """Whether a layer is a convolution, whose outputs have their channels on axis 1."""
+    return isinstance(layer, nn.modules.conv._ConvNd)
+
+
 def credited(total: int, by_weight: Mapping[str, int], density: Mapping[str, float]) -> int:
     """A step's operations if those with weights that are zero cost nothing.
 

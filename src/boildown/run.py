@@ -27,7 +27,7 @@ from boildown.callbacks.budget import ComputeBudget
 from boildown.callbacks.prune import Prune
 from boildown.callbacks.record import Record
 from boildown.callbacks.save import SaveDense, SaveNewest, plain_state
-from boildown.config import KEYS, TECHNIQUES, ConfigError, check
+from boildown.config import KEYS, PHASES, TECHNIQUES, ConfigError, check
 from boildown.evaluate import build_task, model_config
 from boildown.precision import precision_of
 from boildown.result import compute_of, headline_figure, present, rates_of_run, write_result
@@ -203,7 +203,8 @@ def resolve(cfg: DictConfig, dense_bytes: int) -> DictConfig:
     recipe = cfg.compression
     if "ratio" not in recipe:
         return cfg
-    given = [key for key in ("keep", "sparsity", "bytes") if recipe[key] is not None]
+    deciding = ("keep", "sparsity") if "prune" in recipe else ("factors", "energy", "ranks")
+    given = [key for key in (*deciding, "bytes") if recipe.get(key) is not None]
     if len(given) > 1:
         raise ConfigError(f"compression: {' and '.join(given)} are given; one of them decides")
     if recipe.bytes is not None:
@@ -215,7 +216,9 @@ def resolve(cfg: DictConfig, dense_bytes: int) -> DictConfig:
         recipe.ratio = dense_bytes / recipe.bytes
     elif given:
         recipe.ratio = None
-    if recipe.bits is None:
+    elif "lowrank" in recipe:  # the parameters will be others than those the ratio is of
+        recipe.bytes = round(dense_bytes / recipe.ratio)
+    if "bits" in recipe and recipe.bits is None:
         recipe.bits = bits_for_ratio(recipe.ratio) if recipe.ratio is not None else 5
     return cfg
 
@@ -270,22 +273,24 @@ def _plain(cfg: DictConfig | ListConfig) -> dict[str, Any]:
 
 def _budget(cfg: DictConfig) -> tuple[ComputeBudget, dict[str, float]]:
     """The clock, and the phases: dense training, then each technique from its begin."""
-    begins = {t: float(cfg.compression[t].begin) for t in TECHNIQUES if t in cfg.compression}
-    ends = {t: float(cfg.compression[t].end) for t in begins}
+    timed = [t for t in TECHNIQUES if t in cfg.compression and "begin" in cfg.compression[t]]
+    begins = {t: float(cfg.compression[t].begin) for t in timed}
+    ends = {t: float(cfg.compression[t].end) for t in timed}
     for technique, begin in begins.items():
         if begin > ends[technique]:
             raise ConfigError(
                 f"compression.{technique}.begin = {begin} lies after compression.{technique}.end = "
                 f"{ends[technique]}"
             )
-    order = list(begins)
-    for first, second in pairwise(order):
+    for first, second in pairwise(timed):
         if ends[first] > begins[second]:
             raise ConfigError(
                 f"compression.{second}.begin = {begins[second]} lies before compression.{first}."
                 f"end = {ends[first]}: the phases overlap"
             )
-    phases = {"dense": 0.0} | begins
+    if "lowrank" in ends and ends["lowrank"] not in begins.values():
+        begins["factored"] = ends["lowrank"]
+    phases = {"dense": 0.0} | {name: begins[name] for name in PHASES if name in begins}
     return instantiate(cfg.budget, phases=phases), phases if begins else {}
 
 

@@ -186,7 +186,7 @@ class ComputeBudget(Callback):
     ) -> None:
         now = time.perf_counter()
         flops = self._flops_of(pl_module, batch)
-        by_weight = self._by_weight[tuple(_inputs_of(batch).shape)]
+        by_weight = self._by_weight[tuple(inputs_of(batch).shape)]
         density = {name: kept for c in self._sparse for name, kept in c.densities.items()}
         ranks = trainer.world_size
         self.batches += 1
@@ -243,7 +243,7 @@ class ComputeBudget(Callback):
         self.by_phase[phase or self._charged][what] += cost
 
     def _flops_of(self, pl_module: LightningModule, batch: Any) -> int:
-        inputs = _inputs_of(batch)
+        inputs = inputs_of(batch)
         shape = tuple(inputs.shape)
         if shape not in self.flops_per_batch:
             try:
@@ -269,11 +269,11 @@ class ComputeBudget(Callback):
         self.__dict__.update(state_dict)
 
 
-def _inputs_of(batch: Any) -> Tensor:
+def inputs_of(batch: Any) -> Tensor:
     """The first tensor of a batch: itself, or the first in its list, tuple or mapping."""
     if isinstance(batch, Tensor):
         return batch
-    return _inputs_of(next(iter(batch.values() if isinstance(batch, Mapping) else batch)))
+    return inputs_of(next(iter(batch.values() if isinstance(batch, Mapping) else batch)))
 
 
 def callbacks_of(trainer: Trainer) -> list[Callback]:

@@ -1,0 +1,477 @@
+"""Learn the ranks of all layers jointly while training: the learning-compression algorithm.
+
+The weights are pulled, ever harder, towards the nearest network of low rank, and every so often
+that network is computed anew: its ranks, all layers at once, and its matrices. What the pull wins
+against is the loss, so the ranks settle where the data need them.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor, nn
+
+from boildown.callbacks.budget import clock_of, inputs_of
+from boildown.callbacks.constraint import BrokenConstraintError, Check, Constraint
+from boildown.flops import layer_positions
+from boildown.lowrank import scheme as schemes
+from boildown.lowrank.factorize import (
+    describe,
+    factorisable,
+    factorize,
+    restructure,
+    structure,
+)
+from boildown.lowrank.ranks import energy_ranks, joint_ranks
+from boildown.lowrank.svd import Spectrum, check_rank, decompose, svd_flops, tails
+from boildown.schedule import check_window, fraction
+from boildown.select import by_pattern, without
+
+Unit = Literal["parameters", "flops"]
+# the model's tensors and, for a share of the layers' cost, those that replace them -> share
+ShareRule = Callable[[Mapping[str, Tensor], Callable[[float], Mapping[str, Tensor]]], float]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer whose rank is learned.
+
+    Attributes:
+        scheme: how its weight is a matrix (`boildown.lowrank.scheme`).
+        groups: of a convolution, which has a matrix for each; otherwise 1.
+        costs: of rank 1, 2, ..., up to where factors save nothing.
+        dense: what it costs as it is.
+    """
+
+    scheme: schemes.Scheme
+    groups: int
+    costs: list[int]
+    dense: int
+
+    def cost(self, rank: int | None) -> int:
+        """Of a rank, or of the layer as it is."""
+        return self.dense if rank is None else self.costs[rank - 1]
+
+
+class LearnRanks(Constraint):
+    """Alternate training under a pull towards low rank with choosing the ranks of all layers.
+
+    L step: after each optimizer step W <- (W + a (T + Y / mu)) / (1 + a) with a = lr mu, the
+    proximal step of mu/2 ||W - T||^2 - <Y, W - T>. It is the paper's penalty, decoupled from the
+    optimizer as AdamW decouples weight decay, so it is stable at any mu and Adam does not rescale
+    it. C step: T is the nearest network to W - Y / mu with the ranks that the budget or the price
+    allows, found exactly from the singular values of all layers (`boildown.lowrank.ranks`); then
+    Y <- Y - mu (W - T), and mu grows by a constant factor. At the end W is T.
+
+    The network stays as it is during the fit; `restructure` then gives the one with two smaller
+    layers in place of each that has a rank, for the next fit to go on with.
+
+    Give one of `share`, `price`, `energy` and `ranks`.
+
+    Args:
+        begin: progress at the first C step.
+        end: progress at the last C step, where this fit ends; equal to `begin` for a truncation
+            without a pull.
+        steps: C steps after the first, evenly spread over the window, at least 1.
+        mu: the first and the last mu, above 0, growing by a constant factor from step to step.
+        share: what the layers may cost together over what they cost dense, in (0, 1), or a rule
+            that finds it from the weights (`boildown.allocate.FactorsForSize`).
+        price: lambda in the paper: what one unit of cost is worth in the loss; ranks where both
+            balance.
+        energy: the fraction of its squared singular values each layer keeps, in (0, 1].
+        ranks: pattern -> rank; layers that no pattern names stay dense.
+        choose: with `share`, all ranks jointly ("joint") or by the one energy threshold that meets
+            it ("energy").
+        unit: of the cost: "parameters" or "flops".
+        scheme: for convolutions: "channel" or "spatial" (`boildown.lowrank.scheme`).
+        multipliers: whether to keep Y (the augmented Lagrangian); otherwise it is zero (the
+            quadratic penalty).
+        exclude: patterns of layers to leave alone.
+        check: see `Constraint`.
+
+    Attributes:
+        structure: of the network that `restructure` made, as plain data; None before.
+        ranks_report: for each layer with a rank or a choice: what it is and what it would be.
+
+    Raises:
+        ValueError: for a value out of range, naming it; in `setup` for a pattern that matches no
+            layer, and for a share that rank 1 everywhere exceeds.
+
+    Source: Idelbayev & Carreira-Perpinan, CVPR 2020,
+    https://openaccess.thecvf.com/content_CVPR_2020/html/Idelbayev_Low-Rank_Compression_of_Neural_Nets_Learning_the_Rank_of_Each_Layer_CVPR_2020_paper.html
+    """
+
+    def __init__(
+        self,
+        *,
+        begin: float,
+        end: float,
+        steps: int,
+        mu: Sequence[float],
+        share: float | ShareRule | None = None,
+        price: float | None = None,
+        energy: float | None = None,
+        ranks: Mapping[str, int] | None = None,
+        choose: Literal["joint", "energy"] = "joint",
+        unit: Unit = "parameters",
+        scheme: str = "channel",
+        multipliers: bool = True,
+        exclude: Sequence[str] = (),
+        check: Check = "stage",
+    ) -> None:
+        super().__init__(check)
+        check_window("lowrank", begin, end)
+        given = {"share": share, "price": price, "energy": energy, "ranks": ranks}
+        if sum(value is not None for value in given.values()) != 1:
+            raise ValueError(
+                f"lowrank: give one of share, price, energy and ranks, got "
+                f"{[key for key, value in given.items() if value is not None] or 'none'}"
+            )
+        if isinstance(share, int | float) and not 0.0 < share < 1.0:
+            raise ValueError(f"lowrank.share must be in (0, 1), got {share}")
+        if price is not None and not (price >= 0.0 and math.isfinite(price)):
+            raise ValueError(f"lowrank.price must be at least 0, got {price}")
+        if energy is not None and not 0.0 < energy <= 1.0:
+            raise ValueError(f"lowrank.energy must be in (0, 1], got {energy}")
+        if steps < 1:
+            raise ValueError(f"lowrank.steps must be at least 1, got {steps}")
+        if len(mu) != 2 or not 0.0 < mu[0] <= mu[1] < math.inf:
+            raise ValueError(f"lowrank.mu must be two numbers, 0 < first <= last, got {list(mu)}")
+        if choose not in ("joint", "energy"):
+            raise ValueError(f"lowrank.choose must be joint or energy, got {choose!r}")
+        if unit not in ("parameters", "flops"):
+            raise ValueError(f"lowrank.unit must be parameters or flops, got {unit!r}")
+        if scheme not in ("channel", "spatial"):
+            raise ValueError(f"lowrank.scheme must be channel or spatial, got {scheme!r}")
+        self.begin, self.end, self.steps, self.mu = begin, end, steps, (mu[0], mu[1])
+        self.share, self.price, self.energy, self.given = share, price, energy, ranks
+        self.choose, self.unit, self.scheme = choose, unit, scheme
+        self.multipliers, self.exclude = multipliers, exclude
+        self.structure: dict[str, Any] | None = None
+        self.ranks: dict[str, int | None] = {}
+        self.ranks_report: list[dict[str, Any]] = []
+        self._step = -1  # the newest C step
+        self._share: float | None = None  # what the rule found
+        self._nearest: dict[str, Tensor] = {}  # T
+        self._pull: dict[str, Tensor] = {}  # T + Y / mu
+        self._owed: dict[str, Tensor] = {}  # Y
+        self._dense: dict[str, Tensor] = {}  # singular values before the first C step
+        self._layers: dict[str, Layer] = {}
+        self._modules: dict[str, nn.Module] = {}
+        self._rates: dict[str, dict[str, Any]] = {}  # weight -> its group in the optimizer
+
+    @property
+    def reached(self) -> bool:
+        return self._step == self._last
+
+    @property
+    def _last(self) -> int:
+        return self.steps if self.end > self.begin else 0
+
+    @property
+    def _mu(self) -> float:
+        """That of the training since the newest C step."""
+        return self._mu_of(self._step)
+
+    def _mu_of(self, step: int) -> float:
+        first, last = self.mu
+        u = min(max(step, 0) / max(self.steps - 1, 1), 1.0)
+        return first * (last / first) ** u
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if stage != "fit" or self.structure is not None:
+            return
+        self._names(pl_module)
+
+    def _names(self, pl_module: LightningModule) -> list[str]:
+        """The layers whose rank is chosen."""
+        names = without(self.exclude, factorisable(pl_module), "lowrank.exclude")
+        if self.given is not None:
+            names = list(by_pattern(self.given, names, "lowrank.ranks"))
+        if not names:
+            raise ValueError("lowrank: the network has no layer to factorise")
+        return names
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_fit_start(trainer, pl_module)
+        names = {id(p): name for name, p in pl_module.named_parameters()}
+        self._rates = {
+            names[id(p)]: group
+            for optimizer in trainer.optimizers
+            for group in optimizer.param_groups
+            for p in group["params"]
+            if id(p) in names
+        }
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for kept in (self._nearest, self._pull, self._owed):
+            for name, tensor in kept.items():
+                kept[name] = tensor.to(pl_module.get_parameter(name).device)
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if self.structure is None and not self._layers:
+            self._layers = self._measure(pl_module, inputs_of(batch))
+        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
+
+    def _measure(self, pl_module: LightningModule, inputs: Tensor) -> dict[str, Layer]:
+        """What each rank of each layer costs, up to where factors save nothing."""
+        places = layer_positions(pl_module, inputs) if self.unit == "flops" else {}
+        found = {}
+        for name in self._names(pl_module):
+            module = self._modules[name] = pl_module.get_submodule(name)
+            usable = schemes.schemes_for(module)
+            scheme = self.scheme if self.scheme in usable else usable[0]
+            full = schemes.full_rank(module, scheme)
+            assert isinstance(full, int)
+            if self.unit == "flops":
+                at = places.get(name, 1)
+                costs = [schemes.flops(module, scheme, r, at) for r in range(1, full + 1)]
+                dense = schemes.dense_flops(module, at)
+            else:
+                costs = [schemes.parameters(module, scheme, r) for r in range(1, full + 1)]
+                dense = schemes.dense_parameters(module)
+            worth = sum(cost < dense for cost in costs)
+            if worth:
+                found[name] = Layer(scheme, getattr(module, "groups", 1), costs[:worth], dense)
+        if not found:
+            raise ValueError("lowrank: no layer would be cheaper at any rank")
+        return found
+
+    def act(self, trainer: Trainer, pl_module: LightningModule, progress: float) -> None:
+        if self.structure is not None or progress < self.begin:
+            return
+        at = fraction(progress, self.begin, self.end)
+        step = self._last if at >= 1.0 else math.floor(at * self.steps + 1e-9)
+        if step > self._step and self._layers:
+            before, self._step = self._step, step
+            self._choose(trainer, pl_module, self._mu_of(before))
+
+    @torch.no_grad()
+    def _choose(self, trainer: Trainer, pl_module: LightningModule, mu: float) -> None:
+        """The C step: the nearest network of low rank, its ranks chosen for all layers at once.
+
+        Args:
+            trainer: of the fit.
+            pl_module: what is trained.
+            mu: of the training since the C step before.
+        """
+        spectra = {}
+        weights = {name: pl_module.get_parameter(f"{name}.weight") for name in self._layers}
+        for name, layer in self._layers.items():
+            wanted = weights[name].detach()
+            if name in self._owed:
+                wanted = wanted - self._owed[name] / mu
+            split = schemes.matrices(wanted, layer.scheme, layer.groups)
+            spectra[name] = [decompose(matrix) for matrix in split]
+        clock = clock_of(trainer)
+        if clock is not None:
+            sizes = [(s.u.shape[0], s.v.shape[0]) for each in spectra.values() for s in each]
+            clock.charge(sum(svd_flops(m, n) for m, n in sizes))
+        if not self._dense:
+            self._dense = {name: _values(each) for name, each in spectra.items()}
+        if callable(self.share) and (self._share is None or self._step == self.steps // 2):
+            self._share = self._find_share(pl_module, spectra)
+        trained = bool(self._nearest)
+        self.ranks = trainer.strategy.broadcast(self._ranks(spectra, mu))
+        for name, layer in self._layers.items():
+            rank = self.ranks[name]
+            weight = weights[name]
+            if rank is None:
+                nearest = weight.detach().clone()
+            else:
+                parts = [s.truncate(rank).product() for s in spectra[name]]
+                nearest = schemes.fold(torch.stack(parts), layer.scheme, weight.shape)
+                nearest = nearest.to(weight.dtype).contiguous()
+            self._nearest[name] = nearest
+            if self.multipliers and trained:
+                owed = self._owed.get(name, torch.zeros_like(nearest))
+                self._owed[name] = owed - mu * (weight.detach() - nearest)
+        if self.reached:
+            for name, weight in weights.items():
+                weight.copy_(self._nearest[name])
+            self._owed = {}
+        self._aim()
+
+    def _aim(self) -> None:
+        """Where the weights are pulled until the next C step."""
+        self._pull = {
+            name: nearest + self._owed[name] / self._mu if name in self._owed else nearest
+            for name, nearest in self._nearest.items()
+            if self.ranks[name] is not None
+        }
+
+    def _ranks(
+        self, spectra: Mapping[str, list[Spectrum]], mu: float, share: float | None = None
+    ) -> dict[str, int | None]:
+        """The rank of each layer, None for one that stays dense.
+
+        Args:
+            spectra: layer -> of each group's matrix.
+            mu: see `_choose`.
+            share: what the layers may cost together; by default as configured.
+        """
+        if self.given is not None:
+            return self._given_ranks()
+        values = {name: _values(each) for name, each in spectra.items()}
+        costs = {name: layer.costs for name, layer in self._layers.items()}
+        dense = {name: layer.dense for name, layer in self._layers.items()}
+        if self.energy is not None:
+            return energy_ranks(values, costs, energy=self.energy, dense=dense).ranks
+        errors = {name: tails(s) for name, s in values.items()}
+        if self.price is not None:
+            return joint_ranks(errors, costs, dense=dense, price=self.price, mu=mu).ranks
+        share = share if share is not None else self._share
+        if share is None:
+            assert isinstance(self.share, int | float)
+            share = float(self.share)
+        least = sum(min(layer.costs[0], layer.dense) for layer in self._layers.values())
+        budget = max(share * sum(dense.values()), least if callable(self.share) else 0.0)
+        if self.choose == "energy":
+            return energy_ranks(values, costs, budget, dense=dense).ranks
+        return joint_ranks(errors, costs, dense=dense, budget=budget).ranks
+
+    def _given_ranks(self) -> dict[str, int | None]:
+        asked = by_pattern(self.given or {}, self._layers, "lowrank.ranks")
+        for name, rank in asked.items():
+            most = len(self._layers[name].costs)
+            check_rank(rank, most, f"lowrank.ranks: the rank of {name} (higher ones save nothing)")
+        return {name: asked.get(name) for name in self._layers}
+
+    def _find_share(
+        self, pl_module: LightningModule, spectra: Mapping[str, list[Spectrum]]
+    ) -> float:
+        """What the rule makes of the tensors of networks of several sizes."""
+        assert callable(self.share)
+        state = {**dict(pl_module.named_parameters()), **dict(pl_module.named_buffers())}
+        weights = {f"{name}.weight": name for name in self._layers}
+        rest = {name: tensor for name, tensor in state.items() if name not in weights}
+
+        def trial(share: float) -> dict[str, Tensor]:
+            found = {}
+            for name, rank in self._ranks(spectra, 1.0, share).items():
+                if rank is None:
+                    found[f"{name}.weight"] = state[f"{name}.weight"]
+                else:
+                    for i, each in enumerate(spectra[name]):
+                        found[f"{name}.{i}.u"], found[f"{name}.{i}.v"] = each.truncate(rank)
+            return found
+
+        return self.share(rest, trial)
+
+    def steer(self, pl_module: LightningModule) -> None:
+        """Gradients are left alone: the pull is a step of its own, in `hold`."""
+
+    @torch.no_grad()
+    def hold(self, pl_module: LightningModule) -> None:
+        if self.structure is not None or self.reached:
+            return
+        for name, target in self._pull.items():
+            a = self._rates[f"{name}.weight"]["lr"] * self._mu
+            pl_module.get_parameter(f"{name}.weight").lerp_(target, a / (1.0 + a))
+
+    def verify(self, pl_module: LightningModule) -> None:
+        if self.structure is not None or not self.reached:
+            return
+        for name, rank in self.ranks.items():
+            if rank is None:
+                continue
+            if not torch.equal(pl_module.get_parameter(f"{name}.weight"), self._nearest[name]):
+                raise BrokenConstraintError(
+                    f"{name}: its weight is no longer of rank {rank}; something else than the "
+                    "optimizer writes to the parameters between steps"
+                )
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.structure is not None or not self._nearest:
+            return
+        apart = size = 0.0
+        for name, nearest in self._nearest.items():
+            weight = pl_module.get_parameter(f"{name}.weight").detach()
+            apart += float((weight - nearest).square().sum())
+            size += float(weight.square().sum())
+        pl_module.log("lowrank/distance", math.sqrt(apart / size) if size else 0.0)
+        pl_module.log("lowrank/share", self._cost() / sum(x.dense for x in self._layers.values()))
+
+    def _cost(self) -> int:
+        return sum(layer.cost(self.ranks[name]) for name, layer in self._layers.items())
+
+    def restructure(self, model: nn.Module) -> nn.Module:
+        """The network with two smaller layers in place of each that has a rank.
+
+        Args:
+            model: the network that was trained, or the part of the LightningModule that is.
+
+        Raises:
+            ValueError: if it is another network.
+        """
+        own = {id(module): name for name, module in model.named_modules()}
+        names = {}
+        for name, module in self._modules.items():
+            if id(module) not in own:
+                raise ValueError(f"lowrank: {name} is no layer of this {type(model).__name__}")
+            names[name] = own[id(module)]
+        self.ranks_report = self._report(names)
+        ranks = {names[name]: rank for name, rank in self.ranks.items() if rank is not None}
+        by = {names[name]: self._layers[name].scheme for name in self._layers}
+        built = factorize(model, ranks, schemes={name: by[name] for name in ranks})
+        self.structure = structure(model, built)
+        self._nearest, self._pull, self._owed = {}, {}, {}
+        return built
+
+    def rebuild(self, model: nn.Module) -> nn.Module:
+        assert self.structure is not None
+        return restructure(model, self.structure)
+
+    def describe(self, config: dict[str, Any]) -> dict[str, Any]:
+        assert self.structure is not None
+        return describe(config, self.structure)
+
+    def _report(self, names: Mapping[str, str]) -> list[dict[str, Any]]:
+        """What was chosen, and what one energy threshold would choose at the same cost."""
+        costs = {name: layer.costs for name, layer in self._layers.items()}
+        dense = {name: layer.dense for name, layer in self._layers.items()}
+        by_energy = energy_ranks(self._dense, costs, self._cost(), dense=dense).ranks
+        return [
+            {
+                "name": names[name],
+                "scheme": layer.scheme,
+                "rank": self.ranks[name],
+                "rank_by_energy": by_energy[name],
+                "full_rank": len(self._dense[name]),
+                "cost": layer.cost(self.ranks[name]),
+                "dense_cost": layer.dense,
+                "unit": self.unit,
+            }
+            for name, layer in self._layers.items()
+        ]
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {
+            "structure": self.structure,
+            "ranks": dict(self.ranks),
+            "report": [dict(row) for row in self.ranks_report],
+            "step": self._step,
+            "share": self._share,
+            "nearest": dict(self._nearest),
+            "owed": dict(self._owed),
+            "dense": dict(self._dense),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.structure, self.ranks = state_dict["structure"], state_dict["ranks"]
+        self.ranks_report = state_dict["report"]
+        self._step, self._share = state_dict["step"], state_dict["share"]
+        self._nearest, self._owed = state_dict["nearest"], state_dict["owed"]
+        self._dense = state_dict["dense"]
+
+
+def _values(spectra: Sequence[Spectrum]) -> Tensor:
+    """The singular values of a layer; of a grouped one the root mean squares over its groups."""
+    return torch.stack([each.s for each in spectra]).square().sum(0).sqrt()
