@@ -1,46 +1,18 @@
 """Whole runs from the command line, on the embedded digits."""
 
-import csv
-import json
 import os
 import subprocess
-import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from runs import command, kill_in, result_of, rows_of, train
 
-ROOT = Path(__file__).parents[1]
 DEEP = ("+compression=deep", "logger=csv", "budget.steps=120")
 SCHEMA = {
     "schema", "name", "seed", "config", "dense", "compressed", "ratio", "compute", "layers",
     "curve", "environment",
 }  # fmt: skip
-
-
-def command(directory: Path, *arguments: str) -> list[str]:
-    return [sys.executable, str(ROOT / "train.py"), f"hydra.run.dir={directory}", *arguments]
-
-
-def train(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        command(directory, *arguments), capture_output=True, text=True, timeout=200, check=False
-    )
-
-
-def result_of(directory: Path) -> dict[str, Any]:
-    return dict(json.loads((directory / "result.json").read_text()))
-
-
-def rows_of(directory: Path) -> list[dict[str, str]]:
-    """The rows of metrics.csv, without the time they took."""
-    if not (directory / "metrics.csv").exists():
-        return []
-    with (directory / "metrics.csv").open(newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -118,18 +90,7 @@ def test_the_metrics_are_a_table_over_the_budget(deep: Path) -> None:
 @pytest.mark.parametrize("phase", ["prune", "share"])
 def test_a_killed_run_resumes_to_the_same_bytes(deep: Path, tmp_path: Path, phase: str) -> None:
     directory = tmp_path / "killed"
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(command(directory, *DEEP), stdout=log, stderr=log)
-    end = time.monotonic() + 150
-    while time.monotonic() < end and process.poll() is None:
-        rows = rows_of(directory)
-        if rows and rows[-1]["phase"] == phase and (directory / "newest.ckpt").exists():
-            break
-        time.sleep(0.002)
-    process.kill()
-    process.wait()
-    assert rows_of(directory)[-1]["phase"] == phase, (tmp_path / "log").read_text()
-    assert not (directory / "model.boil").exists()
+    kill_in(phase, directory, *DEEP)
     done = train(directory, *DEEP, "+resume=true")
     assert done.returncode == 0, done.stderr
     assert "resuming" in done.stdout

@@ -1,44 +1,17 @@
 """Whole fp16 runs from the command line: recovery, resume to the same bytes, bf16."""
 
-import csv
-import json
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from runs import kill_in, result_of, rows_of, train
 
-ROOT = Path(__file__).parents[1]
 AMP = (
     "+compression=deep", "compression.ratio=10", "trainer=amp", "logger=none", "budget.steps=120",
     "loss_scaling.initial_scale=1099511627776", "loss_scaling.growth_interval=30",
     "loss_scaling.every=5", "compression.prune.check=step", "compression.share.check=step",
 )  # fmt: skip
-
-
-def command(directory: Path, *arguments: str) -> list[str]:
-    return [sys.executable, str(ROOT / "train.py"), f"hydra.run.dir={directory}", *arguments]
-
-
-def train(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        command(directory, *arguments), capture_output=True, text=True, timeout=300, check=False
-    )
-
-
-def result_of(directory: Path) -> dict[str, Any]:
-    return dict(json.loads((directory / "result.json").read_text()))
-
-
-def rows_of(directory: Path) -> list[dict[str, str]]:
-    if not (directory / "metrics.csv").exists():
-        return []
-    with (directory / "metrics.csv").open(newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
 def scaler_in(directory: Path) -> dict[str, Any]:
@@ -78,17 +51,7 @@ def test_a_run_made_to_overflow_recovers(recovered: Path) -> None:
 
 def test_a_killed_fp16_run_resumes_to_the_same_bytes(recovered: Path, tmp_path: Path) -> None:
     directory = tmp_path / "killed"
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(command(directory, *AMP), stdout=log, stderr=log)
-    end = time.monotonic() + 200
-    while time.monotonic() < end and process.poll() is None:
-        rows = rows_of(directory)
-        if rows and rows[-1]["phase"] == "prune" and (directory / "newest.ckpt").exists():
-            break
-        time.sleep(0.002)
-    process.kill()
-    process.wait()
-    assert rows_of(directory)[-1]["phase"] == "prune", (tmp_path / "log").read_text()
+    kill_in("prune", directory, *AMP)
     done = train(directory, *AMP, "resume=true")
     assert done.returncode == 0, done.stderr
     assert (directory / "model.boil").read_bytes() == (recovered / "model.boil").read_bytes()

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from runs import ROOT, result_of
 
 from boildown.cli import main
 
-ROOT = Path(__file__).parents[1]
 SMALL = (
     "+experiment=train_big", "data=digits", "data.batch_size=64", "budget.flops=1e8",
     "model.width=8,32", "compression.bytes=700,1200,9000", "seed=0", "validations=10",
@@ -28,10 +28,6 @@ def sweep(directory: Path) -> list[str]:
 
 def finished(directory: Path) -> set[str]:
     return {path.parent.name for path in directory.glob("*/result.json")}
-
-
-def result_of(directory: Path) -> dict[str, Any]:
-    return dict(json.loads((directory / "result.json").read_text()))
 
 
 @pytest.fixture(scope="module")

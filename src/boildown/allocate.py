@@ -243,27 +243,37 @@ class FactorsForSize:
         Raises:
             UnreachableSizeError: if rank 1 everywhere makes too large a file.
         """
-        dtype = getattr(torch, self.dtype)
+        self.check_reach(rest, trial)
+        low, high = 0.0, 1.0
+        for _ in range(20):
+            middle = (low + high) / 2
+            now = self._size(rest, trial(middle))
+            if abs(now - self.bytes) <= self.tolerance * self.bytes:
+                return middle
+            low, high = (low, middle) if now > self.bytes else (middle, high)
+        return low
 
-        def size(share: float) -> int:
-            state = {n: round_to(t.detach(), dtype) for n, t in (dict(rest) | trial(share)).items()}
-            return self.measure(state)
+    def check_reach(
+        self, rest: Mapping[str, Tensor], trial: Callable[[float], Mapping[str, Tensor]]
+    ) -> None:
+        """Refuse a size that rank 1 everywhere exceeds.
 
-        smallest = size(0.0)
+        Raises:
+            UnreachableSizeError: naming the size within reach.
+        """
+        smallest = self._size(rest, trial(0.0))
         if smallest > self.bytes:
             raise UnreachableSizeError(
                 f"a file of {self.bytes:.0f} bytes is out of reach of low rank alone: with rank 1 "
                 f"in every layer it takes {smallest} bytes; ask for a lower compression.ratio, or "
                 "use compression=lowrank_deep"
             )
-        low, high = 0.0, 1.0
-        for _ in range(20):
-            middle = (low + high) / 2
-            now = size(middle)
-            if abs(now - self.bytes) <= self.tolerance * self.bytes:
-                return middle
-            low, high = (low, middle) if now > self.bytes else (middle, high)
-        return low
+
+    def _size(self, *parts: Mapping[str, Tensor]) -> int:
+        dtype = getattr(torch, self.dtype)
+        return self.measure(
+            {n: round_to(t.detach(), dtype) for part in parts for n, t in part.items()}
+        )
 
 
 def factors_or_rule(

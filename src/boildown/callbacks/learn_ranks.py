@@ -217,6 +217,7 @@ class LearnRanks(Constraint):
     ) -> None:
         if self.structure is None and not self._layers:
             self._layers = self._measure(pl_module, inputs_of(batch))
+            self._check_reach(pl_module)
         super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
 
     def _measure(self, pl_module: LightningModule, inputs: Tensor) -> dict[str, Layer]:
@@ -243,6 +244,24 @@ class LearnRanks(Constraint):
             raise ValueError("lowrank: no layer would be cheaper at any rank")
         return found
 
+    def _check_reach(self, pl_module: LightningModule) -> None:
+        """Refuse before the training what no ranks will meet."""
+        if callable(self.share):
+            self._find_share(pl_module, self._decompose(pl_module), check=True)
+        elif self.share is not None or self.given is not None:
+            self._ranks(self._decompose(pl_module), 1.0)
+
+    def _decompose(self, pl_module: LightningModule, mu: float = 1.0) -> dict[str, list[Spectrum]]:
+        """The singular values of W - Y / mu, for each group of each layer."""
+        spectra = {}
+        for name, layer in self._layers.items():
+            wanted = pl_module.get_parameter(f"{name}.weight").detach()
+            if name in self._owed:
+                wanted = wanted - self._owed[name] / mu
+            split = schemes.matrices(wanted, layer.scheme, layer.groups)
+            spectra[name] = [decompose(matrix) for matrix in split]
+        return spectra
+
     def act(self, trainer: Trainer, pl_module: LightningModule, progress: float) -> None:
         if self.structure is not None or progress < self.begin:
             return
@@ -261,14 +280,8 @@ class LearnRanks(Constraint):
             pl_module: what is trained.
             mu: of the training since the C step before.
         """
-        spectra = {}
         weights = {name: pl_module.get_parameter(f"{name}.weight") for name in self._layers}
-        for name, layer in self._layers.items():
-            wanted = weights[name].detach()
-            if name in self._owed:
-                wanted = wanted - self._owed[name] / mu
-            split = schemes.matrices(wanted, layer.scheme, layer.groups)
-            spectra[name] = [decompose(matrix) for matrix in split]
+        spectra = self._decompose(pl_module, mu)
         clock = clock_of(trainer)
         if clock is not None:
             sizes = [(s.u.shape[0], s.v.shape[0]) for each in spectra.values() for s in each]
@@ -344,9 +357,15 @@ class LearnRanks(Constraint):
         return {name: asked.get(name) for name in self._layers}
 
     def _find_share(
-        self, pl_module: LightningModule, spectra: Mapping[str, list[Spectrum]]
+        self,
+        pl_module: LightningModule,
+        spectra: Mapping[str, list[Spectrum]],
+        check: bool = False,
     ) -> float:
-        """What the rule makes of the tensors of networks of several sizes."""
+        """What the rule makes of the tensors of networks of several sizes.
+
+        With `check` it only looks whether rank 1 everywhere is small enough.
+        """
         assert callable(self.share)
         state = {**dict(pl_module.named_parameters()), **dict(pl_module.named_buffers())}
         weights = {f"{name}.weight": name for name in self._layers}
@@ -362,6 +381,9 @@ class LearnRanks(Constraint):
                         found[f"{name}.{i}.u"], found[f"{name}.{i}.v"] = each.truncate(rank)
             return found
 
+        if check:
+            getattr(self.share, "check_reach", lambda *_: None)(rest, trial)
+            return 0.0
         return self.share(rest, trial)
 
     def steer(self, pl_module: LightningModule) -> None:

@@ -1,0 +1,101 @@
+"""Whole low-rank runs from the command line, on the embedded digits."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from runs import kill_in, result_of, rows_of, train
+from safetensors.torch import load_file
+
+import boildown
+
+LOWRANK = ("+compression=lowrank", "logger=none", "budget.steps=120")
+DEEP = ("+compression=lowrank_deep", "logger=none", "budget.steps=160", "compression.ratio=25")
+
+
+@pytest.fixture(scope="module")
+def lowrank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("runs") / "lowrank"
+    done = train(directory, *LOWRANK)
+    assert done.returncode == 0, done.stderr
+    return directory
+
+
+def test_the_file_holds_the_factors_and_has_the_asked_size(lowrank: Path) -> None:
+    result = result_of(lowrank)
+    assert result["target"] == {"ratio": 4, "met": True}
+    assert (lowrank / "model.boil").stat().st_size == result["compressed"]["bytes"]
+    model = boildown.load(lowrank / "model.boil")
+    ranks = {row["name"]: row["rank"] for row in result["ranks"] if row["rank"] is not None}
+    assert ranks
+    for name, rank in ranks.items():
+        u, v = (model.get_submodule(f"{name}.{part}").weight for part in "uv")
+        assert (u.shape[1], v.shape[0]) == (rank, rank)
+        rows = {row["name"]: row["rank"] for row in result["layers"]}
+        assert rows[f"{name}.u.weight"] == rows[f"{name}.v.weight"] == rank
+        assert rows[f"{name}.u.bias"] is None
+    dense = load_file(lowrank / "dense.safetensors")
+    assert dense["fc1.weight"].shape == (300, 64)  # what came before has its own structure
+
+
+def test_the_report_compares_with_one_threshold(lowrank: Path) -> None:
+    for row in result_of(lowrank)["ranks"]:
+        assert row["rank"] is None or 1 <= row["rank"] <= row["full_rank"]
+        assert row["rank_by_energy"] is None or 1 <= row["rank_by_energy"] <= row["full_rank"]
+        assert row["cost"] <= row["dense_cost"]
+
+
+def test_factors_cost_less_per_step(lowrank: Path) -> None:
+    phases = result_of(lowrank)["compute"]["by_phase"]
+    assert list(phases) == ["dense", "lowrank", "factored"]
+    per_step = {name: cost["flops"] / cost["steps"] for name, cost in phases.items()}
+    assert per_step["factored"] < 0.7 * per_step["dense"]
+    assert per_step["lowrank"] > per_step["dense"]  # C steps are charged
+    rows = rows_of(lowrank)
+    assert [int(row["steps"]) for row in rows] == sorted(int(row["steps"]) for row in rows)
+    assert [int(row["epoch"]) for row in rows] == sorted(int(row["epoch"]) for row in rows)
+
+
+@pytest.mark.parametrize("phase", ["lowrank", "factored"])
+def test_a_killed_run_resumes_to_the_same_bytes(lowrank: Path, tmp_path: Path, phase: str) -> None:
+    directory = tmp_path / "killed"
+    kill_in(phase, directory, *LOWRANK)
+    done = train(directory, *LOWRANK, "resume=true")
+    assert done.returncode == 0, done.stderr
+    assert (directory / "model.boil").read_bytes() == (lowrank / "model.boil").read_bytes()
+    assert rows_of(directory) == rows_of(lowrank)
+    assert result_of(directory)["ranks"] == result_of(lowrank)["ranks"]
+    assert result_of(directory)["compute"]["flops"] == result_of(lowrank)["compute"]["flops"]
+
+
+def test_the_factors_are_pruned_and_shared(tmp_path: Path) -> None:
+    done = train(tmp_path / "run", *DEEP)
+    assert done.returncode == 0, done.stderr
+    result = result_of(tmp_path / "run")
+    assert result["target"]["met"]
+    assert [row["rank"] for row in result["ranks"] if row["rank"]]
+    weights = [p for p in boildown.load(tmp_path / "run" / "model.boil").parameters() if p.ndim > 1]
+    assert all(len(p[p != 0].unique()) <= 64 for p in weights)
+    assert sum(int((p == 0).sum()) for p in weights) > 0
+    assert all(torch.equal(p, p.half().float()) for p in weights)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("compression.ratio=60",), ("out of reach", "rank 1", "lowrank_deep")),
+        (("compression.lowrank.exclude=[fc9]",), ("lowrank.exclude", "fc9", "fc1")),
+        (("compression.ranks={fc1: 0}",), ("fc1", "rank", "0")),
+        (("compression.ranks={fc1: 60}",), ("fc1", "60", "save nothing")),
+        (("compression.factors=1.5",), ("compression.factors", "1.5")),
+        (("compression.factors=0.001",), ("rank 1", "fc1")),
+    ],
+)
+def test_bad_input_is_answered_in_one_line(
+    tmp_path: Path, arguments: tuple[str, ...], says: tuple[str, ...]
+) -> None:
+    done = train(tmp_path / "run", *LOWRANK, *arguments)
+    assert done.returncode == 1
+    line = done.stderr.strip().splitlines()[-1]
+    assert line.startswith("boildown: ")
+    assert all(part in line for part in says), line
