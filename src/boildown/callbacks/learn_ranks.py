@@ -179,7 +179,7 @@ class LearnRanks(Constraint):
     def _mu_of(self, step: int) -> float:
         first, last = self.mu
         u = min(max(step, 0) / max(self.steps - 1, 1), 1.0)
-        return first * (last / first) ** u
+        return float(first * (last / first) ** u)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
@@ -208,9 +208,10 @@ class LearnRanks(Constraint):
         }
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for kept in (self._nearest, self._pull, self._owed):
+        for kept in (self._nearest, self._owed):
             for name, tensor in kept.items():
-                kept[name] = tensor.to(pl_module.get_parameter(name).device)
+                kept[name] = tensor.to(pl_module.get_parameter(f"{name}.weight").device)
+        self._aim()
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
