@@ -1,0 +1,216 @@
+"""Learning ranks inside Lightning: what is pulled where, what holds at the end, exact resume."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lightning.pytorch import Callback, Trainer, seed_everything
+from torch import nn
+
+from boildown.callbacks.budget import ComputeBudget
+from boildown.callbacks.constraint import BrokenConstraintError
+from boildown.callbacks.learn_ranks import LearnRanks
+from boildown.data.loader import TensorLoader
+from boildown.lowrank.svd import truncate
+from boildown.task import Classification
+
+STEPS = 40
+SETTINGS: dict[str, Any] = {"begin": 0.2, "end": 1.0, "steps": 8, "mu": (1.0, 100.0)}
+
+
+class StopAt(Callback):
+    def __init__(self, step: int, path: Path) -> None:
+        self.step, self.path = step, path
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
+            trainer.should_stop = True
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(2, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 30), nn.ReLU(), nn.Linear(30, 4)
+    )
+
+
+def fit(
+    technique: LearnRanks,
+    *extra: Callback,
+    resume: Path | None = None,
+    model: nn.Module | None = None,
+) -> nn.Module:
+    seed_everything(0, verbose=False)
+    make = torch.Generator().manual_seed(0)
+    inputs = torch.randn(96, 2, 5, 5, generator=make)
+    targets = torch.randint(0, 4, (96,), generator=make)
+    task = Classification(
+        model or network(), optimizer=lambda p: torch.optim.AdamW(p, lr=0.01), num_classes=4
+    )
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=-1,
+        val_check_interval=5,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[ComputeBudget(steps=STEPS), technique, *extra],
+    )
+    trainer.fit(
+        task,
+        TensorLoader(inputs, targets, 8, shuffle=True, seed=0, drop_last=True),
+        TensorLoader(inputs, targets, 96, shuffle=False, seed=0, drop_last=False),
+        ckpt_path=resume,
+        weights_only=True,
+    )
+    return task.model
+
+
+def rank_of(weight: torch.Tensor) -> int:
+    s = torch.linalg.svdvals(weight.detach().double().flatten(1))
+    return int((s > 1e-6 * s[0]).sum())
+
+
+@pytest.mark.parametrize("choose", ["joint", "energy"])
+@pytest.mark.parametrize("unit", ["parameters", "flops"])
+@pytest.mark.parametrize("scheme", ["channel", "spatial"])
+def test_the_ranks_stay_within_the_share(choose: Any, unit: Any, scheme: str) -> None:
+    technique = LearnRanks(share=0.4, choose=choose, unit=unit, scheme=scheme, **SETTINGS)
+    model = fit(technique)
+    after = technique.restructure(model)
+    rows = technique.ranks_report
+    assert sum(r["cost"] for r in rows) <= 0.4 * sum(r["dense_cost"] for r in rows)
+    assert any(row["rank"] for row in rows)
+    inputs = torch.randn(5, 2, 5, 5)
+    torch.testing.assert_close(after(inputs), model(inputs), rtol=1e-3, atol=1e-4)
+    for row in rows:
+        if row["rank"] is not None and row["scheme"] != "spatial":
+            assert rank_of(model.get_submodule(row["name"]).weight) <= row["rank"]
+    assert technique.rebuild(network())(inputs).shape == after(inputs).shape
+    wanted = {name: value.shape for name, value in after.state_dict().items()}
+    assert {n: v.shape for n, v in technique.rebuild(network()).state_dict().items()} == wanted
+
+
+def test_without_a_window_it_truncates_and_no_more() -> None:
+    before = network()
+    weight = before[3].weight.detach().clone()
+    technique = LearnRanks(ranks={"model.3": 5}, begin=0.0, end=0.0, steps=1, mu=(1.0, 1.0))
+
+    class Stop(Callback):
+        def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+            technique._rates = {name: {"lr": 0.0} for name in technique._rates}
+
+    fit(technique, Stop(), model=before)
+    assert technique.reached
+    torch.testing.assert_close(
+        technique._nearest["model.3"], truncate(weight, 5).product(), rtol=1e-4, atol=1e-5
+    )
+
+
+@settings(max_examples=20, deadline=None)
+@given(lr=st.floats(1e-4, 1.0), mu=st.floats(1e-3, 1e6), seed=st.integers(0, 100))
+def test_the_pull_is_the_proximal_step(lr: float, mu: float, seed: int) -> None:
+    """It minimises |W - W0|^2 / (2 lr) + mu / 2 |W - T|^2, whatever lr mu is."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(4, 3))
+    technique = LearnRanks(share=0.5, begin=0.0, end=1.0, steps=1, mu=(mu, mu))
+    start = model[0].weight.detach().double().clone()
+    target = torch.randn(3, 4)
+    technique._pull = {"0": target}
+    technique._rates = {"0.weight": {"lr": lr}}
+    technique._step = 0
+    technique.hold(model)  # type: ignore[arg-type]
+    now = model[0].weight.detach().double()
+    slope = (now - start) / lr + mu * (now - target.double())
+    size = (start - target.double()).abs().max() * mu / (1.0 + lr * mu)
+    assert slope.abs().max() <= 1e-4 * size + 1e-6 / lr + 1e-5 * mu * now.abs().max()
+
+
+@pytest.mark.filterwarnings("ignore:the training ended at")
+@pytest.mark.parametrize("stop", [5, 10, 20, 30])
+def test_resume_equals_never_stopping(stop: int, tmp_path: Path) -> None:
+    straight = fit(LearnRanks(share=0.3, **SETTINGS))
+    fit(LearnRanks(share=0.3, **SETTINGS), StopAt(stop, tmp_path / "stopped.ckpt"))
+    resumed = fit(LearnRanks(share=0.3, **SETTINGS), resume=tmp_path / "stopped.ckpt")
+    torch.testing.assert_close(resumed.state_dict(), straight.state_dict(), rtol=0, atol=0)
+
+
+def test_it_draws_the_weights_to_low_rank() -> None:
+    """The weight that the final C step replaces is near what replaces it."""
+    seen = {}
+
+    class Watch(Callback):
+        def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+            for name, nearest in technique._nearest.items():
+                weight = pl_module.get_parameter(f"{name}.weight").detach()
+                seen[name, trainer.global_step] = float((weight - nearest).norm() / weight.norm())
+
+    technique = LearnRanks(share=0.3, **SETTINGS)
+    fit(technique, Watch())
+    layer = "model.3"
+    assert seen[layer, STEPS] < 0.1 * seen[layer, 10]
+
+
+def test_a_rank_that_breaks_is_noticed() -> None:
+    class Break(Callback):
+        def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+            with torch.no_grad():
+                pl_module.model[3].weight[0, 0] += 1.0
+            technique.verify(pl_module)
+
+    technique = LearnRanks(share=0.3, **SETTINGS)
+    with pytest.raises(BrokenConstraintError, match=r"model\.3.*rank"):
+        fit(technique, Break())
+
+
+def test_c_steps_are_charged() -> None:
+    free = ComputeBudget(steps=STEPS)
+    paid = ComputeBudget(steps=STEPS)
+    for clock, technique in ((free, None), (paid, LearnRanks(share=0.3, **SETTINGS))):
+        task = Classification(
+            network(), optimizer=lambda p: torch.optim.AdamW(p, lr=0.01), num_classes=4
+        )
+        loader = TensorLoader(
+            torch.randn(96, 2, 5, 5), torch.randint(0, 4, (96,)), 8,
+            shuffle=False, seed=0, drop_last=True,
+        )  # fmt: skip
+        Trainer(
+            accelerator="cpu", max_epochs=-1, logger=False, enable_checkpointing=False,
+            enable_progress_bar=False, enable_model_summary=False,
+            callbacks=[clock, *([technique] if technique else [])],
+        ).fit(task, loader)  # fmt: skip
+    assert paid.flops > free.flops
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"share": 1.5}, r"lowrank\.share.*1\.5"),
+        ({"share": None}, "one of share, price, energy and ranks"),
+        ({"energy": 0.5}, "share"),
+        ({"share": None, "energy": 0.0}, r"lowrank\.energy.*0\.0"),
+        ({"share": None, "price": -1.0}, r"lowrank\.price.*-1"),
+        ({"steps": 0}, r"lowrank\.steps.*0"),
+        ({"mu": (2.0, 1.0)}, r"lowrank\.mu.*2\.0"),
+        ({"mu": (1.0,)}, r"lowrank\.mu"),
+        ({"scheme": "tucker"}, r"lowrank\.scheme.*tucker"),
+        ({"unit": "bits"}, r"lowrank\.unit.*bits"),
+        ({"choose": "best"}, r"lowrank\.choose.*best"),
+        ({"begin": 0.9, "end": 0.1}, "lowrank"),
+    ],
+)
+def test_bad_settings(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        LearnRanks(**{"share": 0.5, **SETTINGS, **change})
+
+
+def test_a_share_that_rank_one_exceeds_is_refused_before_the_training() -> None:
+    with pytest.raises(ValueError, match=r"rank 1"):
+        fit(LearnRanks(share=0.01, **SETTINGS))
