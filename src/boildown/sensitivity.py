@@ -38,7 +38,8 @@ class Point:
     Attributes:
         layer: dotted path of the layer that was changed.
         technique: how.
-        level: the rank, the fraction of zeros, or the bits per weight; None: unchanged.
+        level: the rank (an int), the fraction of zeros, or the bits per weight (an int); None:
+            unchanged.
         cost: of the layer's weight at that level, without its bias: parameters for ranks, nonzero
             weights for sparsities, bytes at a fixed code length and with the codebook for bits.
         metrics: of the whole network.
@@ -250,12 +251,13 @@ def _levels(layer: _Layer, technique: Technique, given: Sequence[float] | None) 
     if given is None:
         if technique == "rank":
             saving = [r for r in range(1, full + 1) if layer.cost(technique, r) < dense]
-            return [float(r) for r in saving if r & (r - 1) == 0 or r == saving[-1]]
-        standard = SPARSITIES if technique == "sparsity" else BITS
-        return [float(level) for level in standard if layer.cost(technique, level) < dense]
+            return [r for r in saving if r & (r - 1) == 0 or r == saving[-1]]
+        standard: Sequence[float] = SPARSITIES if technique == "sparsity" else BITS
+        return [level for level in standard if layer.cost(technique, level) < dense]
     for level in given:
         _check_level(technique, level)
-    return [float(v) for v in sorted(set(given)) if technique != "rank" or v <= full]
+    kind = float if technique == "sparsity" else int
+    return [kind(v) for v in sorted(set(given)) if technique != "rank" or v <= full]
 
 
 def _check_level(technique: Technique, level: float) -> None:

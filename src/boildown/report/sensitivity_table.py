@@ -64,10 +64,7 @@ def show(points: Sequence["Point"], metric: str, title: str) -> None:
     technique = points[0].technique
     counts = Counter(p.level for p in points if p.level is not None)
     shown = sorted(level for level, _ in counts.most_common(COLUMNS))
-    base = words.value(metric, points[0].metrics[metric])
     table = Table(
-        title=Text(f"{title}\n{_name(metric)}, unchanged {base}, at each {LEVELS[technique]}"),
-        title_justify="left",
         caption="harm: how much worse on average over the share of the layer's cost that is left",
     )
     table.add_column("layer", overflow="fold")
@@ -80,6 +77,8 @@ def show(points: Sequence["Point"], metric: str, title: str) -> None:
         table.add_row(Text(name), f"{some[0].cost:,.0f}", *cells, harmful)
     # wide enough for all columns where no terminal sets a width
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    console.print(Text(title))
+    console.print(f"{words.axis(metric)}, at each {LEVELS[technique]}:", markup=False)
     console.print(table)
     for line in in_words(points, metric):
         console.print(line, highlight=False, markup=False)
@@ -102,14 +101,13 @@ def in_words(points: Sequence["Point"], metric: str) -> list[str]:
             f"{_at(hardest.technique, hardest.level)})"
         )
 
-    lines = [
-        f"{_name(metric)}, unchanged: {words.value(metric, base)}",
-        f"most sensitive: {words.listing([told(name) for name in ordered[:count]])}",
-    ]
-    if len(ordered) > 1:
-        least = ordered[::-1][:count]
-        lines.append(f"least sensitive: {words.listing([told(name) for name in least])}")
-    return lines
+    unchanged = f"{_name(metric)}, unchanged: {words.value(metric, base)}"
+    if len(ordered) == 1:
+        return [unchanged, told(ordered[0])]
+    most, least = (
+        words.listing([told(name) for name in some[:count]]) for some in (ordered, ordered[::-1])
+    )
+    return [unchanged, f"most sensitive: {most}", f"least sensitive: {least}"]
 
 
 def write_csv(points: Sequence["Point"], path: Path) -> None:
