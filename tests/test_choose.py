@@ -73,6 +73,19 @@ def test_the_gap_holds_when_partial_sums_are_given_up(
         assert found.loss == least
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_the_gap_holds_where_the_linear_bound_is_loose(seed: int) -> None:
+    # two options each that differ much: whole steps cannot follow the relaxation
+    make = np.random.default_rng(seed)
+    costs = [[0, int(c)] for c in make.integers(30, 60, 9)]
+    losses = [[float(c[1] + make.integers(-9, 9)), 0.0] for c in costs]
+    budget = sum(c[1] for c in costs) // 2
+    least = min(v for c, v in totals(costs, losses) if c <= budget)
+    assert choose(costs, losses, budget).loss == least
+    found = choose(costs, losses, budget, candidates=6)
+    assert found.loss - found.gap <= least * (1 + 1e-12) <= found.loss * (1 + 1e-12)
+
+
 def layers(kind: str, count: int, full: int) -> tuple[Lists, Lists]:
     """Parameters and squared errors of each rank of layers with random spectra."""
     make = np.random.default_rng(0)
