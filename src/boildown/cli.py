@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from boildown.codec import FileReport, TensorReport
 
 
@@ -111,6 +113,53 @@ def report(args: argparse.Namespace) -> None:
 _MANY = 200  # results that take long enough for a bar
 
 
+def sensitivity(args: argparse.Namespace) -> None:
+    """Measure how much each layer of a run's model matters."""
+    from boildown.report import sensitivity_plot, sensitivity_table
+    from boildown.report.metric import headline
+
+    if args.technique not in sensitivity_table.COSTS:
+        known = ", ".join(sensitivity_table.COSTS)
+        raise ValueError(f"--technique {args.technique}: there is no such technique, only {known}")
+    place = args.path if args.path.is_dir() else args.path.parent
+    out: Path = args.out or place / f"sensitivity_{args.technique}.png"
+    if out.suffix != ".png" or out.is_dir():
+        raise ValueError(f"--out {out}: give the picture's file, whose name ends in .png")
+    from boildown import sensitivity as analysis
+    from boildown.validate import open_run
+
+    run = open_run(args.path, args.config)
+    evaluate = run.evaluator(args.split, args.batches)
+    asked = None if args.metric is None else f"{args.split}/{args.metric.rpartition('/')[2]}"
+
+    def checked(model: "nn.Module") -> dict[str, float]:
+        metrics = evaluate(model)
+        if asked is not None and asked not in metrics:
+            raise ValueError(f"--metric {args.metric}: there are {', '.join(metrics)}")
+        return metrics
+
+    points = analysis.sensitivity(
+        run.model,
+        checked,
+        technique=args.technique,
+        levels=args.levels,
+        layers=args.layer,
+        cache=out.with_suffix(".jsonl"),
+        what=run.basis(args.split, args.batches),
+        bar=True,
+    )
+    metrics = points[0].metrics
+    metric = asked or f"{args.split}/{headline(metrics, args.split)}"
+    if metric not in metrics:
+        raise ValueError(f"--metric {args.metric}: there are {', '.join(metrics)}")
+    title = f"{run.file}: each layer's {args.technique} by itself"
+    sensitivity_plot.draw(points, metric, out, title)
+    sensitivity_table.write_csv(points, out.with_suffix(".csv"))
+    sensitivity_table.show(points, metric, title)
+    for path in (out, out.with_suffix(".csv"), out.with_suffix(".jsonl")):
+        print(path)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="boildown", description="Turn a trained PyTorch model into a small file that works."
@@ -149,6 +198,48 @@ def _parser() -> argparse.ArgumentParser:
         help="log it to wandb too, offline unless WANDB_MODE says otherwise",
     )
     command.set_defaults(run=report)
+
+    command = commands.add_parser(
+        "sensitivity", help="how much each layer matters: rank, sparsity or bits, one by one"
+    )
+    command.add_argument(
+        "path",
+        type=Path,
+        metavar="RUN",
+        help="a run's directory, or dense.safetensors, model.boil or newest.ckpt in it",
+    )
+    command.add_argument(
+        "--technique",
+        default="rank",
+        metavar="{rank,sparsity,bits}",
+        help="what to do to a layer; default: rank",
+    )
+    command.add_argument(
+        "--layer", nargs="+", metavar="PATTERN", help="of layers, such as fc1 or 'blocks.*'"
+    )
+    command.add_argument(
+        "--levels",
+        nargs="+",
+        type=float,
+        metavar="LEVEL",
+        help="ranks, fractions of zeros or bits; default: a range of them",
+    )
+    command.add_argument(
+        "--split",
+        default="val",
+        metavar="{val,train}",
+        help="what to measure on, never the test set; default: val",
+    )
+    command.add_argument("--batches", type=int, metavar="N", help="measure on the first N only")
+    command.add_argument("--metric", help="to draw and to rank by; default: the task's own")
+    command.add_argument("--config", type=Path, help="the run's; default: config.yaml beside it")
+    command.add_argument(
+        "--out",
+        type=Path,
+        help="the picture, .png; the table (.csv) and the measurements (.jsonl), which are not "
+        "made twice, lie beside it; default: sensitivity_TECHNIQUE.png in the run's directory",
+    )
+    command.set_defaults(run=sensitivity)
     return parser
 
 

@@ -1,0 +1,177 @@
+"""A run's model, and its metrics on the validation set. The test set is not touched here."""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from hydra.utils import instantiate
+from lightning.pytorch import Trainer
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from boildown.checkpoint import load_state_dict
+from boildown.codec import unpack
+from boildown.config import expected, one_line, register_resolvers
+from boildown.evaluate import build_task, model_config
+
+Split = Literal["val", "train"]
+FILES = ("dense.safetensors", "newest.ckpt", "model.boil")  # of a run; the first there is, is read
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What a run left, ready to be measured.
+
+    Attributes:
+        config: of the run.
+        data: its data module, prepared.
+        model: with the file's weights, on the CPU.
+        file: that the weights came from.
+    """
+
+    config: DictConfig
+    data: Any
+    model: nn.Module
+    file: Path
+
+    def evaluator(
+        self, split: Split = "val", batches: int | None = None
+    ) -> Callable[[nn.Module], dict[str, float]]:
+        """What measures a model of this structure with the run's task.
+
+        Args:
+            split: "val", or "train": as it is trained on, but without updates.
+            batches: how many to measure on, the same each time; None for all.
+
+        Returns:
+            Model -> metrics, such as {"val/loss": 0.1, "val/error": 0.02}.
+
+        Raises:
+            ValueError: for another split or a number of batches below 1.
+        """
+        if split not in ("val", "train"):
+            raise ValueError(
+                f"split must be val or train, got {split!r}; the test set is for the final figure"
+            )
+        if batches is not None and batches < 1:
+            raise ValueError(f"batches must be at least 1, got {batches}")
+        with _quiet():
+            trainer = Trainer(
+                accelerator=self.config.trainer.get("accelerator", "auto"),
+                devices=1,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                limit_val_batches=1.0 if batches is None else batches,
+                inference_mode=False,  # the weights are to be changed afterwards
+            )
+
+        def evaluate(model: nn.Module) -> dict[str, float]:
+            loader = self.data.val_dataloader() if split == "val" else self.data.train_dataloader()
+            with _quiet():
+                task = build_task(self.config, self.data, model)
+                (metrics,) = trainer.validate(task, loader, verbose=False)
+            # Lightning keeps float32: beyond its 7 digits 0.0159 would read 0.01590001583
+            return {
+                name.replace("val/", f"{split}/", 1): round(float(value), 7)
+                for name, value in metrics.items()
+            }
+
+        return evaluate
+
+    def basis(self, split: Split, batches: int | None) -> str:
+        """All that the metrics depend on beside the weights, in words."""
+        parts = {key: self.config[key] for key in ("data", "model", "task")}
+        return f"{OmegaConf.to_yaml(OmegaConf.create(parts))} {split} {batches}"
+
+
+def open_run(path: Path, config: Path | None = None) -> TrainedRun:
+    """Load a run's model and data.
+
+    Args:
+        path: of the run's directory, of which the dense model is taken, or of a file in it:
+            dense.safetensors, model.boil, newest.ckpt, or another state dict.
+        config: of the run; None: config.yaml beside the file.
+
+    Raises:
+        ValueError: if there is no model or config, or they do not belong together.
+        OSError: if a file cannot be read.
+    """
+    file = _file(path)
+    cfg = _config(file, config)
+    register_resolvers()
+    try:
+        with _quiet():
+            data = instantiate(cfg.data)
+            data.prepare()
+            model: nn.Module = instantiate(model_config(cfg, data))
+    except Exception as error:
+        if not expected(error):
+            raise
+        raise ValueError(one_line(error)) from error
+    state = _state(file)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{file} does not fit the model of its config: {error}") from None
+    return TrainedRun(cfg, data, model.eval(), file)
+
+
+def _file(path: Path) -> Path:
+    if not path.exists():
+        raise ValueError(f"{path}: there is no such run or file")
+    if not path.is_dir():
+        return path
+    for name in FILES:
+        if (path / name).exists():
+            return path / name
+    raise ValueError(f"{path} is no directory of a run: it holds none of {', '.join(FILES)}")
+
+
+def _config(file: Path, given: Path | None) -> DictConfig:
+    path = given or file.parent / "config.yaml"
+    if not path.is_file():
+        hint = "" if given else "; --config names the run's"
+        raise ValueError(f"{path}: there is no such config{hint}")
+    try:
+        cfg = OmegaConf.load(path)
+    except Exception as error:
+        raise ValueError(f"{path} is no config: {error}") from error
+    missing = [
+        key
+        for key in ("data", "model", "task", "trainer")
+        if not isinstance(cfg, DictConfig) or key not in cfg
+    ]
+    if missing:
+        raise ValueError(f"{path} is no config of a run: it has no {missing[0]}")
+    assert isinstance(cfg, DictConfig)
+    return cfg
+
+
+def _state(file: Path) -> dict[str, Tensor]:
+    if file.suffix == ".boil":
+        return unpack(file)
+    state = load_state_dict(file)
+    if file.suffix == ".ckpt":  # of the task, which holds the model
+        inside = {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}
+        return inside or state
+    return state
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No word from Lightning while the block runs."""
+    log = logging.getLogger("lightning.pytorch")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)

@@ -1,0 +1,146 @@
+"""`boildown sensitivity`, as a user meets it."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from safetensors.torch import load_file, save_file
+
+from boildown import codec
+from boildown.cli import main
+from boildown.data.digits import Digits
+from boildown.models.mlp import MLP
+
+MODEL = {"_target_": "boildown.models.mlp.MLP", "widths": [12]}
+CONFIG = {
+    "data": {
+        "_target_": "boildown.data.digits.Digits",
+        "batch_size": 64,
+        "eval_batch_size": 100,
+        "val_size": 200,
+        "seed": 0,
+    },
+    "model": MODEL,
+    "task": {
+        "_target_": "boildown.task.Classification",
+        "base_width": None,
+        "label_smoothing": 0.0,
+        "optimizer": {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.1},
+    },
+    "trainer": {"_target_": "lightning.pytorch.Trainer", "accelerator": "cpu"},
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A directory as a run leaves it, of a net that was not trained."""
+    directory = tmp_path / "run"
+    directory.mkdir()
+    torch.manual_seed(0)
+    state = MLP((1, 8, 8), 10, [12]).state_dict()
+    save_file(state, directory / "dense.safetensors")
+    codec.pack(state, directory / "model.boil", config=MODEL)
+    inside = {f"model.{name}": tensor for name, tensor in state.items()}
+    torch.save(
+        {"state_dict": inside | {"accuracy.val.tp": torch.ones(1)}}, directory / "newest.ckpt"
+    )
+    OmegaConf.save(OmegaConf.create(CONFIG), directory / "config.yaml")
+    return directory
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_it_measures_draws_and_tells(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sensitivity", str(run)]) == 0
+    said = capsys.readouterr().out
+    for text in ("most sensitive: ", "least sensitive: ", "validation error, unchanged: "):
+        assert text in said
+    picture = run / "sensitivity_rank.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    table = rows(picture.with_suffix(".csv"))
+    assert [(row["layer"], row["level"]) for row in table] == [
+        *(("fc1", level) for level in ("", "1", "2", "4", "8", "10")),
+        *(("fc2", level) for level in ("", "1", "2", "4", "5")),
+    ]
+    assert {"val/loss", "val/error"} <= table[0].keys()
+    assert len({row["val/loss"] for row in table}) > 5
+    lines = picture.with_suffix(".jsonl").read_text().splitlines()
+    assert len(lines) == 1 + 5 + 4
+
+    # again, from another file of the same weights: nothing is measured anew
+    for name in ("newest.ckpt", "model.boil", "dense.safetensors"):
+        before = picture.with_suffix(".jsonl").read_bytes()
+        assert main(["sensitivity", str(run / name)]) == 0
+        assert picture.with_suffix(".jsonl").read_bytes() == before
+        assert rows(picture.with_suffix(".csv")) == table
+
+
+def test_the_unchanged_model_has_the_metrics_of_its_validation_set(run: Path) -> None:
+    args = ["--technique", "bits", "--levels", "1", "16", "--layer", "fc2", "--metric", "loss"]
+    out = run.parent / "other.png"
+    assert main(["sensitivity", str(run), *args, "--out", str(out)]) == 0
+    data = Digits(batch_size=64, eval_batch_size=1000, val_size=200, seed=0)
+    data.prepare()
+    ((inputs, targets),) = data.val_dataloader()
+    model = MLP((1, 8, 8), 10, [12])
+    model.load_state_dict(load_file(run / "dense.safetensors"))
+    with torch.no_grad():
+        logits = model(inputs)
+    error = float((logits.argmax(1) != targets).double().mean())
+    loss = float(torch.nn.functional.cross_entropy(logits, targets))
+    unchanged, coarse, fine = rows(out.with_suffix(".csv"))
+    assert float(unchanged["val/error"]) == pytest.approx(error, abs=1e-6)
+    assert float(unchanged["val/loss"]) == pytest.approx(loss, abs=1e-5)
+    assert float(fine["val/loss"]) == pytest.approx(loss, abs=1e-5)
+    assert float(coarse["val/loss"]) != pytest.approx(loss, abs=1e-5)
+    lines = out.with_suffix(".jsonl").read_text().splitlines()
+    assert [json.loads(line)["layer"] for line in lines] == [None, "fc2", "fc2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere: there is no such run or file"),
+        (["."], "is no directory of a run: it holds none of dense.safetensors"),
+        (["run", "--technique", "width"], "--technique width: there is no such technique"),
+        (["run", "--layer", "conv*"], "'conv*' matches no layer; there are fc1, fc2"),
+        (["run", "--split", "test"], "split must be val or train, got 'test'"),
+        (["run", "--batches", "0"], "batches must be at least 1, got 0"),
+        (["run", "--levels", "0"], "a rank must be a whole number of at least 1, got 0"),
+        (["run", "--metric", "f1"], "--metric f1: there are val/loss, val/error"),
+        (["run", "--out", "a.html"], "--out a.html: give the picture's file, whose name ends in"),
+        (["run", "--config", "none.yaml"], "none.yaml: there is no such config"),
+        (["run", "--config", "other.yaml"], "other.yaml is no config of a run: it has no data"),
+        (["run", "--config", "wider.yaml"], "dense.safetensors does not fit the model of its con"),
+        (["run", "--config", "unknown.yaml"], "NoSuchData"),
+        (["alone/dense.safetensors"], "alone/config.yaml: there is no such config; --config names"),
+        (["run/config.yaml"], "run/config.yaml holds more than tensors"),
+    ],
+)
+def test_errors_are_one_line(
+    arguments: list[str],
+    message: str,
+    run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(run.parent)
+    OmegaConf.save(OmegaConf.create({"a": 1}), "other.yaml")
+    OmegaConf.save(OmegaConf.create(CONFIG | {"model": MODEL | {"widths": [13]}}), "wider.yaml")
+    data = {"_target_": "boildown.data.digits.NoSuchData"}
+    OmegaConf.save(OmegaConf.create(CONFIG | {"data": data}), "unknown.yaml")
+    Path("alone").mkdir()
+    Path("alone/dense.safetensors").write_bytes((run / "dense.safetensors").read_bytes())
+    assert main(["sensitivity", *arguments]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    *_, line = said.err.splitlines()
+    assert line.startswith("boildown: ")
+    assert message in line
+    assert len([li for li in said.err.splitlines() if not li.startswith("sensitivity ")]) == 1
