@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from hydra.utils import instantiate
 from lightning.pytorch import Trainer
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from boildown.checkpoint import load_state_dict
-from boildown.codec import unpack
+from boildown.codec import read_config, unpack
 from boildown.config import expected, one_line, register_resolvers
 from boildown.evaluate import build_task, model_config
+from boildown.lowrank.factorize import restructure
 
 Split = Literal["val", "train"]
 FILES = ("dense.safetensors", "newest.ckpt", "model.boil")  # of a run; the first there is, is read
@@ -116,6 +118,7 @@ def open_run(path: Path, config: Path | None = None) -> TrainedRun:
         raise ValueError(one_line(error)) from error
     state = _state(file)
     try:
+        model = restructure(model, _structure(file))
         model.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(f"{file} does not fit the model of its config: {error}") from None
@@ -161,6 +164,18 @@ def _state(file: Path) -> dict[str, Tensor]:
         inside = {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}
         return inside or state
     return state
+
+
+def _structure(file: Path) -> dict[str, Any]:
+    """What has become of the layers of the config's model; {} if nothing has."""
+    if file.suffix == ".boil":
+        return dict((read_config(file) or {}).get("structure", {}))
+    if file.suffix == ".ckpt":
+        held = torch.load(file, map_location="cpu", weights_only=True)
+        states = held.get("callbacks", {}) if isinstance(held, dict) else {}
+        found = [s["structure"] for s in states.values() if s.get("structure") is not None]
+        return dict(found[-1]) if found else {}
+    return {}
 
 
 @contextmanager
