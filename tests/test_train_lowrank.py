@@ -83,7 +83,7 @@ def test_the_factors_are_pruned_and_shared(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("compression.ratio=60",), ("out of reach", "rank 1", "lowrank_deep")),
+        (("compression.ratio=120",), ("out of reach", "rank 1", "lowrank_deep")),
         (("compression.lowrank.exclude=[fc9]",), ("lowrank.exclude", "fc9", "fc1")),
         (("compression.ranks={fc1: 0}",), ("fc1", "rank", "0")),
         (("compression.ranks={fc1: 60}",), ("fc1", "60", "save nothing")),

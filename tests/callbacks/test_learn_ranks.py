@@ -1,5 +1,6 @@
 """Learning ranks inside Lightning: what is pulled where, what holds at the end, exact resume."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +43,14 @@ def fit(
     technique: LearnRanks,
     *extra: Callback,
     resume: Path | None = None,
-    model: nn.Module | None = None,
-) -> nn.Module:
+    before: Sequence[Callback] = (),
+) -> nn.Sequential:
     seed_everything(0, verbose=False)
     make = torch.Generator().manual_seed(0)
     inputs = torch.randn(96, 2, 5, 5, generator=make)
     targets = torch.randint(0, 4, (96,), generator=make)
     task = Classification(
-        model or network(), optimizer=lambda p: torch.optim.AdamW(p, lr=0.01), num_classes=4
+        network(), optimizer=lambda p: torch.optim.AdamW(p, lr=0.01), num_classes=4
     )
     trainer = Trainer(
         accelerator="cpu",
@@ -61,7 +62,7 @@ def fit(
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[ComputeBudget(steps=STEPS), technique, *extra],
+        callbacks=[ComputeBudget(steps=STEPS), *before, technique, *extra],
     )
     trainer.fit(
         task,
@@ -70,6 +71,7 @@ def fit(
         ckpt_path=resume,
         weights_only=True,
     )
+    assert isinstance(task.model, nn.Sequential)
     return task.model
 
 
@@ -99,18 +101,17 @@ def test_the_ranks_stay_within_the_share(choose: Any, unit: Any, scheme: str) ->
 
 
 def test_without_a_window_it_truncates_and_no_more() -> None:
-    before = network()
-    weight = before[3].weight.detach().clone()
-    technique = LearnRanks(ranks={"model.3": 5}, begin=0.0, end=0.0, steps=1, mu=(1.0, 1.0))
+    seen = []
 
-    class Stop(Callback):
-        def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
-            technique._rates = {name: {"lr": 0.0} for name in technique._rates}
+    class Watch(Callback):
+        def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+            seen.append(pl_module.model[3].weight.detach().clone())
 
-    fit(technique, Stop(), model=before)
+    technique = LearnRanks(ranks={"model.3": 5}, begin=0.5, end=0.5, steps=1, mu=(1.0, 1.0))
+    model = fit(technique, before=[Watch()])
     assert technique.reached
     torch.testing.assert_close(
-        technique._nearest["model.3"], truncate(weight, 5).product(), rtol=1e-4, atol=1e-5
+        model[3].weight.detach(), truncate(seen[0], 5).product(), rtol=1e-5, atol=1e-6
     )
 
 
@@ -124,7 +125,7 @@ def test_the_pull_is_the_proximal_step(lr: float, mu: float, seed: int) -> None:
     start = model[0].weight.detach().double().clone()
     target = torch.randn(3, 4)
     technique._pull = {"0": target}
-    technique._rates = {"0.weight": {"lr": lr}}
+    technique._rates = {"0.weight": lr}
     technique._step = 0
     technique.hold(model)  # type: ignore[arg-type]
     now = model[0].weight.detach().double()
@@ -183,9 +184,9 @@ def test_c_steps_are_charged() -> None:
         )  # fmt: skip
         Trainer(
             accelerator="cpu", max_epochs=-1, logger=False, enable_checkpointing=False,
-            enable_progress_bar=False, enable_model_summary=False,
+            enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0,
             callbacks=[clock, *([technique] if technique else [])],
-        ).fit(task, loader)  # fmt: skip
+        ).fit(task, loader, loader)  # fmt: skip
     assert paid.flops > free.flops
 
 

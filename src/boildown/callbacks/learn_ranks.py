@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
-from boildown.callbacks.budget import clock_of, inputs_of
+from boildown.callbacks.budget import clock_of, inputs_of, progress_of
 from boildown.callbacks.constraint import BrokenConstraintError, Check, Constraint
 from boildown.flops import layer_positions
 from boildown.lowrank import scheme as schemes
@@ -62,9 +62,10 @@ class LearnRanks(Constraint):
     L step: after each optimizer step W <- (W + a (T + Y / mu)) / (1 + a) with a = lr mu, the
     proximal step of mu/2 ||W - T||^2 - <Y, W - T>. It is the paper's penalty, decoupled from the
     optimizer as AdamW decouples weight decay, so it is stable at any mu and Adam does not rescale
-    it. C step: T is the nearest network to W - Y / mu with the ranks that the budget or the price
-    allows, found exactly from the singular values of all layers (`boildown.lowrank.ranks`); then
-    Y <- Y - mu (W - T), and mu grows by a constant factor. At the end W is T.
+    it; lr is the rate before its schedule, which would let the pull fade. C step: T is the nearest
+    network to W - Y / mu with the ranks that the budget or the price allows, found exactly from the
+    singular values of all layers (`boildown.lowrank.ranks`); then Y <- Y - mu (W - T), and mu grows
+    by a constant factor. At `end` the fit stops, and W is T.
 
     The network stays as it is during the fit; `restructure` then gives the one with two smaller
     layers in place of each that has a rank, for the next fit to go on with.
@@ -158,10 +159,11 @@ class LearnRanks(Constraint):
         self._nearest: dict[str, Tensor] = {}  # T
         self._pull: dict[str, Tensor] = {}  # T + Y / mu
         self._owed: dict[str, Tensor] = {}  # Y
+        self._ending = False
         self._dense: dict[str, Tensor] = {}  # singular values before the first C step
         self._layers: dict[str, Layer] = {}
         self._modules: dict[str, nn.Module] = {}
-        self._rates: dict[str, dict[str, Any]] = {}  # weight -> its group in the optimizer
+        self._rates: dict[str, float] = {}  # weight -> its learning rate before any schedule
 
     @property
     def reached(self) -> bool:
@@ -196,22 +198,19 @@ class LearnRanks(Constraint):
             raise ValueError("lowrank: the network has no layer to factorise")
         return names
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_fit_start(trainer, pl_module)
-        names = {id(p): name for name, p in pl_module.named_parameters()}
-        self._rates = {
-            names[id(p)]: group
-            for optimizer in trainer.optimizers
-            for group in optimizer.param_groups
-            for p in group["params"]
-            if id(p) in names
-        }
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for kept in (self._nearest, self._owed):
             for name, tensor in kept.items():
                 kept[name] = tensor.to(pl_module.get_parameter(f"{name}.weight").device)
         self._aim()
+        names = {id(p): name for name, p in pl_module.named_parameters()}
+        self._rates = {  # here, for a checkpoint replaces the optimizers' groups before
+            names[id(p)]: group.get("initial_lr", group["lr"])
+            for optimizer in trainer.optimizers
+            for group in optimizer.param_groups
+            for p in group["params"]
+            if id(p) in names
+        }
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -245,6 +244,15 @@ class LearnRanks(Constraint):
             raise ValueError("lowrank: no layer would be cheaper at any rank")
         return found
 
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *rest: Any) -> None:
+        super().on_train_batch_end(trainer, pl_module, *rest)
+        if self.structure is None and progress_of(trainer) >= self.end:
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._ending = True
+        super().on_train_end(trainer, pl_module)
+
     def _check_reach(self, pl_module: LightningModule) -> None:
         """Refuse before the training what no ranks will meet."""
         if callable(self.share):
@@ -268,6 +276,8 @@ class LearnRanks(Constraint):
             return
         at = fraction(progress, self.begin, self.end)
         step = self._last if at >= 1.0 else math.floor(at * self.steps + 1e-9)
+        if step == self._last and not self._ending:
+            return
         if step > self._step and self._layers:
             before, self._step = self._step, step
             self._choose(trainer, pl_module, self._mu_of(before))
@@ -395,7 +405,7 @@ class LearnRanks(Constraint):
         if self.structure is not None or self.reached:
             return
         for name, target in self._pull.items():
-            a = self._rates[f"{name}.weight"]["lr"] * self._mu
+            a = self._rates[f"{name}.weight"] * self._mu
             pl_module.get_parameter(f"{name}.weight").lerp_(target, a / (1.0 + a))
 
     def verify(self, pl_module: LightningModule) -> None:
