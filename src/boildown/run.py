@@ -23,7 +23,7 @@ from torch import nn
 from boildown import codec
 from boildown.allocate import SparsityForSize, bits_for_ratio
 from boildown.callbacks.bar import BudgetBar
-from boildown.callbacks.budget import ComputeBudget
+from boildown.callbacks.budget import ComputeBudget, inputs_of
 from boildown.callbacks.prune import Prune
 from boildown.callbacks.record import Record
 from boildown.callbacks.save import SaveDense, SaveNewest, plain_state
@@ -76,6 +76,7 @@ def run(cfg: DictConfig, directory: Path) -> float:
         OmegaConf.save(cfg, directory / "config.yaml", resolve=True)
     record = Record(directory / "metrics.csv")
     loader = data.train_dataloader()
+    example = inputs_of(next(iter(data.train_dataloader())))
     begin = list(phases.values())[1] if phases else 1.0
     newest = SaveNewest(directory / "newest.ckpt", _dense_trajectory(cfg), begin)
     scaling = cfg.get("loss_scaling")
@@ -92,8 +93,9 @@ def run(cfg: DictConfig, directory: Path) -> float:
         model: nn.Module, techniques: Sequence[Callback]
     ) -> tuple[LightningModule, Trainer]:
         task = build_task(cfg, data, model)
+        task.example_input_array = example
         _check_reach(techniques, task)
-        every = _validate_every(cfg, budget, task, loader)
+        every = _validate_every(cfg, budget, task, len(loader))
         return task, _trainer(cfg, directory, [*before, *techniques, *after], logger, every)
 
     def fit(trainer: Trainer, task: LightningModule, start: str | None) -> None:
@@ -295,16 +297,16 @@ def _budget(cfg: DictConfig) -> tuple[ComputeBudget, dict[str, float]]:
 
 
 def _validate_every(
-    cfg: DictConfig, budget: ComputeBudget, task: LightningModule, loader: Any
+    cfg: DictConfig, budget: ComputeBudget, task: LightningModule, per_epoch: int
 ) -> int:
     """Batches between validations, so that there are cfg.validations in the whole budget."""
     accumulate = int(cfg.trainer.get("accumulate_grad_batches", 1))
-    batches = budget.batches_ahead(task, next(iter(loader)), len(loader), accumulate)
+    batches = budget.batches_ahead(task, task.example_input_array, per_epoch, accumulate)
     if batches < accumulate:
         raise ConfigError(
             f"budget.{budget.unit}={budget.total:g} does not pay for one step, which takes "
             f"{budget.total / batches * accumulate:.4g} {budget.unit} at data.batch_size="
-            f"{loader.batch_size}"
+            f"{cfg.data.batch_size}"
         )
     return max(1, round(batches / int(cfg.validations)))
 

@@ -212,15 +212,23 @@ class LearnRanks(Constraint):
             if id(p) in names
         }
 
+        example = pl_module.example_input_array
+        if self.structure is None and (self.unit == "parameters" or isinstance(example, Tensor)):
+            self._begin(pl_module, example)
+
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         if self.structure is None and not self._layers:
-            self._layers = self._measure(pl_module, inputs_of(batch))
-            self._check_reach(pl_module)
+            self._begin(pl_module, inputs_of(batch))
         super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
 
-    def _measure(self, pl_module: LightningModule, inputs: Tensor) -> dict[str, Layer]:
+    def _begin(self, pl_module: LightningModule, inputs: Any) -> None:
+        """Find the layers and what their ranks cost, and whether the target is within reach."""
+        self._layers = self._measure(pl_module, inputs)
+        self._check_reach(pl_module)
+
+    def _measure(self, pl_module: LightningModule, inputs: Any) -> dict[str, Layer]:
         """What each rank of each layer costs, up to where factors save nothing."""
         places = layer_positions(pl_module, inputs) if self.unit == "flops" else {}
         found = {}
@@ -443,6 +451,8 @@ class LearnRanks(Constraint):
         Raises:
             ValueError: if it is another network.
         """
+        if not self.reached:
+            raise RuntimeError(f"lowrank: no ranks were chosen: the fit ended before {self.end}")
         own = {id(module): name for name, module in model.named_modules()}
         names = {}
         for name, module in self._modules.items():
