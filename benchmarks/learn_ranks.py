@@ -5,9 +5,9 @@ python benchmarks/learn_ranks.py --root DIR [--shares 0.05 0.1 0.2] [--seeds 0 1
 All ways start from the same dense training of a seed, cost the same number of epochs and are
 factorised to the same share of the layers' parameters:
 
-- joint: `LearnRanks`, all ranks chosen jointly in every C step;
-- energy, learned: the same pull, ranks by the one energy threshold that meets the share;
-- energy, truncated: cut to these ranks once, where the others begin, and trained on as factors.
+- learned: `LearnRanks`, all ranks chosen jointly in every C step;
+- joint: cut once, where the other begins, to ranks chosen jointly, and trained on as factors;
+- energy: cut there to the ranks of the one energy threshold that meets the share.
 """
 
 import argparse
@@ -18,20 +18,17 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+AT_ONCE = "compression.lowrank.end=0.2"
 WAYS = {
-    "joint": [],
-    "energy, learned": ["compression.lowrank.choose=energy"],
-    "energy, truncated": [
-        "compression.lowrank.choose=energy",
-        "compression.lowrank.end=${compression.lowrank.begin}",
-    ],
+    "learned": [],
+    "joint": [AT_ONCE],
+    "energy": [AT_ONCE, "compression.lowrank.choose=energy"],
 }
 
 
 def run(args: argparse.Namespace, net: str, way: str, share: float, seed: int) -> dict:
     """One run, unless it is there already; its result."""
-    slug = f"{net}-{way.replace(', ', '-')}-{share:g}-{seed}"
-    directory = args.out / slug
+    directory = args.out / f"{net}-{way}-{share:g}-{seed}"
     command = [sys.executable, "train.py", f"experiment=lowrank_{net}", f"seed={seed}"]
     command += [f"data.root={args.root}", f"hydra.run.dir={directory}", "resume=true"]
     command += ["logger=none", f"share_dense={args.out}/dense", f"compression.factors={share}"]
@@ -45,7 +42,7 @@ def main() -> None:
     parser.add_argument("--nets", nargs="+", default=["lenet300", "lenet5"])
     parser.add_argument("--shares", type=float, nargs="+", default=[0.05, 0.1, 0.2])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("outputs/learn_ranks").resolve())
     args = parser.parse_args()
