@@ -11,7 +11,11 @@ from torch import nn
 
 import boildown
 from boildown.codec import CodecError
+from boildown.lowrank.factorize import describe, factorize, structure
+from boildown.models import REGISTRY, build
+from boildown.models.lenet import LeNet5
 from boildown.models.mlp import MLP
+from boildown.models.transformer import GPT
 
 CONFIG: dict[str, Any] = {
     "_target_": "boildown.models.mlp.MLP",
@@ -136,3 +140,125 @@ def test_a_damaged_file_is_refused(model: nn.Module, tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(CodecError):
         boildown.load(path)
+
+
+LENET: dict[str, Any] = {
+    "_target_": "boildown.models.lenet.LeNet5",
+    "input_shape": [1, 16, 16],
+    "num_classes": 10,
+}
+
+
+def factorised() -> tuple[nn.Module, dict[str, Any]]:
+    dense = LeNet5((1, 16, 16), 10)
+    small = factorize(
+        dense, {"conv2": 7, "fc1": 9, "conv1": (8, 1)}, schemes={"conv2": "spatial"}
+    ).eval()
+    return small, describe(LENET, structure(dense, small))
+
+
+def test_a_factorised_model_comes_back(tmp_path: Path) -> None:
+    small, config = factorised()
+    loaded = boildown.load(packed(small, tmp_path, config))
+    assert same(small, loaded)
+    x = torch.randn(3, 1, 16, 16)
+    assert torch.equal(loaded(x), small(x))
+    assert all(p.requires_grad for p in loaded.parameters())
+    trusted = boildown.load(tmp_path / "model.boil", trust_config=True)
+    assert torch.equal(trusted(x), small(x))
+
+
+def test_tied_tensors_come_back_tied(tmp_path: Path) -> None:
+    config = {
+        "_target_": "boildown.models.transformer.GPT",
+        "input_shape": [8],
+        "num_classes": 30,
+        "width": 16,
+        "depth": 1,
+        "heads": None,
+        "tied": True,
+        "dropout": 0.0,
+    }
+    dense = GPT((8,), 30, width=16, depth=1, heads=None, tied=True, dropout=0.0)
+    small = factorize(dense, {"blocks.0.up": 3})
+    loaded = boildown.load(packed(small, tmp_path, describe(config, structure(dense, small))))
+    assert loaded.head.weight is loaded.embed.weight
+    assert same(small, loaded)
+
+
+@pytest.mark.parametrize("name", list(REGISTRY))
+def test_all_that_models_hold_is_in_their_state(name: str) -> None:
+    """`load` gives room to the tensors of the state and no others."""
+    arguments: dict[str, Any] = {"input_shape": [3, 67, 67], "num_classes": 5}
+    optional = {"width": 16, "dropout": 0.0, "depth": 2, "heads": 1, "tied": False}
+    if name.endswith(("GPT", "BERT")):
+        arguments |= optional | {"input_shape": [8]}
+    elif name.endswith(("AlexNet", "VGG16", "SqueezeNet")):
+        arguments |= {"dropout": 0.0}
+    elif name.endswith("MLP"):
+        arguments |= {"widths": [4]}
+    elif "resnet" in name:
+        arguments |= {"width": 16, "depth": 8}
+    with torch.device("meta"):
+        model = build({"_target_": name} | arguments)
+    held = [n for n, _ in model.named_parameters(remove_duplicate=False)]
+    held += [n for n, _ in model.named_buffers(remove_duplicate=False)]
+    assert sorted(model.state_dict()) == sorted(held)
+    for module in model.modules():
+        assert not any(isinstance(value, torch.Tensor) for value in vars(module).values())
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"structure": {}},
+        {"structure": {"fc1": {"scheme": "linear", "rank": 8}}},
+        {"structure": {"fc1": {"scheme": "linear", "rank": 2**62}}},
+        {"structure": {"fc1": {"scheme": "tucker2", "rank": [2**62, 2**62]}}},
+        {"structure": {"fc9": {"scheme": "linear", "rank": 8}}},
+        {"structure": None},
+        {"structure": [1, 2]},
+        {"model": None},
+        {"model": LENET | {"num_classes": 2**40}},
+        {"model": LENET | {"_target_": "os.system"}},
+        {"model": LENET | {"_target_": "torch.nn.Linear"}},
+        {"model": {"input_shape": [1, 16, 16]}},
+        {"model": {"_target_": "boildown.lowrank.factorize.restructure", "model": LENET}},
+        {"extra": {"_target_": "os.system", "command": "true"}},
+        {"extra": LENET},
+    ],
+    ids=str,
+)
+def test_a_structure_that_lies_is_refused(lie: dict[str, Any], tmp_path: Path) -> None:
+    small, config = factorised()
+    path = packed(small, tmp_path, config | lie)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError):  # noqa: PT011
+        boildown.load(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
+
+
+def test_a_model_within_a_model_within_a_model_is_refused(tmp_path: Path) -> None:
+    small, config = factorised()
+    deep = {"_target_": config["_target_"], "model": config, "structure": {}}
+    with pytest.raises(ValueError, match="not one of boildown's models"):
+        boildown.load(packed(small, tmp_path, deep))
+
+
+def test_the_layers_that_were_factorised_are_never_made(tmp_path: Path) -> None:
+    """A file of a few kB whose dense model would take 40 GB."""
+    side = 10**5
+    config = CONFIG | {"widths": [side, side], "input_shape": [1, 1, 1], "num_classes": 1}
+    with torch.device("meta"):
+        dense = build(config)
+    names = [name for name, layer in dense.named_modules() if isinstance(layer, nn.Linear)]
+    shape = {names[1]: {"scheme": "linear", "rank": 1}}
+    described = describe(config, shape)
+    with torch.device("meta"):
+        wanted = build(described).state_dict()
+    state = {name: torch.zeros(tensor.shape) for name, tensor in wanted.items()}
+    boildown.pack(state, tmp_path / "model.boil", config=described)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    loaded = boildown.load(tmp_path / "model.boil")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
+    assert loaded(torch.ones(1, 1, 1, 1)).shape == (1, 1)

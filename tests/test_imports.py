@@ -23,6 +23,7 @@ TRAINING = ("lightning", "hydra", "wandb")
         ("boildown.flops", TRAINING),
         ("boildown.gradients", TRAINING),
         ("boildown.width", TRAINING),
+        ("boildown.lowrank.timing", TRAINING),
         ("boildown.models.transformer", TRAINING),
         ("boildown.report.picture", ("torch", *TRAINING)),
         ("boildown.report.metric", ("torch", "matplotlib", *TRAINING)),

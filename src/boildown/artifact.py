@@ -1,5 +1,6 @@
 """From a file to a model that runs."""
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,13 +46,15 @@ def load(
         _check_sizes(config, sum(tensor.numel() for tensor in state.values()), path)
         try:
             with torch.device("meta"):  # costs nothing, whatever sizes the file asks for
-                wanted = build(config).state_dict()
+                model = build(config)
         except (RuntimeError, OverflowError) as error:
             raise CodecError(
                 f"{path}: cannot build the model the file describes: {error}"
             ) from error
-        _compare(wanted, state, path)
-    model = build(config, trust=trust_config)
+        _compare(model.state_dict(), state, path)
+        model = _with_memory(model)
+    else:
+        model = build(config, trust=True)
     model.load_state_dict(state)
     return model.eval()
 
@@ -74,3 +77,17 @@ def _compare(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], path: st
         one, other = wanted.get(name), state.get(name)
         if one is None or other is None or one.shape != other.shape:
             raise CodecError(f"{path}: the tensor {name} does not fit the model the file describes")
+
+
+def _with_memory(model: nn.Module) -> nn.Module:
+    """A copy on the CPU of a model on the meta device, tied tensors still tied.
+
+    The layers that a factorised model no longer has are never made: they may be of any size.
+    """
+    memo: dict[int, Any] = {}
+    for parameter in model.parameters():
+        room = torch.empty_like(parameter, device="cpu")
+        memo[id(parameter)] = nn.Parameter(room, parameter.requires_grad)
+    for buffer in model.buffers():
+        memo[id(buffer)] = torch.empty_like(buffer, device="cpu")
+    return copy.deepcopy(model, memo)

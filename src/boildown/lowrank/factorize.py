@@ -1,0 +1,291 @@
+"""From a network to the same network with factors in place of layers, and that as plain data.
+
+`factorize` is a pure function; `structure` says what it did in terms that a file can hold, and
+`restructure` makes an empty network of that structure, into which the tensors load.
+"""
+
+import copy
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any, cast
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from boildown.lowrank import scheme as schemes_
+from boildown.lowrank.batchnorm import with_bias
+from boildown.lowrank.scheme import Rank, Scheme
+
+_READ_WEIGHTS = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+def factorize(
+    model: nn.Module,
+    ranks: Mapping[str, Rank] = _NONE,
+    *,
+    schemes: Mapping[str, Scheme] = _NONE,
+    layers: Mapping[str, nn.Sequential] = _NONE,
+) -> nn.Module:
+    """A copy of the network with two or three smaller layers in place of each one named.
+
+    A layer is left alone where its factors would have no fewer parameters. What takes its place is
+    on the same device, of the same dtype, in the same mode and trained or not as it was; hooks on
+    the layer are not carried over. The rest of the state dict is the same.
+
+    Args:
+        model: any network; it is not touched.
+        ranks: layer -> rank, for tucker2 (outputs, inputs). A layer is named by its dotted path.
+        schemes: layer of `ranks` -> scheme; by default linear, embedding or channel, and tucker2
+            for a pair of ranks.
+        layers: layer -> what `boildown.lowrank.scheme.layers` made of other factors. A copy is put
+            in its place whatever it costs.
+
+    Returns:
+        `fc1` becomes `fc1.v` and `fc1.u`, with `fc1.core` between them for tucker2.
+
+    Raises:
+        ValueError: naming the layer, if there is none of that name, it cannot be factorised, its
+            rank is out of range or its weight is not finite.
+    """
+    _check_names([*ranks, *layers], model)
+    for name in schemes:
+        if name not in ranks:
+            raise ValueError(f"{name}: it has a scheme but no rank; give it one in ranks")
+    for name in layers:
+        if name in ranks:
+            raise ValueError(f"{name}: it has both a rank and layers of its own; give one of them")
+    built: dict[str, nn.Module] = {}
+    for name, rank in ranks.items():
+        layer = model.get_submodule(name)
+        scheme = schemes.get(name) or _default(layer, rank)
+        with _naming(name):
+            rank = schemes_.check(layer, scheme, rank)
+            if schemes_.parameters(layer, scheme, rank) < schemes_.dense_parameters(layer):
+                built[name] = schemes_.factor(layer, scheme, rank)
+    for name, replacement in layers.items():
+        with _naming(name):
+            schemes_.recognise(model.get_submodule(name), replacement)
+        built[name] = copy.deepcopy(replacement)
+    return _replace(model, built)
+
+
+def factorisable(model: nn.Module) -> dict[str, tuple[Scheme, ...]]:
+    """The layers that can be factorised, each with its schemes, the default one first."""
+    reasons = _reasons(model)
+    return {
+        name: schemes_.schemes_for(module)
+        for name, module in model.named_modules()
+        if reasons.get(name, "") is None
+    }
+
+
+def refused(model: nn.Module) -> dict[str, str]:
+    """The modules with a matrix or kernel of their own that cannot be factorised -> why."""
+    modules = dict(model.named_modules(remove_duplicate=False))
+    return {
+        name: reason
+        for name, reason in _reasons(model).items()
+        if reason is not None and any(p.ndim > 1 for p in modules[name].parameters(recurse=False))
+    }
+
+
+def structure(before: nn.Module, after: nn.Module) -> dict[str, dict[str, Any]]:
+    """What makes `after` of `before`, as plain data.
+
+    Args:
+        before: the network as its class builds it; on the meta device it costs nothing.
+        after: the network after `factorize`, and batch-norm folding if any.
+
+    Returns:
+        layer -> `{"scheme": "linear", "rank": 12}`, `{"scheme": "tucker2", "rank": [10, 8]}`, with
+        `"bias": True` if it gained a bias; `{"bias": True}` if that is all; `{"identity": True}`
+        for a batch-norm that was folded.
+
+    Raises:
+        ValueError: naming the layer, if `after` is something else.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    now = dict(after.named_modules(remove_duplicate=False))
+    for name, layer in before.named_modules(remove_duplicate=False):
+        other = now.get(name)
+        with _naming(name):
+            if other is None:
+                raise ValueError("the network after has no such layer")
+            entry = _entry(layer, other)
+        if entry:
+            found[name] = entry
+    return found
+
+
+def restructure(model: nn.Module, structure: Mapping[str, Any]) -> nn.Module:
+    """A copy of the network with the structure that `structure` describes, to load tensors into.
+
+    Nothing is decomposed: the new layers have PyTorch's initial values. On the meta device it
+    takes no memory.
+
+    Args:
+        model: the network as its class builds it; it is not touched.
+        structure: as the function `structure` returns it; may come from an untrusted file.
+
+    Raises:
+        ValueError: naming the layer, if there is none of that name or it cannot be so.
+    """
+    if not isinstance(model, nn.Module) or not isinstance(structure, Mapping):
+        raise ValueError(
+            "a factorised model needs a model and a structure, "
+            f"got {type(model).__name__} and {type(structure).__name__}"
+        )
+    built: dict[str, nn.Module] = {}
+    factors = [n for n, e in structure.items() if isinstance(e, Mapping) and "scheme" in e]
+    _check_names(factors, model)
+    modules, shared = dict(model.named_modules()), tied(model)
+    for name, entry in structure.items():
+        if name not in modules:
+            raise ValueError(f"structure: there is no layer {name!r}")
+        with _naming(name):
+            if name in shared:
+                raise ValueError(f"structure: {shared[name]} are one tensor")
+            built[name] = _from_entry(modules[name], entry)
+    return _replace(model, built)
+
+
+def describe(
+    config: Mapping[str, Any], structure: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The config of a factorised model, for `boildown.pack` and `boildown.models.build`.
+
+    Args:
+        config: of the model as its class builds it, with `_target_`.
+        structure: as `structure` returns it; if it is empty, the config is `config`.
+    """
+    if not structure:
+        return dict(config)
+    return {
+        "_target_": f"{__name__}.restructure",
+        "model": dict(config),
+        "structure": {name: dict(entry) for name, entry in structure.items()},
+    }
+
+
+def tied(model: nn.Module) -> dict[str, str]:
+    """Each layer that shares a parameter with others -> the names of that parameter."""
+    names: dict[int, list[str]] = defaultdict(list)
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names[id(parameter)].append(name)
+    return {
+        name.rpartition(".")[0]: " and ".join(shared)
+        for shared in names.values()
+        if len(shared) > 1
+        for name in shared
+    }
+
+
+def _replace(model: nn.Module, built: Mapping[str, nn.Module]) -> nn.Module:
+    """A deep copy with other modules in place of some, which are not copied."""
+    memo: dict[int, Any] = {id(model.get_submodule(name)): new for name, new in built.items()}
+    return copy.deepcopy(model, memo)
+
+
+def _default(layer: nn.Module, rank: Rank) -> Scheme:
+    known = schemes_.SCHEMES[type(layer)]
+    return "tucker2" if isinstance(rank, Sequence) and "tucker2" in known else known[0]
+
+
+def _check_names(names: Sequence[str], model: nn.Module) -> None:
+    """Refuse layers that are not there or cannot be factorised by any scheme.
+
+    Raises:
+        ValueError: naming the layer, with the layers there are or the reason.
+    """
+    if not names:
+        return
+    reasons = _reasons(model)
+    for name in names:
+        if name not in reasons:
+            there = ", ".join(factorisable(model)) or "none"
+            raise ValueError(f"there is no layer {name!r}; those that can be factorised: {there}")
+        if reasons[name] is not None:
+            raise ValueError(f"{name}: cannot be factorised: {reasons[name]}")
+
+
+def _reasons(model: nn.Module) -> dict[str, str | None]:
+    """Each module -> why it cannot be factorised, None if it can."""
+    shared = tied(model)
+    found: dict[str, str | None] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        reason = schemes_.why_not(module)
+        if reason is None and name in shared:
+            reason = f"{shared[name]} are one tensor; untie them, or leave it out of the layers"
+        for parent in _parents(name) if reason is None else ():
+            above = type(model.get_submodule(parent))
+            if issubclass(above, _READ_WEIGHTS):
+                reason = (
+                    f"{above.__name__} reads its weight directly; "
+                    "leave it out of the layers or write that block with plain layers"
+                )
+        found[name] = reason
+    return found
+
+
+def _parents(name: str) -> list[str]:
+    """The modules that hold a module, the outermost first."""
+    parts = name.split(".") if name else []
+    return [".".join(parts[:end]) for end in range(len(parts))]
+
+
+def _entry(layer: nn.Module, now: nn.Module) -> dict[str, Any]:
+    """What became of a layer; {} if nothing did."""
+    gained = getattr(layer, "bias", None) is None
+    if type(now) is nn.Sequential and type(layer) in schemes_.SCHEMES:
+        scheme, rank = schemes_.recognise(layer, now)
+        entry: dict[str, Any] = {"scheme": scheme}
+        entry["rank"] = list(rank) if isinstance(rank, tuple) else rank
+        if gained and now.get_submodule("u").bias is not None:
+            entry["bias"] = True
+        return entry
+    if type(now) is nn.Identity and isinstance(layer, _BatchNorm):
+        return {"identity": True}
+    if type(now) is not type(layer):
+        raise ValueError(
+            f"a {type(layer).__name__} became a {type(now).__name__}, which is no factorisation"
+        )
+    if gained and getattr(now, "bias", None) is not None:
+        return {"bias": True}
+    return {}
+
+
+def _from_entry(layer: nn.Module, entry: Any) -> nn.Module:
+    """What an entry of a structure makes of a layer. The entry may be anything."""
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"structure: expected a scheme and a rank, got {entry!r}")
+    keys = set(entry)
+    if any(entry[key] is not True for key in keys - {"scheme", "rank"}):
+        raise ValueError(f"structure: bias and identity can only be true, got {dict(entry)!r}")
+    if keys == {"identity"}:
+        if not isinstance(layer, _BatchNorm):
+            raise ValueError(f"structure: a {type(layer).__name__} is no batch-norm to be folded")
+        return nn.Identity().train(layer.training)
+    if keys == {"bias"}:
+        return with_bias(layer)
+    if keys - {"bias"} != {"scheme", "rank"}:
+        raise ValueError(f"structure: expected a scheme and a rank, got {dict(entry)!r}")
+    scheme, rank = entry["scheme"], entry["rank"]
+    if not isinstance(scheme, str):
+        raise ValueError(f"structure: expected the name of a scheme, got {scheme!r}")
+    if isinstance(rank, Sequence) and not isinstance(rank, str):
+        rank = tuple(rank)
+    return schemes_.blank(
+        layer, cast("Scheme", scheme), rank, bias=True if "bias" in entry else None
+    )
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Put the layer's name before the message of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{name or 'the network'}: {error}") from None
