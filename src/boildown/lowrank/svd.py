@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+GRAM_FROM = 512  # min(m, n) above which eigenvectors are the faster way
+
 
 class Factors(NamedTuple):
     """W ~ u v^T.
@@ -38,27 +40,31 @@ class Spectrum:
     """W = u diag(s) v^T, thin: all of W's ranks at once.
 
     Attributes:
-        u: (m, k) orthonormal columns, k = min(m, n).
+        u: (m, k) orthonormal columns; k = min(m, n), fewer from `randomized`.
         s: (k,) singular values, falling.
-        v: (n, k) orthonormal columns.
+        v: (n, k) orthonormal columns; those of a singular value of 0 may be zero.
         dtype: of W, and of the factors that are made from it; u, s and v may be more precise.
+        rest: the squared Frobenius norm of W - u diag(s) v^T; 0 unless from `randomized`.
     """
 
     u: Tensor
     s: Tensor
     v: Tensor
     dtype: torch.dtype
+    rest: float = 0.0
 
     @property
     def full(self) -> int:
-        """min(m, n), the highest rank there is."""
+        """The highest rank there is: min(m, n), fewer from `randomized`."""
         return len(self.s)
 
     def truncate(self, rank: int) -> Factors:
-        """The best factors of a rank in the Frobenius norm (Eckart & Young 1936), balanced.
+        """The best factors of a rank in the Frobenius norm, balanced.
 
         Raises:
-            ValueError: unless 1 <= rank <= min(m, n).
+            ValueError: unless 1 <= rank <= full.
+
+        Source: Eckart & Young 1936, https://doi.org/10.1007/BF02288367
         """
         check_rank(rank, self.full)
         root = self.s[:rank].sqrt()
@@ -67,16 +73,17 @@ class Spectrum:
         )
 
     def tails(self) -> Tensor:
-        """(k + 1,) float64: the squared error of rank 0, 1, ..., k; the last is 0."""
-        return tails(self.s)
+        """(k + 1,) float64: the squared error of rank 0, 1, ..., k; the last is `rest`."""
+        return tails(self.s) + self.rest
 
 
 def decompose(weight: Tensor) -> Spectrum:
     """The singular value decomposition, computed in float64.
 
-    Of a large matrix it is taken from the eigenvectors of the smaller of W W^T and W^T W: several
-    times faster, and singular values below 1e-8 of the largest, which a float32 weight does not
-    determine, come out as noise of that size.
+    Of a large matrix that is not float64 it is taken from the eigenvectors of the smaller of W W^T
+    and W^T W: several times faster. Singular values below 1e-8 of the largest, which such a weight
+    does not determine, are then not accurate, and their vectors on the longer side not orthogonal;
+    the factors and their errors are exact all the same.
 
     Args:
         weight: (m, n) floats.
@@ -86,20 +93,120 @@ def decompose(weight: Tensor) -> Spectrum:
     """
     check_matrix(weight)
     exact = weight.detach().double()
-    m, n = exact.shape
-    if min(m, n) <= GRAM_FROM or weight.dtype == torch.float64:
+    if not _by_gram(weight):
         u, s, vh = torch.linalg.svd(exact, full_matrices=False)
-        return Spectrum(u, s, vh.T, weight.dtype)
-    if m > n:
-        turned = decompose(weight.T)
-        return Spectrum(turned.v, turned.s, turned.u, weight.dtype)
-    values, vectors = torch.linalg.eigh(exact @ exact.T)
-    u, s = vectors.flip(1), values.flip(0).clamp(min=0.0).sqrt()
-    v = exact.T @ u / s.clamp(min=torch.finfo(torch.float64).tiny)
-    return Spectrum(u, s, v, weight.dtype)
+        return Spectrum(u, s, vh.mT, weight.dtype)
+    if weight.shape[0] > weight.shape[1]:
+        u, s, v = _gram_svd(exact.mT)
+        return Spectrum(v, s, u, weight.dtype)
+    return Spectrum(*_gram_svd(exact), weight.dtype)
 
 
-GRAM_FROM = 512  # min(m, n) above which eigenvectors are the faster way
+def _by_gram(weight: Tensor) -> bool:
+    return min(weight.shape) > GRAM_FROM and weight.dtype != torch.float64
+
+
+def _gram_svd(wide: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """u, s and v of a float64 (m, n) with m <= n, from the eigenvectors u of its W W^T.
+
+    Since u is orthonormal, W = sum of u_i (W^T u_i)^T whatever the accuracy of the eigenvalues, and
+    the squared error of leaving some out is the sum of their |W^T u_i|^2.
+    """
+    u = torch.linalg.eigh(wide @ wide.mT).eigenvectors.flip(1)
+    v = wide.mT @ u
+    s, order = v.norm(dim=0).sort(descending=True, stable=True)
+    u, v = u[:, order], v[:, order]
+    return u, s, v / torch.where(s > 0, s, 1.0)
+
+
+def singular_values(weight: Tensor) -> Tensor:
+    """The singular values alone: `decompose(weight).s` at a part of its cost.
+
+    Args:
+        weight: (m, n) floats.
+
+    Returns:
+        (min(m, n),) float64, falling; of a large matrix, as `decompose` says, those below 1e-8 of
+        the largest are not accurate.
+
+    Raises:
+        ValueError: if it is no matrix, or holds NaN or infinity.
+    """
+    check_matrix(weight)
+    exact = weight.detach().double()
+    if not _by_gram(weight):
+        values: Tensor = torch.linalg.svdvals(exact)
+        return values
+    gram = exact @ exact.mT if exact.shape[0] <= exact.shape[1] else exact.mT @ exact
+    squares: Tensor = torch.linalg.eigvalsh(gram)
+    return squares.flip(0).clamp(min=0.0).sqrt()
+
+
+def randomized(
+    weight: Tensor, rank: int, *, oversample: int = 10, power: int = 2, seed: int = 0
+) -> tuple[Spectrum, float]:
+    """The leading singular values and vectors, from products with a few random vectors.
+
+    Costs about (2 power + 3) 2 m n (rank + oversample) operations: much less than `decompose` for a
+    rank far below min(m, n).
+
+    Args:
+        weight: (m, n) floats.
+        rank: 1 <= rank <= min(m, n).
+        oversample: directions beyond `rank`, at least 0: more of them, a smaller bound.
+        power: subspace iterations, at least 0: the slower the singular values fall, the more.
+        seed: of the random vectors; the same on every device.
+
+    Returns:
+        The spectrum of the min(rank + oversample, m, n) directions found, whose `tails` are the
+        exact errors of its truncations; and a bound in the Frobenius norm: ||W - W_rank|| of its
+        truncation to `rank` is at most this much above the least that rank allows. (What was not
+        captured, E = W - Q Q^T W, lifts the sum of the r largest squared singular values by at most
+        ||E||^2, by Ky Fan's inequality.)
+
+    Raises:
+        ValueError: for a rank out of range, a weight that is no finite matrix, or a negative
+            `oversample` or `power`.
+
+    Source: Halko, Martinsson & Tropp 2011, algorithms 4.4 and 5.1, https://arxiv.org/abs/0909.4061
+    """
+    check_matrix(weight)
+    check_rank(rank, min(weight.shape))
+    if oversample < 0 or power < 0:
+        raise ValueError(
+            f"oversample and power must be at least 0, got {oversample!r} and {power!r}"
+        )
+    exact = weight.detach().double()
+    columns = min(rank + oversample, *weight.shape)
+    start = torch.randn(
+        weight.shape[1], columns, dtype=exact.dtype, generator=torch.Generator().manual_seed(seed)
+    )
+    basis = torch.linalg.qr(exact @ start.to(exact.device)).Q
+    for _ in range(power):
+        across = torch.linalg.qr(exact.mT @ basis).Q
+        basis = torch.linalg.qr(exact @ across).Q
+    inside = basis.mT @ exact
+    u, s, vh = torch.linalg.svd(inside, full_matrices=False)
+    rest = float((exact - basis @ inside).square().sum())
+    spectrum = Spectrum(basis @ u, s, vh.mT, weight.dtype, rest)
+    error = float(spectrum.tails()[rank])
+    return spectrum, math.sqrt(error) - math.sqrt(max(error - rest, 0.0))
+
+
+def balanced(u: Tensor, v: Tensor) -> Factors:
+    """Other factors of the same product, each carrying the square root of its singular values.
+
+    Args:
+        u: (m, r), r <= m.
+        v: (n, r), r <= n.
+
+    Returns:
+        In the dtype of `u` and `v`; beyond the rank of u v^T the columns vanish, up to rounding.
+    """
+    left, right = torch.linalg.qr(u), torch.linalg.qr(v)
+    core_u, s, core_v = torch.linalg.svd(left.R @ right.R.mT)
+    root = s.sqrt()
+    return Factors(left.Q @ core_u * root, right.Q @ core_v.mT * root)
 
 
 def truncate(weight: Tensor, rank: int) -> Factors:

@@ -1,0 +1,508 @@
+"""Truncation that minimises the error of a layer's outputs, not of its weight: pure functions.
+
+Of all W_r of rank r, the one with the least mean ||(W - W_r) x||^2 over a layer's inputs x is
+P P^T W, where P holds the r leading principal directions of the outputs W x. All it takes are the
+inputs' mean and second moment. With a bias, the inputs are centred: what the mean loses, the bias
+gives back.
+
+The second moment of few samples shows nothing of most directions, and too much of some. It is
+shrunk towards a multiple of the identity, which by itself stands for the plain truncation of W.
+
+Not every output matters alike either. A metric Q (m, m) weighs them: the error is then the mean of
+e^T Q e, e = (W - W_r) x. `output_metric` makes one from the gradients of what the network says.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from boildown.lowrank.svd import Factors, balanced, check_matrix, check_rank
+
+LEAST_DAMPING = 1e-10  # orders the directions that no input shows, and keeps solutions finite
+
+
+class Moments:
+    """Count, mean and second moment of a stream of vectors, in float64 on the vectors' device.
+
+    Batches are merged as by Chan, Golub & LeVeque 1979: exact whatever the mean is, where sums of
+    squares would cancel.
+
+    Example:
+        >>> moments = Moments()
+        >>> moments.update(torch.tensor([[1.0, 0.0], [3.0, 0.0]]))
+        >>> moments.count, moments.mean.tolist(), moments.covariance()[0].tolist()
+        (2, [2.0, 0.0], [1.0, 0.0])
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._mean: Tensor | None = None
+        self._scatter: Tensor | None = None
+
+    def update(self, inputs: Tensor) -> None:
+        """Take in a batch.
+
+        Args:
+            inputs: (N, n) floats; an empty batch changes nothing.
+
+        Raises:
+            ValueError: if they are no matrix, hold NaN or infinity, or n is not that of before.
+        """
+        if len(inputs) == 0:
+            return
+        check_rows(inputs, "inputs")
+        wide = inputs.detach().double()
+        mean = wide.mean(0)
+        centred = wide - mean
+        self._merge(len(wide), mean, centred.mT @ centred)
+
+    def merge(self, other: "Moments") -> None:
+        """Take in what another has gathered.
+
+        Raises:
+            ValueError: if its vectors are of another length.
+        """
+        if other.count:
+            self._merge(other.count, other.mean, other._scatter)
+
+    def _merge(self, count: int, mean: Tensor, scatter: Tensor | None) -> None:
+        assert scatter is not None
+        if self._mean is None or self._scatter is None:
+            self.count, self._mean, self._scatter = count, mean, scatter.clone()
+            return
+        if len(mean) != len(self._mean):
+            raise ValueError(
+                f"inputs have {len(mean)} features, but those before had {len(self._mean)}"
+            )
+        total = self.count + count
+        step = mean.to(self._mean.device) - self._mean
+        self._scatter += scatter.to(self._mean.device)
+        self._scatter += torch.outer(step, step) * (self.count * count / total)
+        self._mean = self._mean + step * (count / total)
+        self.count = total
+
+    @property
+    def mean(self) -> Tensor:
+        """(n,) float64."""
+        if self._mean is None:
+            raise ValueError("there are no moments of no inputs: update with a batch first")
+        return self._mean
+
+    def covariance(self) -> Tensor:
+        """(n, n) float64: mean of (x - mean)(x - mean)^T, over the count, not the count less one.
+
+        Raises:
+            ValueError: if there were no inputs.
+        """
+        mean = self.mean
+        assert self._scatter is not None
+        return self._scatter.to(mean.device) / self.count
+
+    def second(self) -> Tensor:
+        """(n, n) float64: mean of x x^T.
+
+        Raises:
+            ValueError: if there were no inputs.
+        """
+        return self.covariance() + torch.outer(self.mean, self.mean)
+
+
+def shrinkage(covariance: Tensor, count: int) -> float:
+    """How far to shrink a sample covariance towards a multiple of the identity.
+
+    The oracle approximating shrinkage: nearly the least expected squared error for Gaussian samples
+    of unknown covariance. It falls with 1 / count and rises as the covariance nears the identity.
+
+    Args:
+        covariance: (n, n), of the samples.
+        count: how many samples, at least 1.
+
+    Returns:
+        In (0, 1]; 1 where the covariance is a multiple of the identity already.
+
+    Source: Chen, Wiesel, Eldar & Hero 2010, eq. 23, https://arxiv.org/abs/0907.4698
+    """
+    n = len(covariance)
+    trace, squares = float(covariance.trace()), float(covariance.square().sum())
+    above = (1.0 - 2.0 / n) * squares + trace**2
+    below = (count + 1.0 - 2.0 / n) * (squares - trace**2 / n)
+    return 1.0 if below <= above else above / below
+
+
+def output_metric(gradients: Moments, floor: float = 0.1) -> Tensor:
+    """What errors of a layer's outputs do to the network's, to second order: E[g g^T].
+
+    Gradients g of v . logits with respect to the layer's outputs, v drawn from N(0, I) less its own
+    mean, give the Gauss-Newton matrix of the logits' differences; of the log-probability of a class
+    drawn from the network's own, the Fisher information. No labels are needed. With a metric, a
+    truncation is that of both Kronecker factors, the inputs' and the gradients'.
+
+    Args:
+        gradients: moments of g (m,), one for each calibration input, or several.
+        floor: added to the diagonal, in units of its mean; above 0.
+
+    Returns:
+        (m, m) float64, symmetric positive definite; the identity if all gradients were 0.
+
+    Raises:
+        ValueError: if there were no gradients, or `floor` is not above 0.
+
+    Source: Martens & Grosse 2015 (K-FAC), https://arxiv.org/abs/1503.05671
+    """
+    if not floor > 0.0:
+        raise ValueError(f"floor must be above 0, got {floor!r}")
+    metric = gradients.second()
+    mean = float(metric.diagonal().mean())
+    metric.diagonal().add_(floor * mean if mean > 0.0 else 1.0)
+    return metric
+
+
+@dataclass(frozen=True)
+class _Family:
+    """One approximation of each rank r: y ~ left_r core_r x.
+
+    Attributes:
+        left: (m, k), of which rank r takes the first r columns.
+        core: (k, n), of which rank r takes the first r rows.
+        tails: (k + 1,) the mean squared error of rank 0, 1, ..., k.
+    """
+
+    left: Tensor
+    core: Tensor
+    tails: Tensor
+
+
+@dataclass(frozen=True)
+class Whitened:
+    """A linear layer's approximations of every rank, fitted to its inputs.
+
+    Attributes:
+        families: the ways to choose a rank's factors; the one with the least error is taken.
+        mean_in: (n,) of the inputs, None for a layer without a bias.
+        mean_out: (m,) of the outputs to reproduce, None for a layer without a bias.
+        dtype: of the layer, and of what is made from it.
+    """
+
+    families: tuple[_Family, ...]
+    mean_in: Tensor | None
+    mean_out: Tensor | None
+    dtype: torch.dtype
+
+    @property
+    def full(self) -> int:
+        """min(m, n), the highest rank there is."""
+        return len(self.families[0].core)
+
+    def tails(self) -> Tensor:
+        """(k + 1,) float64: the error of rank 0, 1, ..., k = min(m, n).
+
+        It is what the calibration inputs measure, whatever the damping: the mean over the inputs of
+        the squared distance, in the metric, of the outputs of `truncate` to those to reproduce.
+        """
+        return torch.stack([family.tails for family in self.families]).amin(0)
+
+    def error(self, rank: int) -> float:
+        """One entry of `tails`."""
+        return float(self.tails()[rank])
+
+    def truncate(self, rank: int) -> tuple[Factors, Tensor | None]:
+        """The factors of a rank, balanced, and the bias that goes with them.
+
+        Returns:
+            The factors; the bias (m,), None for a layer without one.
+
+        Raises:
+            ValueError: unless 1 <= rank <= min(m, n).
+        """
+        check_rank(rank, self.full)
+        family = min(self.families, key=lambda family: float(family.tails[rank]))
+        factors = balanced(family.left[:, :rank], family.core[:rank].mT)
+        bias = None
+        if self.mean_in is not None and self.mean_out is not None:
+            bias = self.mean_out - factors.u @ (factors.v.mT @ self.mean_in)
+            bias = bias.to(self.dtype)
+        return Factors(factors.u.to(self.dtype), factors.v.to(self.dtype)), bias
+
+
+def whitened(
+    weight: Tensor,
+    bias: Tensor | None,
+    moments: Moments,
+    *,
+    damping: float | None = None,
+    metric: Tensor | None = None,
+) -> Whitened:
+    """Every rank's best approximation of a linear layer on the inputs it gets.
+
+    For no rank is the error on those inputs above that of the truncated singular value
+    decomposition, with its bias adjusted alike. Without damping it is the least there is.
+
+    Args:
+        weight: (m, n) floats.
+        bias: (m,), or None for a layer without one: then the inputs are not centred.
+        moments: of the layer's inputs.
+        damping: the fraction in [0, 1] by which the inputs' covariance is shrunk towards a multiple
+            of the identity: 0 trusts the inputs, 1 leaves the plain truncation. None takes
+            `shrinkage`, which suits the number of inputs.
+        metric: (m, m) symmetric positive definite, what weighs the outputs' errors; None for the
+            identity.
+
+    Raises:
+        ValueError: for a weight that is no finite matrix, moments of no inputs or of another
+            length, a bias or metric that does not fit, or a damping out of range.
+
+    Source: truncation in the metric of the inputs: Chen et al. 2021 (DRONE),
+    https://papers.nips.cc/paper/2021/hash/f56de5ef149cf0aedcc8f4797031e229-Abstract.html; Wang et
+    al. 2024 (SVD-LLM), https://arxiv.org/abs/2403.07378
+    """
+    check_layer(weight, bias)
+    check_features(len(moments.mean), weight)
+    exact, covariance = weight.detach().double(), moments.covariance()
+    rho, mu = damped(covariance, moments.count, damping)
+    damp, true = shrunk(covariance, rho, mu), covariance
+    if bias is None:
+        true, damp = moments.second(), damp + torch.outer(moments.mean, moments.mean)
+    outputs, root = exact @ true @ exact.mT, metric_root(metric, exact)
+    families = (
+        _family(exact, damp, outputs, None, root),
+        _plain(exact, true, exact @ true, outputs, None, root),
+    )
+    if bias is None:
+        return Whitened(families, None, None, weight.dtype)
+    mean_out = exact @ moments.mean + bias.detach().double()
+    return Whitened(families, moments.mean, mean_out, weight.dtype)
+
+
+def regressed(
+    weight: Tensor,
+    bias: Tensor | None,
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    damping: float | None = None,
+    metric: Tensor | None = None,
+) -> Whitened:
+    """Every rank's approximation of given outputs by a linear map of given inputs.
+
+    The asymmetric case: the inputs are those that a layer gets from layers already approximated,
+    the targets what it put out in the original network; so it makes up for some of their error.
+    Reduced-rank regression, shrunk towards reproducing W x + b.
+
+    Args:
+        weight: (m, n) floats.
+        bias: (m,), or None for a layer without one: then nothing is centred.
+        inputs: (N, n).
+        targets: (N, m).
+        damping: see `whitened`.
+        metric: see `whitened`.
+
+    Raises:
+        ValueError: for sizes that do not fit, values that are not finite, or a damping out of
+            range.
+
+    Source: Izenman 1975, https://doi.org/10.1016/0047-259X(75)90042-1; the asymmetric problem:
+    Zhang et al. 2015, section 3.3, https://arxiv.org/abs/1505.06798
+    """
+    check_layer(weight, bias)
+    check_samples(weight, inputs, targets)
+    exact, x, y = weight.detach().double(), inputs.detach().double(), targets.detach().double()
+    mean_in, mean_out = x.mean(0), y.mean(0)
+    inside = x - mean_in
+    covariance = inside.mT @ inside / len(x)
+    rho, mu = damped(covariance, len(x), damping)
+    damp, true = shrunk(covariance, rho, mu), covariance
+    cross = (1.0 - rho) * ((y - mean_out).mT @ inside) / len(x) + rho * mu * exact
+    if bias is None:
+        true, damp = x.mT @ x / len(x), damp + torch.outer(mean_in, mean_in)
+        cross = cross + torch.outer(mean_out, mean_in)
+    else:
+        x, y = inside, y - mean_out
+    solved = torch.cholesky_solve(cross.mT, torch.linalg.cholesky(damp)).mT
+    outputs, root = y.mT @ y / len(y), metric_root(metric, exact)
+    missed = [_second(y - x @ linear.mT) for linear in (solved, exact)]
+    families = (
+        _family(solved, damp, outputs, missed[0], root),
+        _family(exact, damp, outputs, missed[1], root),
+        _plain(exact, true, y.mT @ x / len(x), outputs, missed[1], root),
+    )
+    if bias is None:
+        return Whitened(families, None, None, weight.dtype)
+    return Whitened(families, mean_in, mean_out, weight.dtype)
+
+
+def damped(covariance: Tensor, count: int, damping: float | None) -> tuple[float, float]:
+    """The shrinkage to use, and the variance to shrink towards.
+
+    Raises:
+        ValueError: for a damping out of [0, 1].
+    """
+    if damping is not None and not 0.0 <= damping <= 1.0:
+        raise ValueError(f"damping must be in [0, 1], or None to choose it, got {damping!r}")
+    rho = shrinkage(covariance, count) if damping is None else damping
+    variance = float(covariance.trace()) / len(covariance)
+    return max(rho, LEAST_DAMPING), variance if variance > 0.0 else 1.0
+
+
+def shrunk(covariance: Tensor, rho: float, variance: float) -> Tensor:
+    """(n, n): (1 - rho) covariance + rho variance I."""
+    metric = (1.0 - rho) * covariance
+    metric.diagonal().add_(rho * variance)
+    return metric
+
+
+def metric_root(metric: Tensor | None, weight: Tensor) -> Tensor | None:
+    """R, upper triangular, of a metric Q = R^T R: the metric is the identity for R y.
+
+    Raises:
+        ValueError: for a metric that is not symmetric positive definite, or does not fit.
+    """
+    if metric is None:
+        return None
+    m = len(weight)
+    if metric.shape != (m, m):
+        raise ValueError(f"the metric must be {(m, m)}, got {tuple(metric.shape)}")
+    factor, failed = torch.linalg.cholesky_ex(metric.detach().double())
+    if failed or not torch.isfinite(factor).all():
+        raise ValueError("the metric is not positive definite: make one with output_metric")
+    root: Tensor = factor.mT
+    return root
+
+
+def _second(samples: Tensor) -> Tensor:
+    second: Tensor = samples.mT @ samples / len(samples)
+    return second
+
+
+def _directions(linear: Tensor, damp: Tensor | None) -> Tensor:
+    """(m, min(m, n)): orthonormal, the directions of B x by falling variance, x as in `damp`."""
+    if linear.shape[0] > linear.shape[1]:
+        span = torch.linalg.qr(linear)
+        tall: Tensor = span.Q @ _directions(span.R, damp)
+        return tall
+    gram = linear @ linear.mT if damp is None else linear @ damp @ linear.mT
+    vectors: Tensor = torch.linalg.eigh(gram).eigenvectors
+    return vectors.flip(1)
+
+
+def _family(
+    linear: Tensor,
+    damp: Tensor | None,
+    outputs: Tensor,
+    residual: Tensor | None,
+    root: Tensor | None,
+) -> _Family:
+    """The approximations y ~ P_r P_r^T B x, P_r the leading directions of B x; and their errors.
+
+    The error splits: of y it loses what is outside of P_r, and inside what B x misses.
+
+    Args:
+        linear: (m, n) B.
+        damp: (n, n) second moment of x for the directions; None for the identity.
+        outputs: (m, m) second moment of y.
+        residual: (m, m) second moment of y - B x; None if y is B x.
+        root: of the metric, in which all this is done; None for the identity.
+    """
+    if root is not None:
+        outputs = root @ outputs @ root.mT
+        residual = None if residual is None else root @ residual @ root.mT
+        family = _family(root @ linear, damp, outputs, residual, None)
+        return replace(family, left=torch.linalg.solve_triangular(root, family.left, upper=True))
+    basis = _directions(linear, damp)
+    outside = ((outputs @ basis) * basis).sum(0).clamp(min=0.0)
+    tails = torch.cat([outside.flip(0).cumsum(0).flip(0), outside.new_zeros(1)])
+    if residual is not None:
+        inside = ((residual @ basis) * basis).sum(0).clamp(min=0.0)
+        tails[1:] += inside.cumsum(0)
+        tails += (outputs.trace() - outside.sum()).clamp(min=0.0)
+    return _Family(basis, basis.mT @ linear, tails)
+
+
+def _plain(
+    weight: Tensor,
+    second: Tensor,
+    cross: Tensor,
+    outputs: Tensor,
+    residual: Tensor | None,
+    root: Tensor | None,
+) -> _Family:
+    """The truncations of W itself, and their errors in the metric.
+
+    Args:
+        weight: (m, n).
+        second: (n, n) second moment of x.
+        cross: (m, n) mean of y x^T.
+        outputs: see `_family`.
+        residual: see `_family`.
+        root: see `_family`.
+    """
+    family = _family(weight, None, outputs, residual, None)
+    if root is None:
+        return family
+    left, cross = root @ family.left, root @ cross
+    gains = ((cross @ family.core.mT) * left).sum(0).cumsum(0)
+    sizes = (left.mT @ left) * (family.core @ second @ family.core.mT)
+    none = ((root @ outputs) * root).sum()
+    tails = none - 2.0 * gains + sizes.cumsum(0).cumsum(1).diagonal()
+    return replace(family, tails=torch.cat([none[None], tails]).clamp(min=0.0))
+
+
+def check_layer(weight: Tensor, bias: Tensor | None) -> None:
+    """Refuse a weight that is no finite matrix, or a bias that does not fit it.
+
+    Raises:
+        ValueError: naming what is wrong.
+    """
+    check_matrix(weight)
+    if bias is None:
+        return
+    if bias.shape != weight.shape[:1]:
+        raise ValueError(
+            f"the bias must have {weight.shape[0]} entries, one for each row of the weight, "
+            f"got {tuple(bias.shape)}"
+        )
+    if not torch.isfinite(bias).all():
+        raise ValueError("the bias holds NaN or infinity: the training has diverged before it")
+
+
+def check_rows(samples: Tensor, name: str) -> None:
+    """Refuse what is no finite matrix with a row for each sample.
+
+    Raises:
+        ValueError: naming it and what is wrong.
+    """
+    if samples.ndim != 2 or not samples.is_floating_point() or 0 in samples.shape:
+        raise ValueError(
+            f"{name} must be a matrix of floats with a row for each sample, "
+            f"got {tuple(samples.shape)} {samples.dtype}"
+        )
+    if not torch.isfinite(samples).all():
+        raise ValueError(f"{name} hold NaN or infinity: a layer before has diverged")
+
+
+def check_features(features: int, weight: Tensor) -> None:
+    """Refuse inputs that the weight cannot take.
+
+    Raises:
+        ValueError: naming both lengths.
+    """
+    if features != weight.shape[1]:
+        raise ValueError(f"inputs have {features} features, but the weight takes {weight.shape[1]}")
+
+
+def check_samples(weight: Tensor, inputs: Tensor, targets: Tensor | None) -> None:
+    """Refuse calibration samples that are not finite, or do not fit the weight or each other.
+
+    Raises:
+        ValueError: naming what is wrong.
+    """
+    check_rows(inputs, "inputs")
+    check_features(inputs.shape[1], weight)
+    if targets is None:
+        return
+    check_rows(targets, "targets")
+    if targets.shape != (len(inputs), weight.shape[0]):
+        raise ValueError(
+            f"targets must be {(len(inputs), weight.shape[0])}, a row for each input and a column "
+            f"for each output, got {tuple(targets.shape)}"
+        )
