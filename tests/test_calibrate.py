@@ -258,6 +258,12 @@ def test_what_follows_in_known_models() -> None:
     assert all(not f.relu and f.batchnorm is not None for f in seconds)
 
 
+def test_a_norm_over_another_axis_is_no_norm_of_the_layer() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU())
+    assert follows(model, draw(5, 3))["0"] == Following(True, "1")
+    assert follows(model, draw(5, 4, 3))["0"] == NO
+
+
 def test_a_layer_used_twice() -> None:
     same = Net(lambda m, x: m.a(m.a(x).relu()).relu(), a=conv())
     assert follows(same, draw(1, 3, 8, 8)) == {"a": YES}

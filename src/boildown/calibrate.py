@@ -8,7 +8,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -391,7 +391,7 @@ def follows(model: nn.Module, batch: Any) -> dict[str, Following]:
         inputs = inputs_of(batch)
         with watch:
             output = run(model, inputs)
-        watch.other_uses(_tensors(output))
+        watch.other_uses(tensors_of(output))
     return watch.found()
 
 
@@ -413,6 +413,7 @@ class _Tag:
     """Which layer a tensor is the output of, and how far it has come from it."""
 
     layer: str
+    linear: bool
     normed: bool
     moved: bool
     tensor: Tensor  # held, so that its id is not used again
@@ -428,10 +429,11 @@ class _Watch(TorchFunctionMode):
         self.uses_normed: dict[str, set[str]] = {}
         self.norm: list[Tensor] = []  # the inputs of the batch norms that are computing now
 
-    def after_layer(self, name: str, _: nn.Module, __: Any, output: Tensor) -> None:
+    def after_layer(self, name: str, module: nn.Module, _: Any, output: Tensor) -> None:
         self.uses.setdefault(name, set())
         self.uses_normed.setdefault(name, set())
-        self._tag(output, name, False, False)
+        linear = isinstance(module, nn.Linear)
+        self._tag(output, _Tag(name, linear, normed=False, moved=False, tensor=output))
 
     def before_norm(self, _: nn.Module, args: Any) -> None:
         self.norm.append(args[0])
@@ -440,11 +442,12 @@ class _Watch(TorchFunctionMode):
         tag = self.tags.get(id(self.norm.pop()))
         if tag is None:
             return
-        if tag.normed or tag.moved:
+        by_channel = tag.tensor.ndim == 2 if tag.linear else tag.tensor.ndim == 4
+        if tag.normed or tag.moved or not by_channel:
             self._use(tag, OTHER)
         else:
             self._use(tag, f"norm {name}")
-            self._tag(output, tag.layer, True, False)
+            self._tag(output, replace(tag, normed=True))
 
     def other_uses(self, tensors: Iterable[Tensor]) -> None:
         for tensor in tensors:
@@ -465,9 +468,9 @@ class _Watch(TorchFunctionMode):
         self, func: Any, types: Iterable[type], args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        tags = [self.tags[id(t)] for t in _tensors((args, kwargs)) if id(t) in self.tags]
+        tags = [self.tags[id(t)] for t in tensors_of((args, kwargs)) if id(t) in self.tags]
         output = func(*args, **kwargs)
-        made = _tensors(output)
+        made = tensors_of(output)
         if not made or self.norm:
             return output
         for tag in tags:
@@ -476,7 +479,7 @@ class _Watch(TorchFunctionMode):
                 if made[0] is tag.tensor:
                     self.tags.pop(id(tag.tensor), None)
             elif func in COMMUTING or (func in DROPOUTS and made[0] is tag.tensor):
-                self._tag(made[0], tag.layer, tag.normed, made[0] is not tag.tensor or tag.moved)
+                self._tag(made[0], replace(tag, moved=made[0] is not tag.tensor or tag.moved))
             else:
                 self._use(tag, OTHER)
         return output
@@ -484,11 +487,11 @@ class _Watch(TorchFunctionMode):
     def _use(self, tag: _Tag, what: str) -> None:
         (self.uses_normed if tag.normed else self.uses)[tag.layer].add(what)
 
-    def _tag(self, tensor: Tensor, layer: str, normed: bool, moved: bool) -> None:
-        self.tags[id(tensor)] = _Tag(layer, normed, moved, tensor)
+    def _tag(self, tensor: Tensor, tag: _Tag) -> None:
+        self.tags[id(tensor)] = replace(tag, tensor=tensor)
 
 
-def _tensors(value: Any) -> list[Tensor]:
+def tensors_of(value: Any) -> list[Tensor]:
     """All tensors in nested lists, tuples and mappings."""
     if isinstance(value, Tensor):
         return [value]
@@ -496,7 +499,7 @@ def _tensors(value: Any) -> list[Tensor]:
         value = value.values()
     elif not isinstance(value, list | tuple):
         return []
-    return [tensor for part in value for tensor in _tensors(part)]
+    return [tensor for part in value for tensor in tensors_of(part)]
 
 
 @contextmanager
