@@ -7,6 +7,8 @@ was not trained on, with a few hundred training images to calibrate; the test se
 the end.
 """
 
+import argparse
+import statistics
 import time
 from pathlib import Path
 
@@ -19,6 +21,11 @@ from boildown.calibrate import collect
 from boildown.data.base import Dataset
 from boildown.data.imagefolder import ImageFolder
 from boildown.data.mnist import MNIST
+from boildown.lowrank.prune_ranks import METHODS, prune_ranks
+from boildown.models.lenet import LeNet5
+
+TOLERANCE = 0.002  # of the validation error
+RATE = 0.003
 
 
 class SmallVGG(nn.Module):
