@@ -39,6 +39,28 @@ def training_flops(model: nn.Module, inputs: Tensor) -> int:
     return _count(work)
 
 
+def forward_flops(model: nn.Module, inputs: Tensor) -> int:
+    """Operations of one forward pass, a multiply-add counted as two; see `training_flops`.
+
+    Args:
+        model: any module whose forward takes `inputs` alone.
+        inputs: (batch, ...) tensor; only its shape and dtype matter.
+
+    Returns:
+        The number of operations.
+
+    Raises:
+        Whatever the forward pass raises on meta tensors.
+    """
+    tensors = _meta(model)
+
+    def work() -> None:
+        with torch.no_grad():
+            torch.func.functional_call(model, tensors, (inputs.to("meta"),))
+
+    return _count(work)
+
+
 def flops_by_weight(model: nn.Module, inputs: Tensor) -> dict[str, int]:
     """Those of `training_flops` that multiply by a matrix or kernel, for each of them.
 

@@ -1,0 +1,518 @@
+"""What goes into a model's layers and comes out of them on a few hundred samples, without training.
+
+Every pass runs in evaluation mode without gradients, and leaves the model, its modes, its
+batch-norm statistics and the random state as they were, whatever happens in between.
+"""
+
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
+
+from boildown.flops import forward_flops
+
+Data = Tensor | Iterable[Any]
+"""One tensor of inputs, or batches: tensors, or lists, tuples or mappings with the inputs first."""
+
+Take = Callable[[str, Tensor, Tensor], None]
+BATCH = 256  # samples of a single tensor that go through the model at once
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+class CalibrationError(ValueError):
+    """The calibration data do not show what is asked of a layer."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Rows of one layer, in float32 or as precise as the layer computes.
+
+    Attributes:
+        inputs: (groups, rows, n); groups is 1 but for a grouped convolution.
+        outputs: (groups, rows, m), bias included: weight @ input + bias of the group.
+    """
+
+    inputs: Tensor
+    outputs: Tensor
+
+
+@dataclass(frozen=True)
+class Following:
+    """What becomes of a layer's output.
+
+    Attributes:
+        relu: whether all that is made of it is its ReLU, taken directly, after batch
+            normalisation, or after what commutes with a ReLU (max-pooling, reshaping).
+        batchnorm: dotted path of the batch normalisation that alone consumes it, or None.
+    """
+
+    relu: bool
+    batchnorm: str | None
+
+
+def inputs_of(batch: Any) -> Tensor:
+    """The inputs of a batch: itself, or the first tensor in its list, tuple or mapping.
+
+    Raises:
+        CalibrationError: if there is none.
+    """
+    if isinstance(batch, Tensor):
+        return batch
+    if isinstance(batch, Mapping):
+        batch = list(batch.values())
+    if isinstance(batch, Sequence) and not isinstance(batch, str) and batch:
+        return inputs_of(batch[0])
+    raise CalibrationError(
+        f"a calibration batch must be a tensor, or begin with one, got {type(batch).__name__}"
+    )
+
+
+def batches_of(data: Data) -> Iterator[Tensor]:
+    """The inputs, batch by batch; a single tensor in batches of at most 256 samples.
+
+    Raises:
+        CalibrationError: if there are none, or a batch has no tensor.
+    """
+    count = 0
+    for batch in data.split(BATCH) if isinstance(data, Tensor) and data.ndim else data:
+        inputs = inputs_of(batch)
+        count += len(inputs)
+        if len(inputs):
+            yield inputs
+    if count == 0:
+        raise CalibrationError("the calibration set is empty: give at least one sample")
+
+
+def collect(data: Data, samples: int) -> list[Tensor]:
+    """The first inputs of the data, kept, for work that passes over them several times.
+
+    Args:
+        data: the calibration data; no more of an iterable is read than needed.
+        samples: how many samples to keep at most, at least 1.
+
+    Returns:
+        The batches, the last one cut to size.
+
+    Raises:
+        CalibrationError: for an empty set.
+        ValueError: if `samples` is below 1.
+    """
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, got {samples}")
+    kept: list[Tensor] = []
+    for inputs in batches_of(data):
+        kept.append(inputs[:samples].detach())
+        samples -= len(kept[-1])
+        if samples == 0:
+            break
+    return kept
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients inside the block, and everything as it was after it.
+
+    Each module's mode is restored by itself, and so is the random state of the CPU and of the
+    devices that hold the model.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    tensors = [*model.parameters(), *model.buffers()]
+    devices = {t.device for t in tensors if t.device.type == "cuda"}
+    try:
+        with torch.random.fork_rng(devices=list(devices)), torch.no_grad():
+            for module, _ in modes:
+                module.training = False
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def run(model: nn.Module, inputs: Tensor) -> Any:
+    """The model's output for inputs, moved to the device of its first parameter."""
+    first = next(model.parameters(), None)
+    return model(inputs if first is None else inputs.to(first.device))
+
+
+def feed(
+    model: nn.Module,
+    data: Data,
+    layers: Iterable[str],
+    take: Take,
+    *,
+    positions: int | None,
+    seed: int,
+) -> None:
+    """Pass data through a model and hand over the inputs and outputs of its layers as matrices.
+
+    For a linear layer each row is an input vector. For a convolution it is a patch, so that
+    `weight.flatten(1) @ patch + bias` is the output at that place, at `positions` random places of
+    each image. Which places depends on the seed, the layer, the batch's number and the size of the
+    map alone: two models with the same layers are seen at the same places.
+
+    Args:
+        model: takes a batch of inputs alone.
+        data: the calibration data.
+        layers: dotted paths of Linear or Conv2d modules.
+        take: called with layer, inputs (groups, rows, n) and outputs (groups, rows, m) whenever a
+            layer has computed. The tensors may be views of the model's: use them or copy them,
+            do not keep or change them.
+        positions: places per image, at least 1; None for all.
+        seed: of the places.
+
+    Raises:
+        CalibrationError: for an empty set; a layer that the data never reach; NaN or infinity in a
+            layer's inputs or outputs; each naming the layer.
+        ValueError: for a layer that the model does not have or that is neither Linear nor Conv2d;
+            `positions` below 1.
+    """
+    if positions is not None and positions < 1:
+        raise ValueError(f"positions must be at least 1, got {positions}")
+    modules = {name: layer_of(model, name) for name in layers}
+    calls: Counter[str] = Counter()
+    reached: set[str] = set()
+    batch = 0
+
+    def see(name: str, module: nn.Module, args: Any, kwargs: Any, output: Tensor) -> None:
+        inputs = args[0] if args else kwargs["input"]
+        g = _generator(seed, name, batch, calls[name])
+        calls[name] += 1
+        assert isinstance(module, nn.Linear | nn.Conv2d)
+        rows = rows_of(module, inputs.detach(), output.detach(), positions, g)
+        for what, tensor in zip(("inputs", "outputs"), rows, strict=True):
+            if not torch.isfinite(tensor).all():
+                raise CalibrationError(
+                    f"the {what} of layer {name} hold NaN or infinity on the calibration data: "
+                    "look for the cause in the data or in the layers before it"
+                )
+        take(name, *rows)
+
+    with evaluating(model), _hooks() as handles:
+        for name, module in modules.items():
+            hook = partial(see, name)
+            handles.append(module.register_forward_hook(hook, with_kwargs=True))
+        for inputs in batches_of(data):
+            calls.clear()
+            run(model, inputs)
+            reached.update(calls)
+            batch += 1
+    for name in modules:
+        if name not in reached:
+            raise CalibrationError(
+                f"the calibration data never reach layer {name}: the model's forward pass does "
+                "not call it; leave it out"
+            )
+
+
+def samples_of(
+    model: nn.Module,
+    data: Data,
+    layers: Iterable[str],
+    *,
+    rows: int,
+    positions: int | None,
+    seed: int,
+) -> dict[str, Samples]:
+    """A random sample of the rows of each layer, see `feed`.
+
+    Memory is bounded by `rows` and one batch. Which rows are kept depends on the seed, the layer
+    and the shapes alone: two models with the same layers give rows that belong together.
+
+    Args:
+        model: see `feed`, as all arguments but `rows`.
+        data: see there.
+        layers: see there.
+        rows: how many to keep of each layer at most, at least 1.
+        positions: see there.
+        seed: of the places and of the rows.
+
+    Returns:
+        layer -> samples.
+
+    Raises:
+        CalibrationError: as `feed`.
+        ValueError: as `feed`; if `rows` is below 1.
+    """
+    if rows < 1:
+        raise ValueError(f"rows must be at least 1, got {rows}")
+    layers = list(layers)
+    kept: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+    generators = {name: _generator(seed, name, -1, 0) for name in layers}
+
+    def take(name: str, inputs: Tensor, outputs: Tensor) -> None:
+        # the rows with the smallest random keys are a uniform sample without replacement
+        keys = torch.rand(inputs.shape[1], generator=generators[name], dtype=torch.float64)
+        inputs, outputs = inputs.clone(), outputs.clone()
+        if name in kept:
+            keys = torch.cat([kept[name][0], keys])
+            inputs = torch.cat([kept[name][1], inputs], 1)
+            outputs = torch.cat([kept[name][2], outputs], 1)
+        if len(keys) > rows:
+            chosen = keys.topk(rows, largest=False).indices.sort().values
+            keys, chosen = keys[chosen], chosen.to(inputs.device)
+            inputs, outputs = inputs[:, chosen], outputs[:, chosen]
+        kept[name] = (keys, inputs, outputs)
+
+    feed(model, data, layers, take, positions=positions, seed=seed)
+    return {name: Samples(kept[name][1], kept[name][2]) for name in layers}
+
+
+def rows_of(
+    layer: nn.Linear | nn.Conv2d,
+    inputs: Tensor,
+    outputs: Tensor,
+    positions: int | None,
+    g: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """A layer's inputs and outputs as the rows of matrices.
+
+    Args:
+        layer: what computed `outputs` from `inputs`.
+        inputs: (..., n), or (N, c, H, W) or (c, H, W) images.
+        outputs: (..., m), or images as the inputs are.
+        positions: random places per image of a convolution, None for all.
+        g: a CPU generator for the places.
+
+    Returns:
+        (groups, rows, n) and (groups, rows, m).
+    """
+    if isinstance(layer, nn.Linear):
+        return inputs.reshape(1, -1, layer.in_features), outputs.reshape(1, -1, layer.out_features)
+    if inputs.ndim == 3:
+        inputs, outputs = inputs[None], outputs[None]
+    count, _, height, width = outputs.shape
+    places = height * width
+    if positions is None or positions >= places:
+        chosen = torch.arange(places).expand(count, places)
+    else:
+        chosen = torch.rand(count, places, generator=g).argsort(1)[:, :positions]
+    chosen = chosen.to(inputs.device)
+    patches = _patches(layer, inputs, chosen // width, chosen % width)
+    groups = layer.groups
+    seen = outputs.flatten(2).gather(2, chosen[:, None].expand(-1, outputs.shape[1], -1))
+    seen = seen.unflatten(1, (groups, -1)).permute(1, 0, 3, 2).flatten(1, 2)
+    patches = patches.unflatten(2, (groups, -1)).permute(2, 0, 1, 3, 4, 5)
+    return patches.flatten(3).flatten(1, 2), seen
+
+
+def _patches(layer: nn.Conv2d, inputs: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """(N, places, c, kh, kw): what the kernel sees at the places (N, places) of the output."""
+    padding = layer.padding
+    if padding == "same":  # the odd pixel goes to the end
+        spans = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+        top, left = spans[0] // 2, spans[1] // 2
+        sides = (left, spans[1] - left, top, spans[0] - top)
+    else:
+        top, left = (0, 0) if isinstance(padding, str) else padding
+        sides = (left, left, top, top)
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    padded = F.pad(inputs, sides, mode) if any(sides) else inputs
+    index = []
+    for place, axis in ((down, 0), (across, 1)):
+        steps = torch.arange(layer.kernel_size[axis], device=inputs.device) * layer.dilation[axis]
+        index.append(place[..., None] * layer.stride[axis] + steps)
+    rows, columns = index[0][..., :, None], index[1][..., None, :]
+    every = torch.arange(len(inputs), device=inputs.device)[:, None, None, None]
+    return padded[every, :, rows, columns].permute(0, 1, 4, 2, 3)
+
+
+def layer_of(model: nn.Module, name: str) -> nn.Linear | nn.Conv2d:
+    """The Linear or Conv2d of a name.
+
+    Raises:
+        ValueError: if there is none, naming it and those there are.
+    """
+    modules = dict(model.named_modules(remove_duplicate=False))
+    if name not in modules:
+        there = [n for n, m in modules.items() if isinstance(m, nn.Linear | nn.Conv2d)]
+        raise ValueError(f"there is no layer {name!r}; there are {', '.join(there) or 'none'}")
+    module = modules[name]
+    if not isinstance(module, nn.Linear | nn.Conv2d):
+        raise ValueError(
+            f"layer {name!r} is a {type(module).__name__}: only Linear and Conv2d can be calibrated"
+        )
+    return module
+
+
+def calibration_flops(model: nn.Module, data: Data, passes: int = 1) -> int:
+    """Operations of passing data through a model without gradients, a multiply-add as two.
+
+    Args:
+        model: takes a batch of inputs alone.
+        data: the calibration data; an iterable is read once.
+        passes: how often they pass.
+
+    Raises:
+        CalibrationError: for an empty set.
+        Exception: whatever the forward pass raises on meta tensors.
+    """
+    shapes: Counter[tuple[torch.Size, torch.dtype]] = Counter()
+    shapes.update((inputs.shape, inputs.dtype) for inputs in batches_of(data))
+    return passes * sum(
+        count * forward_flops(model, torch.empty(shape, dtype=dtype, device="meta"))
+        for (shape, dtype), count in shapes.items()
+    )
+
+
+def follows(model: nn.Module, batch: Any) -> dict[str, Following]:
+    """What follows each Linear and Conv2d that a batch reaches, in the order they are reached.
+
+    Found by the identity of tensors while the batch passes through, so any forward pass works. A
+    layer whose output is used in any other way too (a skip connection, the model's own output) is
+    not followed by the ReLU alone: `relu` is False.
+
+    Args:
+        model: takes a batch of inputs alone.
+        batch: as in `Data`.
+
+    Returns:
+        Dotted path -> what follows. A module under several names has the first.
+
+    Raises:
+        CalibrationError: if the batch has no tensor.
+    """
+    watch = _Watch()
+    with evaluating(model), _hooks() as handles:
+        for name, module in model.named_modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                handles.append(module.register_forward_hook(partial(watch.after_layer, name)))
+            elif isinstance(module, NORMS):
+                handles.append(module.register_forward_pre_hook(watch.before_norm))
+                handles.append(module.register_forward_hook(partial(watch.after_norm, name)))
+        inputs = inputs_of(batch)
+        with watch:
+            output = run(model, inputs)
+        watch.other_uses(tensors_of(output))
+    return watch.found()
+
+
+RELUS: tuple[Any, ...] = (torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu, F.relu_)
+COMMUTING: tuple[Any, ...] = (
+    *(F.max_pool1d, F.max_pool2d, F.max_pool3d, F.adaptive_max_pool1d, F.adaptive_max_pool2d),
+    *(F.max_pool1d_with_indices, F.max_pool2d_with_indices, F.max_pool3d_with_indices),
+    *(torch.max_pool1d, torch.max_pool2d, torch.max_pool3d, torch.flatten, torch.reshape),
+    *(Tensor.flatten, Tensor.reshape, Tensor.view, Tensor.contiguous, Tensor.permute),
+    *(torch.permute, Tensor.transpose, torch.transpose, Tensor.squeeze, Tensor.unsqueeze),
+    *(Tensor.unflatten, torch.unflatten),
+)
+DROPOUTS: tuple[Any, ...] = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, torch.dropout)
+OTHER = "other"
+
+
+@dataclass
+class _Tag:
+    """Which layer a tensor is the output of, and how far it has come from it."""
+
+    layer: str
+    linear: bool
+    normed: bool
+    moved: bool
+    tensor: Tensor  # held, so that its id is not used again
+
+
+class _Watch(TorchFunctionMode):
+    """See every function that is called, and book the uses of layers' outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: dict[int, _Tag] = {}
+        self.uses: dict[str, set[str]] = {}  # of the layer's output: "relu", OTHER, a batch norm
+        self.uses_normed: dict[str, set[str]] = {}
+        self.norm: list[Tensor] = []  # the inputs of the batch norms that are computing now
+
+    def after_layer(self, name: str, module: nn.Module, _: Any, output: Tensor) -> None:
+        self.uses.setdefault(name, set())
+        self.uses_normed.setdefault(name, set())
+        linear = isinstance(module, nn.Linear)
+        self._tag(output, _Tag(name, linear, normed=False, moved=False, tensor=output))
+
+    def before_norm(self, _: nn.Module, args: Any) -> None:
+        self.norm.append(args[0])
+
+    def after_norm(self, name: str, module: nn.Module, _: Any, output: Tensor) -> None:
+        tag = self.tags.get(id(self.norm.pop()))
+        if tag is None:
+            return
+        by_channel = tag.tensor.ndim == 2 if tag.linear else tag.tensor.ndim == 4
+        if tag.normed or tag.moved or not by_channel:
+            self._use(tag, OTHER)
+        else:
+            self._use(tag, f"norm {name}")
+            self._tag(output, replace(tag, normed=True))
+
+    def other_uses(self, tensors: Iterable[Tensor]) -> None:
+        for tensor in tensors:
+            if id(tensor) in self.tags:
+                self._use(self.tags[id(tensor)], OTHER)
+
+    def found(self) -> dict[str, Following]:
+        result = {}
+        for layer, uses in self.uses.items():
+            norm = next(iter(uses)).removeprefix("norm ") if len(uses) == 1 else None
+            if norm in (OTHER, "relu"):
+                norm = None
+            last = uses if norm is None else self.uses_normed[layer]
+            result[layer] = Following(last == {"relu"}, norm)
+        return result
+
+    def __torch_function__(
+        self, func: Any, types: Iterable[type], args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        tags = [self.tags[id(t)] for t in tensors_of((args, kwargs)) if id(t) in self.tags]
+        output = func(*args, **kwargs)
+        made = tensors_of(output)
+        if not made or self.norm:
+            return output
+        for tag in tags:
+            if func in RELUS:
+                self._use(tag, "relu")
+                if made[0] is tag.tensor:
+                    self.tags.pop(id(tag.tensor), None)
+            elif func in COMMUTING or (func in DROPOUTS and made[0] is tag.tensor):
+                self._tag(made[0], replace(tag, moved=made[0] is not tag.tensor or tag.moved))
+            else:
+                self._use(tag, OTHER)
+        return output
+
+    def _use(self, tag: _Tag, what: str) -> None:
+        (self.uses_normed if tag.normed else self.uses)[tag.layer].add(what)
+
+    def _tag(self, tensor: Tensor, tag: _Tag) -> None:
+        self.tags[id(tensor)] = replace(tag, tensor=tensor)
+
+
+def tensors_of(value: Any) -> list[Tensor]:
+    """All tensors in nested lists, tuples and mappings."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return []
+    return [tensor for part in value for tensor in tensors_of(part)]
+
+
+@contextmanager
+def _hooks() -> Iterator[list[RemovableHandle]]:
+    """A list of hooks, all of which are removed at the end."""
+    handles: list[RemovableHandle] = []
+    try:
+        yield handles
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _generator(seed: int, name: str, batch: int, call: int) -> torch.Generator:
+    key = zlib.crc32(f"{seed}/{name}/{batch}/{call}".encode())
+    return torch.Generator().manual_seed(key)

@@ -1,0 +1,681 @@
+"""Ranks of a trained network, from a few hundred samples and without retraining.
+
+Each layer is solved for what matters behind it: through its ReLU where one follows, for its outputs
+elsewhere. Which layer gets which rank is then found along one path of whole networks, from the
+dense one down.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from boildown.calibrate import (
+    Data,
+    Following,
+    Samples,
+    calibration_flops,
+    collect,
+    evaluating,
+    follows,
+    run,
+    samples_of,
+    tensors_of,
+)
+from boildown.data.progress import progress
+from boildown.lowrank import scheme as schemes
+from boildown.lowrank.activation import Moments, regressed, whitened
+from boildown.lowrank.batchnorm import fold_batchnorm
+from boildown.lowrank.factorize import factorisable, factorize, refused, tied
+from boildown.lowrank.relu import ITERATIONS, PENALTIES, through_relu_ranks
+from boildown.lowrank.scheme import Scheme
+from boildown.lowrank.svd import Factors, decompose, svd_flops
+
+Method = Literal["relu", "activation", "plain"]
+Evaluate = Callable[[nn.Module], float]
+
+METHODS = ("relu", "activation", "plain")
+GRID = 0.75  # of the next higher rank
+EXACT = 0.01  # fraction of the outputs' variance below which the ReLU changes nothing worth solving
+HELD_OUT = 0.2  # of the calibration samples, to judge solutions by
+DAMPINGS = (None, 0.1, 0.3)  # of which each layer takes the best on what is held out
+KINDS = (nn.Linear, nn.Conv2d)
+FINE = 0.1  # first step of the refinement, as a fraction of the rank
+
+
+@dataclass(frozen=True)
+class Step:
+    """One network that was tried.
+
+    Attributes:
+        ranks: layer -> rank; layers that are left alone are absent.
+        parameters: of the whole network.
+        metric: what `evaluate` said.
+        accepted: whether that was within the tolerance.
+    """
+
+    ranks: dict[str, int]
+    parameters: int
+    metric: float
+    accepted: bool
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a search kept.
+
+    Attributes:
+        ranks: layer -> rank; layers that are left alone are absent.
+        parameters: of the whole network.
+        metric: what `evaluate` said of it, None without one.
+    """
+
+    ranks: dict[str, int]
+    parameters: int
+    metric: float | None
+
+
+@dataclass(frozen=True)
+class RankPruning:
+    """A network with smaller layers, and how it came about.
+
+    Attributes:
+        model: an ordinary network; layer `fc1` of rank r is `fc1.v` and `fc1.u`. Batch-norms behind
+            the layers that were looked at are folded into them.
+        ranks: layer -> rank; layers that are left alone are absent.
+        parameters: of `model`.
+        dense_parameters: of the network it came from.
+        errors: layer of `ranks` -> relative error behind the layer, on the calibration samples: the
+            root of the squared error over the variance, after the ReLU where one follows.
+        metric: what `evaluate` says of `model`, None without one.
+        dense_metric: what it says of the dense network.
+        path: the networks that were tried, in order.
+        plain: what the same search keeps with truncated singular value decompositions; None if that
+            was not asked for.
+        flops: operations of the calibration: forward passes and solutions, not `evaluate`.
+    """
+
+    model: nn.Module
+    ranks: dict[str, int]
+    parameters: int
+    dense_parameters: int
+    errors: dict[str, float]
+    metric: float | None
+    dense_metric: float | None
+    path: list[Step]
+    plain: Kept | None
+    flops: int
+
+
+def prune_ranks(
+    model: nn.Module,
+    calibration: Data,
+    tolerance: float,
+    *,
+    evaluate: Evaluate | None = None,
+    layers: Iterable[str] | None = None,
+    method: Method = "relu",
+    compare: bool = True,
+    samples: int = 500,
+    positions: int = 8,
+    evaluations: int = 60,
+    asymmetric: bool = True,
+    seed: int = 0,
+) -> RankPruning:
+    """Lower the ranks of a trained network as far as a tolerance allows, without retraining.
+
+    Args:
+        model: any network that takes a batch of inputs alone; it is not touched.
+        calibration: inputs, a few hundred; no targets are needed.
+        tolerance: with `evaluate`, how much it may rise above what it says of the dense network, at
+            least 0; without, the largest relative error behind each layer, in (0, 1).
+        evaluate: network -> its error or loss, less is better. Called with a network in evaluation
+            mode. It decides, so give it samples that the network was not trained on.
+        layers: dotted paths of Linear and Conv2d modules; by default all that can be factorised. A
+            convolution becomes its kernel to r channels and a 1x1 convolution.
+        method: "relu" solves through the ReLU where one follows a layer and for its outputs
+            elsewhere; "activation" for the outputs everywhere; "plain" truncates the weight.
+        compare: whether to run the same search with "plain" too.
+        samples: calibration samples to use at most.
+        positions: random places per image at which a convolution is seen.
+        evaluations: calls of `evaluate` at most, per search; at least 2.
+        asymmetric: whether each layer is solved for the inputs it gets from the layers before it as
+            approximated, so that it makes up for some of their error.
+        seed: of the places.
+
+    Raises:
+        CalibrationError: for an empty calibration set, a layer it never reaches, or NaN or infinity
+            in a layer's inputs or outputs.
+        ValueError: for a value out of range; a layer that is not there or cannot be factorised, by
+            name; if there is none that can; if `evaluate` does not return a finite number.
+
+    Source: Zhang, Zou, He & Sun 2015, https://arxiv.org/abs/1505.06798
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    if not (0.0 <= tolerance < math.inf if evaluate else 0.0 < tolerance < 1.0):
+        reach = "at least 0 with evaluate" if evaluate else "in (0, 1) without evaluate"
+        raise ValueError(f"tolerance must be {reach}, got {tolerance}")
+    if evaluations < 2:
+        raise ValueError(f"evaluations must be at least 2, got {evaluations}")
+    if positions < 1:
+        raise ValueError(f"positions must be at least 1, got {positions}")
+    net = _Net(model, calibration, layers, samples, positions, seed)
+    dense = None if evaluate is None else _metric(evaluate, copy.deepcopy(net.model))
+
+    def search(method: Method) -> _Found:
+        one = _Search(net, method, asymmetric and method != "plain")
+        if evaluate is None or dense is None:
+            with progress(f"ranks ({method})", len(net.layers), in_bytes=False) as tick:
+                return one.within(tolerance, tick)
+        with progress(f"layers ({method})", len(net.layers), in_bytes=False) as tick:
+            networks = one.path(tick)
+        with progress(f"networks ({method})", evaluations, in_bytes=False) as tick:
+            return one.lowest(evaluate, dense, tolerance, evaluations, networks, tick)
+
+    best = search(method)
+    flops = net.flops
+    plain = None
+    if compare:
+        other = best if method == "plain" else search("plain")
+        plain = Kept(other.ranks, net.parameters(other.ranks), other.metric)
+    net.set(best.solutions)
+    return RankPruning(
+        model=net.build(best.solutions),
+        ranks=best.ranks,
+        parameters=net.parameters(best.ranks),
+        dense_parameters=sum(p.numel() for p in model.parameters()),
+        errors=net.errors(best.ranks),
+        metric=best.metric,
+        dense_metric=dense,
+        path=best.path,
+        plain=plain,
+        flops=flops,
+    )
+
+
+@dataclass(frozen=True)
+class _Solution:
+    """The factors of each group of a layer, and the whole layer's bias."""
+
+    factors: tuple[Factors, ...]
+    bias: Tensor | None
+
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """(groups, rows, m) of (groups, rows, n)."""
+        parts = [x @ f.v @ f.u.mT for x, f in zip(inputs, self.factors, strict=True)]
+        outputs: Tensor = torch.stack(parts)
+        if self.bias is not None:
+            outputs += self.bias.unflatten(0, (len(parts), 1, -1))
+        return outputs
+
+
+class _Layer:
+    """A layer as one matrix per group, its calibration rows, and its solutions."""
+
+    def __init__(self, module: nn.Module, scheme: Scheme, seen: Samples, relu: bool) -> None:
+        self.module = module
+        self.scheme = scheme
+        self.seen = seen
+        self.relu = relu
+        self.groups = int(getattr(module, "groups", 1))
+        layer = cast("nn.Linear", module)
+        self.weight = schemes.matrices(layer.weight.detach(), scheme, self.groups)
+        self.bias = None if layer.bias is None else layer.bias.detach()
+        self.dense = schemes.dense_parameters(module)
+        self.highest = cast("int", schemes.break_even(module, scheme))
+        self.spectra = [decompose(matrix) for matrix in self.weight]
+
+    def parameters(self, rank: int) -> int:
+        return schemes.parameters(self.module, self.scheme, rank)
+
+    def solve(
+        self,
+        method: Method,
+        ranks: Sequence[int],
+        seen: Samples,
+        damping: float | None,
+        *,
+        asymmetric: bool,
+    ) -> dict[int, _Solution]:
+        """Solutions of several ranks on these rows."""
+        biases: Sequence[Tensor | None] = [None] * self.groups
+        if self.bias is not None:
+            biases = list(self.bias.unflatten(0, (self.groups, -1)))
+        solved: list[Mapping[int, tuple[Factors, Tensor | None]]] = []
+        for g, (weight, bias) in enumerate(zip(self.weight, biases, strict=True)):
+            x, y = seen.inputs[g], seen.outputs[g] if asymmetric else None
+            if method == "plain":
+                spectrum = self.spectra[g]
+                solved.append({rank: (spectrum.truncate(rank), bias) for rank in ranks})
+                continue
+            if y is None:
+                moments = Moments()
+                moments.update(x)
+                every = whitened(weight, bias, moments, damping=damping)
+            else:
+                every = regressed(weight, bias, x, y, damping=damping)
+            solutions = {rank: every.truncate(rank) for rank in ranks}
+            if method == "relu" and self.relu:
+                tails = every.tails()
+                coarse = [rank for rank in ranks if tails[rank] > EXACT * tails[0]]
+                found = through_relu_ranks(weight, bias, x, coarse, targets=y, damping=damping)
+                solutions |= {rank: (one.factors, one.bias) for rank, one in found.items()}
+            solved.append(solutions)
+        return {rank: self._joined([each[rank] for each in solved]) for rank in ranks}
+
+    def _joined(self, parts: Sequence[tuple[Factors, Tensor | None]]) -> _Solution:
+        biases = [bias for _, bias in parts if bias is not None]
+        return _Solution(tuple(f for f, _ in parts), torch.cat(biases) if biases else None)
+
+    def error(self, solution: _Solution, seen: Samples) -> float:
+        """Relative error behind the layer: root of the squared error over the variance."""
+        return _relative(seen.outputs, solution.outputs(seen.inputs), self.relu)
+
+    def product(self, solution: _Solution) -> Tensor:
+        """The weight that the factors stand for."""
+        weight = cast("nn.Linear", self.module).weight
+        products = torch.stack([f.product() for f in solution.factors])
+        return schemes.fold(products, self.scheme, weight.shape)
+
+    def build(self, solution: _Solution) -> nn.Sequential:
+        return schemes.layers(self.module, self.scheme, solution.factors, solution.bias)
+
+    def solve_flops(self, method: Method, ranks: Sequence[int], rows: int) -> int:
+        """About what the solutions cost."""
+        m, n = self.weight.shape[1:]
+        if method == "plain":
+            return 0
+        fit = 2 * rows * n * n + svd_flops(m, n)
+        if method == "relu" and self.relu:  # at most: high ranks take no iterations
+            fit += len(PENALTIES) * ITERATIONS * 5 * rows * sum(ranks) * (m + n)
+        return self.groups * fit
+
+
+class _Net:
+    """A network, its layers, and what the calibration samples show of them."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        calibration: Data,
+        names: Iterable[str] | None,
+        samples: int,
+        positions: int,
+        seed: int,
+    ) -> None:
+        self.batches = collect(calibration, samples)
+        self.positions, self.seed, self.rows = positions, seed, samples * positions
+        after = follows(model, self.batches[0])
+        chosen = _choose(model, names, after)
+        after = {name: _foldable(model, one, after) for name, one in after.items()}
+        norms = {name: after[name].batchnorm for name in chosen if name in after}
+        self.model = fold_batchnorm(model, [(n, norm) for n, norm in norms.items() if norm])
+        self.pass_flops = calibration_flops(self.model, self.batches)
+        self.flops = 0
+        self.layers = self._layers(chosen, after)
+        total = sum(map(len, self.batches))
+        held = max(1, round(HELD_OUT * total)) if total > 1 else 0
+        self.fitted = 1.0 - held / total
+        self.judges = _last(self.batches, held or total)
+        self.work = copy.deepcopy(self.model)
+        self.reference = self.outputs()
+
+    def _layers(self, chosen: Sequence[str], after: Mapping[str, Following]) -> dict[str, _Layer]:
+        seen = self.see(self.model, chosen)
+        found = {}
+        for name in chosen:
+            module = self.model.get_submodule(name)
+            scheme = schemes.schemes_for(module)[0]
+            if schemes.break_even(module, scheme):
+                found[name] = _Layer(module, scheme, seen[name], after[name].relu)
+        if not found:
+            raise ValueError(
+                "nothing can be factorised: the factors of any rank have no fewer parameters than "
+                f"{', '.join(chosen)}"
+            )
+        return found
+
+    def see(self, model: nn.Module, names: Iterable[str]) -> dict[str, Samples]:
+        self.flops += self.pass_flops
+        return samples_of(
+            model, self.batches, names, rows=self.rows, positions=self.positions, seed=self.seed
+        )
+
+    def set(self, solutions: Mapping[str, _Solution]) -> None:
+        """Make `work` compute what the network of these solutions would."""
+        with torch.no_grad():
+            for name, layer in self.layers.items():
+                module = cast("nn.Linear", self.work.get_submodule(name))
+                solution = solutions.get(name)
+                own = cast("nn.Linear", layer.module)
+                module.weight.copy_(own.weight if solution is None else layer.product(solution))
+                if module.bias is not None:
+                    bias = None if solution is None else solution.bias
+                    module.bias.copy_(own.bias if bias is None else bias)
+
+    def outputs(self) -> list[Tensor]:
+        """What `work` puts out on the samples that are held out."""
+        with evaluating(self.work):
+            found = [tensors_of(run(self.work, batch)) for batch in self.judges]
+        return [t.double() for made in found for t in made if t.is_floating_point()]
+
+    def change(self, solutions: Mapping[str, _Solution]) -> float:
+        """By how much the outputs change on the samples that are held out.
+
+        Logits (N, classes) by the Kullback-Leibler divergence of their classes' probabilities,
+        which tells the changes that matter from those that do not; else the squared error over the
+        variance.
+        """
+        self.set(solutions)
+        now, before = self.outputs(), self.reference
+        if all(t.ndim == 2 and t.shape[1] > 1 for t in before) and len(self.judges) == len(before):
+            return _divergence(torch.cat(before), torch.cat(now))
+        missed = spread = 0.0
+        for y, z in zip(before, now, strict=True):
+            missed += float((y - z).square().sum())
+            spread += float((y - y.mean(0)).square().sum())
+        return missed / spread if spread else missed
+
+    def split(self, seen: Samples) -> tuple[Samples, Samples]:
+        """The rows to fit to, and those to judge by; the same where there are too few."""
+        rows = seen.inputs.shape[1]
+        end = round(self.fitted * rows)
+        if not 0 < end < rows:
+            return seen, seen
+        return (
+            Samples(seen.inputs[:, :end], seen.outputs[:, :end]),
+            Samples(seen.inputs[:, end:], seen.outputs[:, end:]),
+        )
+
+    def errors(self, names: Iterable[str]) -> dict[str, float]:
+        """Relative error behind each layer of `work`."""
+        found = {}
+        for name, now in self.see(self.work, list(names)).items():
+            before = self.layers[name]
+            found[name] = _relative(before.seen.outputs, now.outputs, before.relu)
+        return found
+
+    def build(self, solutions: Mapping[str, _Solution]) -> nn.Module:
+        built = {name: self.layers[name].build(one) for name, one in solutions.items()}
+        return factorize(self.model, layers=built)
+
+    def parameters(self, ranks: Mapping[str, int]) -> int:
+        saved = sum(self.layers[n].dense - self.layers[n].parameters(r) for n, r in ranks.items())
+        return sum(p.numel() for p in self.model.parameters()) - saved
+
+
+@dataclass(frozen=True)
+class _Found:
+    ranks: dict[str, int]
+    solutions: dict[str, _Solution]
+    metric: float | None
+    path: list[Step]
+
+
+class _Search:
+    """The ranks of one network by one method."""
+
+    def __init__(self, net: _Net, method: Method, asymmetric: bool) -> None:
+        self.net, self.method, self.asymmetric = net, method, asymmetric
+        self.layers = net.layers
+        self.damping: dict[str, float | None] = {}
+        self.curves: dict[str, dict[int, float]] = {}
+        self.solved: dict[tuple[tuple[str, int], ...], _Solution] = {}
+
+    def grid(self, name: str) -> dict[int, _Solution]:
+        """Solutions of a layer over its ranks, fitted without the samples that are held out."""
+        layer = self.layers[name]
+        fit, judge = self.net.split(layer.seen)
+        ranks = _grid(layer.highest)
+        self.damping[name] = None
+        if self.method != "plain":
+            middle = [ranks[len(ranks) // 2]]
+            tried = {
+                damping: layer.error(solution, judge)
+                for damping in DAMPINGS
+                for solution in self.solve(name, middle, fit, damping).values()
+            }
+            self.damping[name] = min(tried, key=lambda damping: tried[damping])
+        return self.solve(name, ranks, fit, self.damping[name])
+
+    def solve(
+        self,
+        name: str,
+        ranks: Sequence[int],
+        seen: Samples,
+        damping: float | None,
+        asymmetric: bool = False,
+    ) -> dict[int, _Solution]:
+        layer = self.layers[name]
+        self.net.flops += layer.solve_flops(self.method, ranks, seen.inputs.shape[1])
+        return layer.solve(self.method, ranks, seen, damping, asymmetric=asymmetric)
+
+    def solutions(self, ranks: Mapping[str, int]) -> dict[str, _Solution]:
+        """Of a whole network, in forward order, from all samples."""
+        found: dict[str, _Solution] = {}
+        before: tuple[tuple[str, int], ...] = ()
+        for name, layer in self.layers.items():
+            if name not in ranks:
+                continue
+            here = (*before, (name, ranks[name])) if self.asymmetric else ((name, ranks[name]),)
+            if here not in self.solved:
+                seen = layer.seen
+                late = self.asymmetric and bool(before)
+                if late:
+                    self.net.set(found)
+                    now = self.net.see(self.net.work, [name])[name]
+                    seen = Samples(now.inputs, seen.outputs)
+                one = self.solve(name, [ranks[name]], seen, self.damping[name], late)
+                self.solved[here] = one[ranks[name]]
+            found[name] = self.solved[here]
+            before = here
+        return found
+
+    def within(self, tolerance: float, tick: Callable[[int], None]) -> _Found:
+        """Each layer's lowest rank whose error behind the layer is within the tolerance."""
+        ranks = {}
+        for name, layer in self.layers.items():
+            fit, judge = self.net.split(layer.seen)
+            errors = {r: layer.error(s, judge) for r, s in self.grid(name).items()}
+            low, high = 0, layer.highest + 1
+            while high - low > 1:
+                middle = (low + high) // 2
+                if middle not in errors:
+                    (one,) = self.solve(name, [middle], fit, self.damping[name]).values()
+                    errors[middle] = layer.error(one, judge)
+                low, high = (low, middle) if errors[middle] <= tolerance else (middle, high)
+            if high <= layer.highest:
+                ranks[name] = high
+            tick(1)
+        return _Found(ranks, self.solutions(ranks), None, [])
+
+    def path(self, tick: Callable[[int], None]) -> list[dict[str, int]]:
+        """Networks from the dense one down: always the step that costs least for what it saves."""
+        steps: list[tuple[float, str, int]] = []
+        for name, layer in self.layers.items():
+            self.net.flops += self.net.pass_flops  # at most: the samples that are held out, often
+            changes = {r: self.net.change({name: s}) for r, s in self.grid(name).items()}
+            self.curves[name] = _curve(changes)
+            points = [(layer.parameters(r), lost, r) for r, lost in self.curves[name].items()]
+            hull = _hull([(layer.dense, 0.0, 0), *points])
+            for (size, lost, _), (smaller, more, rank) in pairwise(hull):
+                steps.append(((more - lost) / (size - smaller), name, rank))
+            tick(1)
+        networks: list[dict[str, int]] = [{}]
+        for _, name, rank in sorted(steps, key=lambda step: step[0]):
+            networks.append(networks[-1] | {name: rank})
+        return networks
+
+    def lowest(
+        self,
+        evaluate: Evaluate,
+        dense: float,
+        tolerance: float,
+        evaluations: int,
+        networks: list[dict[str, int]],
+        tick: Callable[[int], None],
+    ) -> _Found:
+        """The smallest network found within the tolerance."""
+        best = _Found({}, {}, dense, [])
+        path: list[Step] = []
+        limit = dense + tolerance + 1e-12 * abs(dense)  # a count of errors may meet it exactly
+
+        def within(ranks: dict[str, int]) -> bool:
+            nonlocal best
+            solutions = self.solutions(ranks)
+            metric = _metric(evaluate, self.net.build(solutions))
+            accepted = metric <= limit
+            path.append(Step(ranks, self.net.parameters(ranks), metric, accepted))
+            if accepted:
+                best = _Found(ranks, solutions, metric, path)
+            tick(1)
+            return accepted
+
+        low, high = 0, len(networks)
+        while high - low > 1 and len(path) < evaluations:
+            middle = (low + high) // 2
+            low, high = (middle, high) if within(networks[middle]) else (low, middle)
+        best = replace(best, path=path)
+        steps = {name: max(1, int(FINE * layer.highest)) for name, layer in self.layers.items()}
+        while len(path) < evaluations:
+            lower = {name: self._lower(name, best.ranks, step) for name, step in steps.items()}
+            lower = {name: rank for name, rank in lower.items() if rank >= 1}
+            if not lower:
+                break
+            ranks = best.ranks
+            name = min(lower, key=lambda name: self._price(name, ranks, lower[name]))
+            gap = self._rank(name, ranks) - lower[name]
+            if not within(ranks | {name: lower[name]}):
+                steps[name] = gap // 2
+                if gap == 1:
+                    del steps[name]
+        return best
+
+    def _rank(self, name: str, ranks: Mapping[str, int]) -> int:
+        return ranks.get(name, self.layers[name].highest + 1)
+
+    def _lower(self, name: str, ranks: Mapping[str, int], step: int) -> int:
+        rank = self._rank(name, ranks)
+        return rank - max(1, min(step, int(FINE * rank)))
+
+    def _price(self, name: str, ranks: Mapping[str, int], rank: int) -> float:
+        """By how much the network's outputs change for each parameter that a lower rank saves."""
+        layer, curve = self.layers[name], self.curves[name]
+        now = layer.parameters(ranks[name]) if name in ranks else layer.dense
+        lost = curve[ranks[name]] if name in ranks else 0.0
+        return (curve[rank] - lost) / (now - layer.parameters(rank))
+
+
+def _choose(
+    model: nn.Module, names: Iterable[str] | None, after: Mapping[str, Following]
+) -> list[str]:
+    """The layers to look at, in forward order.
+
+    Raises:
+        ValueError: for a layer that is not there or cannot be factorised, or if none can.
+    """
+    able = [n for n in factorisable(model) if isinstance(model.get_submodule(n), KINDS)]
+    if names is None:
+        chosen = [name for name in after if name in able]
+        if not chosen:
+            raise ValueError("nothing can be factorised: the model has no Linear or Conv2d in use")
+        return chosen
+    wanted = list(names)
+    reasons = refused(model)
+    for name in wanted:
+        if name in reasons:
+            raise ValueError(f"{name}: cannot be factorised: {reasons[name]}")
+        if name not in able:
+            raise ValueError(f"there is no layer {name!r}; there are {', '.join(able) or 'none'}")
+    unreached = [name for name in wanted if name not in after]
+    return [name for name in after if name in wanted] + unreached
+
+
+def _foldable(model: nn.Module, one: Following, after: Mapping[str, Following]) -> Following:
+    """What follows a layer, if its batch normalisation can be folded; else nothing does."""
+    if one.batchnorm is None:
+        return one
+    norm = model.get_submodule(one.batchnorm)
+    shared = sum(other.batchnorm == one.batchnorm for other in after.values()) > 1
+    if shared or norm.running_mean is None or one.batchnorm in tied(model):
+        return Following(relu=False, batchnorm=None)
+    return one
+
+
+def _divergence(before: Tensor, now: Tensor) -> float:
+    """Mean Kullback-Leibler divergence of softmax probabilities, from logits (N, classes)."""
+    p, q = before.log_softmax(1), now.log_softmax(1)
+    return max(0.0, float((p.exp() * (p - q)).sum(1).mean()))
+
+
+def _relative(before: Tensor, now: Tensor, relu: bool) -> float:
+    """Root of the squared error over the variance, of (groups, rows, m)."""
+    y, z = before.double(), now.double()
+    if relu:
+        y, z = y.relu(), z.relu()
+    spread = float((y - y.mean(1, keepdim=True)).square().sum())
+    missed = float((y - z).square().sum())
+    return math.sqrt(missed / spread) if spread else math.inf if missed else 0.0
+
+
+def _grid(highest: int) -> list[int]:
+    """Ranks from 1 to the highest, each about a fifth above the one before."""
+    ranks = [highest]
+    while ranks[-1] > 1:
+        ranks.append(min(ranks[-1] - 1, round(GRID * ranks[-1])))
+    return ranks[::-1]
+
+
+def _curve(changes: Mapping[int, float]) -> dict[int, float]:
+    """What every rank changes, highest first: never less than a higher one, else log-linear."""
+    ranks = sorted(changes, reverse=True)
+    known: dict[int, float] = {}
+    for rank in ranks:
+        known[rank] = max([changes[rank], *known.values()])
+    curve = {ranks[0]: known[ranks[0]]}
+    for high, low in pairwise(ranks):
+        small, large = known[high], known[low]
+        for rank in range(high - 1, low - 1, -1):
+            t = (high - rank) / (high - low)
+            curve[rank] = small ** (1 - t) * large**t if small > 0.0 else t * large
+    return curve
+
+
+def _hull(points: Sequence[tuple[int, float, int]]) -> list[tuple[int, float, int]]:
+    """The lower convex hull of (parameters, loss, rank), from the most parameters down."""
+    hull: list[tuple[int, float, int]] = []
+    for size, lost, rank in points:
+        while len(hull) > 1 and (hull[-1][1] - hull[-2][1]) * (hull[-1][0] - size) >= (
+            lost - hull[-1][1]
+        ) * (hull[-2][0] - hull[-1][0]):
+            hull.pop()
+        hull.append((size, lost, rank))
+    return hull
+
+
+def _last(batches: Sequence[Tensor], samples: int) -> list[Tensor]:
+    """The last samples, batch by batch."""
+    kept: list[Tensor] = []
+    for batch in reversed(batches):
+        if samples > 0:
+            kept.append(batch[-samples:])
+            samples -= len(kept[-1])
+    return kept[::-1]
+
+
+def _metric(evaluate: Evaluate, model: nn.Module) -> float:
+    """What `evaluate` says of a network, in evaluation mode.
+
+    Raises:
+        ValueError: if that is not a finite number.
+    """
+    value = float(evaluate(model.eval()))
+    if not math.isfinite(value):
+        raise ValueError(f"evaluate must return a finite number, got {value}")
+    return value

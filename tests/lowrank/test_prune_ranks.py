@@ -1,0 +1,353 @@
+"""boildown.lowrank.prune_ranks: ranks from calibration samples, within a tolerance."""
+
+import copy
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from boildown.calibrate import CalibrationError
+from boildown.lowrank.prune_ranks import RankPruning, _curve, _hull, prune_ranks
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def mlp(bias: bool = True) -> nn.Sequential:
+    """Inputs in few directions, hidden units that are mostly off."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Linear(20, 24, bias=bias), nn.ReLU(), nn.Linear(24, 16, bias=bias), nn.ReLU(),
+        nn.Linear(16, 3, bias=bias),
+    )  # fmt: skip
+    if bias:
+        model[0].bias.data -= 0.5
+    return model
+
+
+def convnet(groups: int = 1) -> nn.Sequential:
+    torch.manual_seed(1)
+    model = nn.Sequential(
+        nn.Conv2d(2, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.Conv2d(8, 8, 3, stride=2, groups=groups), nn.MaxPool2d(2), nn.ReLU(inplace=True),
+        nn.Flatten(), nn.Linear(8, 3),
+    )  # fmt: skip
+    model(draw(64, 2, 6, 6, seed=5) + 0.3)  # running statistics that are not the initial ones
+    model[1].weight.data.uniform_(-1.0, 1.0)
+    return model.eval()
+
+
+def samples(n: int = 60, features: int = 20) -> Tensor:
+    return draw(n, 6, seed=2) @ draw(6, features, seed=3) + 0.1 * draw(n, features, seed=4)
+
+
+def distance(model: nn.Module, inputs: Tensor) -> Callable[[nn.Module], float]:
+    """What a network puts out, against what it did at first: relative squared error."""
+    with torch.no_grad():
+        before = copy.deepcopy(model).eval()(inputs)
+
+    def evaluate(now: nn.Module) -> float:
+        assert not any(m.training for m in now.modules())
+        with torch.no_grad():
+            return float((now(inputs) - before).square().sum() / before.square().sum())
+
+    return evaluate
+
+
+def size(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def check(model: nn.Module, result: RankPruning) -> None:
+    """What holds of every result."""
+    assert result.parameters == size(result.model)
+    assert result.dense_parameters == size(model)
+    assert set(result.errors) == set(result.ranks)
+    for name, rank in result.ranks.items():
+        dense, built = model.get_submodule(name), result.model.get_submodule(name)
+        assert built.v.weight.shape[0] == rank * getattr(dense, "groups", 1)
+        assert size(built) < size(dense) + built.v.weight.shape[0] + len(dense.weight)
+    assert result.flops > 0
+
+
+@pytest.mark.parametrize(
+    ("method", "tolerance"), [("relu", 0.01), ("activation", 0.01), ("plain", 0.2)]
+)
+def test_within_a_tolerance_of_the_metric(method: Any, tolerance: float) -> None:
+    model, x = mlp(), samples()
+    evaluate = distance(model, samples(200))
+    result = prune_ranks(model, x, tolerance, evaluate=evaluate, method=method, compare=False)
+    check(model, result)
+    assert result.dense_metric == pytest.approx(0.0, abs=1e-6)
+    assert result.metric is not None
+    assert result.metric <= tolerance + 1e-6
+    assert evaluate(result.model.eval()) == pytest.approx(result.metric)
+    assert result.ranks
+    assert result.parameters < result.dense_parameters
+    accepted = [step for step in result.path if step.accepted]
+    assert accepted[-1].ranks == result.ranks
+    assert all(
+        step.accepted == (step.metric <= tolerance + result.dense_metric) for step in result.path
+    )
+    assert min(step.parameters for step in accepted) == result.parameters
+    # the search ends where no layer went one lower
+    refused = [step.ranks for step in result.path if not step.accepted]
+    for name, rank in result.ranks.items():
+        assert rank == 1 or any(ranks.get(name) == rank - 1 for ranks in refused)
+
+
+def test_the_relu_and_the_inputs_save_more_than_the_plain_truncation() -> None:
+    model, x = mlp(), samples(200)
+    evaluate = distance(model, samples(400))
+    through = prune_ranks(model, x, 0.01, evaluate=evaluate)
+    linear = prune_ranks(model, x, 0.01, evaluate=evaluate, method="activation")
+    assert through.plain is not None
+    assert linear.plain == through.plain
+    assert through.parameters <= linear.parameters < through.plain.parameters
+    plain = prune_ranks(model, x, 0.01, evaluate=evaluate, method="plain")
+    assert plain.plain is not None
+    assert (plain.ranks, plain.parameters) == (through.plain.ranks, through.plain.parameters)
+
+
+@pytest.mark.parametrize("tolerance", [0.05, 0.2, 0.5])
+def test_the_plain_ranks_are_the_lowest_within_a_relative_error(tolerance: float) -> None:
+    """Against numpy: every rank's error behind the ReLU, on the fifth that is held out."""
+    model, x = mlp(), samples(50)
+    result = prune_ranks(model, x, tolerance, method="plain", asymmetric=False)
+    check(model, result)
+    now = x[-10:].double().numpy()
+    for i in (0, 2, 4):
+        layer = model[i].double()
+        weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+        u, s, v = np.linalg.svd(weight, full_matrices=False)
+        out = now @ weight.T + bias
+        act = (lambda a: np.maximum(a, 0)) if i < 4 else (lambda a: a)
+        y = act(out)
+        spread = np.square(y - y.mean(0)).sum()
+        errors = [
+            math.sqrt(
+                np.square(act(now @ ((u[:, :r] * s[:r]) @ v[:r]).T + bias) - y).sum() / spread
+            )
+            for r in range(1, len(s) + 1)
+        ]
+        m, n = weight.shape
+        useful = [r for r, e in enumerate(errors, 1) if e <= tolerance and r * (m + n) < m * n]
+        assert result.ranks.get(str(i)) == (min(useful) if useful else None)
+        now = y
+
+
+def test_a_relative_error_bounds_each_layer() -> None:
+    model, x = mlp(), samples(200)
+    ranks = [prune_ranks(model, x, t, asymmetric=False).ranks for t in (0.05, 0.2, 0.6)]
+    for tight, loose in pairwise(ranks):
+        assert all(loose[name] <= rank for name, rank in tight.items())
+    assert ranks[0] != ranks[2]
+    result = prune_ranks(model, x, 0.2, layers=["0"], asymmetric=False)
+    assert set(result.ranks) == {"0"}
+    assert result.errors["0"] < 0.2 * 1.5  # the fifth that is held out is a small sample
+    assert result.metric is result.dense_metric is None
+    assert result.path == []
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("method", ["relu", "activation", "plain"])
+def test_convolutions_and_batch_norm(groups: int, method: Any) -> None:
+    model = convnet(groups)
+    x = draw(40, 2, 6, 6) + 0.3
+    evaluate = distance(model, draw(100, 2, 6, 6, seed=9) + 0.3)
+    assert evaluate(model) == 0.0
+    result = prune_ranks(model, x, 0.1, evaluate=evaluate, method=method, compare=False)
+    assert result.dense_metric == pytest.approx(0.0, abs=1e-10)  # folded
+    assert isinstance(result.model[1], nn.Identity)
+    assert result.metric is not None
+    assert result.metric <= 0.1
+    assert result.ranks
+    check(model, result)
+
+
+def test_the_response_that_counts_is_behind_the_batch_norm() -> None:
+    """A channel that the batch norm all but switches off needs no rank."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(4, 8, 3), nn.BatchNorm2d(8), nn.ReLU()).eval()
+    model[0].weight.data[:5] *= 10.0
+    model[1].weight.data[:5] = 1e-4
+    result = prune_ranks(model, draw(60, 4, 6, 6), 0.02, method="plain", positions=16)
+    assert result.ranks == {"0": 3}
+
+
+def test_later_layers_make_up_for_earlier_ones() -> None:
+    model, x = mlp(), samples(300)
+    evaluate = distance(model, samples(500))
+    ranks = prune_ranks(model, x, 0.3).ranks
+    for other in ("relu", "activation"):
+        symmetric, asymmetric = (
+            prune_ranks(model, x, 0.3, method=other, asymmetric=a, compare=False)
+            for a in (False, True)
+        )
+        assert symmetric.ranks == asymmetric.ranks
+        assert evaluate(asymmetric.model.eval()) < evaluate(symmetric.model.eval())
+    assert len(ranks) > 1
+
+
+def state_of(model: nn.Module) -> tuple[Any, ...]:
+    hooks = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+    tensors = [t.clone() for t in model.state_dict().values()]
+    grads = [p.grad for p in model.parameters()], [p.requires_grad for p in model.parameters()]
+    return [m.training for m in model.modules()], hooks, tensors, grads, torch.get_rng_state()
+
+
+def test_the_model_and_the_random_state_stay_as_they_are() -> None:
+    model = convnet()
+    model[1].train()
+    model[0].weight.requires_grad_(False)
+    x = draw(30, 2, 6, 6)
+    before = state_of(model)
+
+    def interrupt(_: nn.Module) -> float:
+        raise KeyboardInterrupt
+
+    results = [prune_ranks(model, x, 0.3, evaluate=distance(model, x)) for _ in range(2)]
+    with pytest.raises(KeyboardInterrupt):
+        prune_ranks(model, x, 0.3, evaluate=interrupt)
+    after = state_of(model)
+    assert before[:2] == after[:2]
+    assert all(torch.equal(a, b) for a, b in zip(before[2], after[2], strict=True))
+    assert before[3] == after[3]
+    assert torch.equal(before[4], after[4])
+    one, two = results
+    assert (one.ranks, one.path, one.plain) == (two.ranks, two.path, two.plain)
+    for a, b in zip(one.model.parameters(), two.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert not one.model[0].weight.requires_grad if "0" not in one.ranks else True
+    assert [m.training for m in one.model][:3] == [False, True, False]
+    shared = {p.data_ptr() for p in model.parameters()} & {
+        p.data_ptr() for p in one.model.parameters()
+    }
+    assert not shared
+
+
+def test_nothing_within_a_tolerance_leaves_the_network_alone() -> None:
+    model, x = mlp(), draw(100, 20)
+    result = prune_ranks(model, x, 0.0, evaluate=lambda m: float(size(m) < size(model)))
+    assert result.ranks == {}
+    assert result.parameters == result.dense_parameters
+    assert not any(step.accepted for step in result.path)
+    torch.testing.assert_close(result.model(x), model(x))
+    everything = prune_ranks(model, x, 1.0, evaluate=lambda m: float(size(m) < size(model)))
+    assert everything.ranks == {"0": 1, "2": 1, "4": 1}
+
+
+def test_few_evaluations() -> None:
+    model, x = mlp(), samples()
+    calls: list[int] = []
+
+    def evaluate(now: nn.Module) -> float:
+        calls.append(size(now))
+        return distance(model, x)(now)
+
+    result = prune_ranks(model, x, 0.01, evaluate=evaluate, evaluations=4, compare=False)
+    assert len(calls) == 1 + len(result.path) == 5
+
+
+def test_layers_without_a_bias_get_none() -> None:
+    model, x = mlp(bias=False), samples()
+    result = prune_ranks(model, x, 0.2)
+    assert result.ranks
+    assert not any("bias" in name for name in result.model.state_dict())
+
+
+def test_one_sample_is_enough_to_run() -> None:
+    result = prune_ranks(mlp(), draw(1, 20), 0.5)
+    check(mlp(), result)
+
+
+def test_outputs_that_are_no_logits() -> None:
+    class Pyramid(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(2, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            y = self.a(x).relu()
+            return {"fine": y, "coarse": self.b(y)}
+
+    model, x = Pyramid(), draw(20, 2, 6, 6)
+    with torch.no_grad():
+        before = model(x)["coarse"]
+
+    def evaluate(now: nn.Module) -> float:
+        with torch.no_grad():
+            return float((now(x)["coarse"] - before).square().mean() / before.var())
+
+    result = prune_ranks(model, x, 0.1, evaluate=evaluate)
+    assert result.metric is not None
+    assert 0.0 < result.metric <= 0.1
+    check(model, result)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tolerance": 0.0}, r"tolerance must be in \(0, 1\) without evaluate, got 0.0"),
+        ({"tolerance": 1.0}, r"tolerance must be in \(0, 1\) without evaluate, got 1.0"),
+        ({"tolerance": math.nan}, "tolerance must be"),
+        ({"tolerance": -0.1, "evaluate": size}, "at least 0 with evaluate, got -0.1"),
+        ({"method": "svd"}, "method must be one of relu, activation, plain, got 'svd'"),
+        ({"evaluations": 1}, "evaluations must be at least 2, got 1"),
+        ({"samples": 0}, "samples must be at least 1, got 0"),
+        ({"positions": 0}, "positions must be at least 1, got 0"),
+        ({"layers": ["7"]}, "no layer '7'"),
+        ({"layers": []}, "nothing can be factorised"),
+        ({"evaluate": lambda m: math.nan}, "evaluate must return a finite number, got nan"),
+        ({"calibration": []}, "the calibration set is empty"),
+        ({"calibration": torch.full((4, 20), math.inf)}, "inputs of layer 0 hold NaN or infinity"),
+        ({"model": nn.Sequential(nn.Linear(2, 2)), "calibration": draw(4, 2)},
+         "nothing can be factorised: the factors of any rank have no fewer parameters than 0"),
+        ({"model": nn.Sequential(nn.ReLU())}, "nothing can be factorised: the model has no"),
+    ],
+)  # fmt: skip
+def test_refused(arguments: dict[str, Any], message: str) -> None:
+    given = {"model": mlp(), "calibration": samples(), "tolerance": 0.1} | arguments
+    with pytest.raises(ValueError, match=message):
+        prune_ranks(**given)
+
+
+def test_a_layer_that_the_data_never_reach() -> None:
+    model = nn.Sequential(nn.Linear(20, 20))
+    model[0].register_module("spare", nn.Linear(20, 20))
+    with pytest.raises(CalibrationError, match=r"never reach layer 0\.spare"):
+        prune_ranks(model, samples(), 0.1, layers=["0.spare"])
+
+
+@given(st.dictionaries(st.integers(1, 40), st.floats(0.0, 1e3), min_size=1))
+@settings(max_examples=50, deadline=None)
+def test_curves_rise_towards_low_ranks(changes: dict[int, float]) -> None:
+    curve = _curve(changes)
+    ranks = list(curve)
+    assert ranks == list(range(max(changes), min(changes) - 1, -1))
+    losses = list(curve.values())
+    assert all(b >= a * (1 - 1e-12) for a, b in pairwise(losses))
+    assert all(curve[rank] >= lost for rank, lost in changes.items())
+
+
+@given(st.lists(st.tuples(st.integers(1, 1000), st.floats(0.0, 10.0)), min_size=1, max_size=30))
+@settings(max_examples=50, deadline=None)
+def test_the_hull_is_convex_and_below_all_points(drawn: list[tuple[int, float]]) -> None:
+    sizes = sorted({size for size, _ in drawn}, reverse=True)
+    losses = sorted(lost for _, lost in drawn)[: len(sizes)]
+    points = [(s, lost, i) for i, (s, lost) in enumerate(zip(sizes, losses, strict=True))]
+    hull = _hull(points)
+    assert hull[0] == points[0]
+    assert hull[-1] == points[-1]
+    slopes = [(b[1] - a[1]) / (a[0] - b[0]) for a, b in pairwise(hull)]
+    assert all(b >= a - 1e-9 for a, b in pairwise(slopes))
+    at = np.interp([p[0] for p in points], [h[0] for h in hull][::-1], [h[1] for h in hull][::-1])
+    assert all(low <= p[1] + 1e-9 for low, p in zip(at, points, strict=True))
