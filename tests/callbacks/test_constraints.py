@@ -228,6 +228,14 @@ def test_the_dense_file_is_of_this_training(tmp_path: Path) -> None:
     assert set(load_file(path)) == {"0.weight", "0.bias", "2.weight", "2.bias"}
 
 
+def test_a_lost_dense_file_is_not_made_up(tmp_path: Path) -> None:
+    saved = SaveDense(tmp_path / "dense.safetensors", 0.5)
+    fit([ComputeBudget(steps=4), saved], max_epochs=-1)
+    saved.path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"dense\.safetensors.*another directory"):
+        SaveDense(saved.path, 0.5).load_state_dict(saved.state_dict())
+
+
 @pytest.mark.parametrize(("accumulate", "steps"), [(3, 9), (16, 3)])
 def test_an_epochs_incomplete_last_step_counts(accumulate: int, steps: int) -> None:
     budget = ComputeBudget(epochs=3)

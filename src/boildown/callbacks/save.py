@@ -92,7 +92,7 @@ class SaveDense(Callback):
 
     def __init__(self, path: str | Path, begin: float, part: str = "model") -> None:
         self.path, self.begin, self.part = Path(path), begin, part
-        self.saved = False  # a file may be there that another run left
+        self.saved = False
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -113,7 +113,12 @@ class SaveDense(Callback):
         return {"saved": self.saved}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.saved = state_dict["saved"] and self.path.exists()
+        self.saved = state_dict["saved"]
+        if self.saved and not self.path.exists():
+            raise FileNotFoundError(
+                f"{self.path}, the model before compression, is gone, and the checkpoint is from "
+                "after it; put the file back, or begin the run anew in another directory"
+            )
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:
