@@ -28,7 +28,6 @@ TRAINING = ("lightning", "hydra", "wandb")
         ("boildown.lowrank.ranks", TRAINING),
         ("boildown.lowrank.timing", TRAINING),
         ("boildown.width", TRAINING),
-        ("boildown.lowrank.timing", TRAINING),
         ("boildown.models.transformer", TRAINING),
         ("boildown.report.picture", ("torch", *TRAINING)),
         ("boildown.report.metric", ("torch", "matplotlib", *TRAINING)),

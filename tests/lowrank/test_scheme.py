@@ -176,7 +176,6 @@ def test_a_blank_is_recognised(module: nn.Module, scheme: str) -> None:
         (nn.Conv2d(8, 12, 3, padding=1), "tucker2", torch.randn(1, 8, 6, 6), 36),
         (nn.Conv2d(8, 12, 2, stride=2), "tucker2", torch.randn(1, 8, 6, 6), 9),
     ],
-    ids=str,
 )
 def test_flops_are_what_torch_counts(
     module: nn.Module, scheme: str, x: Tensor, positions: int
