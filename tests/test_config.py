@@ -110,7 +110,10 @@ BAD: list[tuple[Sequence[str], Sequence[str]]] = [  # overrides, what the line m
     (["+model.width=3"], ["model.width", "3", "input_shape"]),
     (["task.optimizer.lr=-1"], ["task.optimizer.lr", "at least 0", "-1"]),
     (["learning_rate.peaks.dense=high"], ["learning_rate.peaks.dense", "'high'"]),
-    (["+learning_rate.peaks.shar=0.1"], ["learning_rate.peaks.shar", "0.1", "dense, lowrank, factored, prune, share"]),
+    (
+        ["+learning_rate.peaks.shar=0.1"],
+        ["learning_rate.peaks.shar", "0.1", "dense, lowrank, factored, prune, share"],
+    ),
     (["learning_rate.shape=null"], ["learning_rate.shape", "_target_"]),
     (["seed=-1"], ["seed", "from 0", "-1"]),
     (["seed=1.5"], ["seed", "whole", "1.5"]),
