@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +35,21 @@ def rows_of(directory: Path) -> list[dict[str, str]]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
-def kill_in(phase: str, directory: Path, *arguments: str) -> None:
-    """Start a run and kill it as soon as it has a checkpoint from a phase."""
+def kill_in(
+    phase: str,
+    directory: Path,
+    *arguments: str,
+    ready: Callable[[Path], bool] = lambda checkpoint: True,
+) -> None:
+    """Start a run and kill it as soon as it has a checkpoint from a phase that is ready."""
     log = directory.with_suffix(".log")
     with log.open("w") as out:
         process = subprocess.Popen(command(directory, *arguments), stdout=out, stderr=out)
     end = time.monotonic() + 250
     while time.monotonic() < end and process.poll() is None:
         rows = rows_of(directory)
-        if rows and rows[-1]["phase"] == phase and (directory / "newest.ckpt").exists():
+        newest = directory / "newest.ckpt"
+        if rows and rows[-1]["phase"] == phase and newest.exists() and ready(newest):
             break
         time.sleep(0.002)
     process.kill()

@@ -8,6 +8,7 @@ from runs import kill_in, result_of, rows_of, train
 from safetensors.torch import load_file
 
 import boildown
+from boildown.stages import callback_states
 
 LOWRANK = ("+compression=lowrank", "logger=none", "budget.steps=120")
 DEEP = ("+compression=lowrank_deep", "logger=none", "budget.steps=160", "compression.ratio=25")
@@ -56,16 +57,48 @@ def test_factors_cost_less_per_step(lowrank: Path) -> None:
     assert [int(row["epoch"]) for row in rows] == sorted(int(row["epoch"]) for row in rows)
 
 
+def in_its_second_fit(checkpoint: Path) -> bool:
+    return callback_states(checkpoint)["LearnRanks"]["structure"] is not None
+
+
 @pytest.mark.parametrize("phase", ["lowrank", "factored"])
 def test_a_killed_run_resumes_to_the_same_bytes(lowrank: Path, tmp_path: Path, phase: str) -> None:
     directory = tmp_path / "killed"
-    kill_in(phase, directory, *LOWRANK)
+    ready = in_its_second_fit if phase == "factored" else lambda checkpoint: True
+    kill_in(phase, directory, *LOWRANK, ready=ready)
     done = train(directory, *LOWRANK, "resume=true")
     assert done.returncode == 0, done.stderr
     assert (directory / "model.boil").read_bytes() == (lowrank / "model.boil").read_bytes()
     assert rows_of(directory) == rows_of(lowrank)
     assert result_of(directory)["ranks"] == result_of(lowrank)["ranks"]
     assert result_of(directory)["compute"]["flops"] == result_of(lowrank)["compute"]["flops"]
+
+
+def test_a_run_killed_between_its_fits_resumes_to_the_same_bytes(
+    lowrank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest checkpoint is then from the very end of the first fit."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    arguments = (*LOWRANK, "compression.lowrank._target_=killed_between.KilledBetween")
+    monkeypatch.setenv("KILL_BETWEEN", "1")
+    assert train(tmp_path / "killed", *arguments).returncode == 9
+    monkeypatch.delenv("KILL_BETWEEN")
+    done = train(tmp_path / "killed", *arguments, "resume=true")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "killed/model.boil").read_bytes() == (lowrank / "model.boil").read_bytes()
+    assert rows_of(tmp_path / "killed") == rows_of(lowrank)
+
+
+def test_the_shared_dense_training_is_reused_and_no_more(tmp_path: Path) -> None:
+    shared = (*LOWRANK, f"share_dense={tmp_path / 'dense'}")
+    for name in ("first", "second"):
+        done = train(tmp_path / name, *shared, "model=mlp", "model.width=32")
+        assert done.returncode == 0, done.stderr
+    first, second = (result_of(tmp_path / name)["compute"] for name in ("first", "second"))
+    assert first["reused"] == 0
+    assert 0 < second["reused"] <= first["by_phase"]["dense"]["flops"]
+    files = [(tmp_path / name / "model.boil").read_bytes() for name in ("first", "second")]
+    assert files[0] == files[1]
 
 
 def test_the_factors_are_pruned_and_shared(tmp_path: Path) -> None:
@@ -89,6 +122,8 @@ def test_the_factors_are_pruned_and_shared(tmp_path: Path) -> None:
         (("compression.ranks={fc1: 60}",), ("fc1", "60", "save nothing")),
         (("compression.factors=1.5",), ("compression.factors", "1.5")),
         (("compression.factors=0.001",), ("rank 1", "fc1")),
+        (("compression.price=-1",), ("compression.price", "-1")),
+        (("compression.price=1", "compression.energy=0.5"), ("energy and price", "one of them")),
     ],
 )
 def test_bad_input_is_answered_in_one_line(

@@ -128,11 +128,13 @@ class SparsityForSize:
         goal = self._goal(parameters)
         smallest = self._size(parameters, buffers, global_masks(scores, 1.0))
         if smallest > goal:
-            dense = DENSE_BYTES * sum(p.numel() for p in parameters.values())
+            asked, within = "", ""
+            if self.ratio is not None:
+                asked = f" (compression.ratio={self.ratio:.4g})"
+                within = f", a ratio of {self.ratio * goal / smallest:.1f}"
             raise UnreachableSizeError(
-                f"a file of {goal:.0f} bytes (compression.ratio={dense / goal:.4g}) is out of "
-                f"reach: what is not pruned takes {smallest} bytes, a ratio of "
-                f"{dense / smallest:.1f}"
+                f"a file of {goal:.0f} bytes{asked} is out of reach: what is not pruned takes "
+                f"{smallest} bytes{within}"
             )
 
     def _goal(self, parameters: Mapping[str, Tensor]) -> float:
@@ -232,36 +234,43 @@ class FactorsForSize:
             raise ValueError(f"compression.bytes must be above 0, got {self.bytes}")
 
     def __call__(
-        self, rest: Mapping[str, Tensor], trial: Callable[[float], Mapping[str, Tensor]]
+        self,
+        rest: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        trial: Callable[[float], Mapping[str, Tensor]],
     ) -> float:
         """The share of the dense layers' cost that the factors may have.
 
         Args:
-            rest: the tensors of the file that are in no layer with a rank.
+            rest: the parameters of the file that are in no layer with a rank.
+            buffers: the other tensors that will be in the file, as they are.
             trial: share in [0, 1] -> the tensors of those layers; 0 stands for rank 1 everywhere.
 
         Raises:
             UnreachableSizeError: if rank 1 everywhere makes too large a file.
         """
-        self.check_reach(rest, trial)
+        self.check_reach(rest, buffers, trial)
         low, high = 0.0, 1.0
         for _ in range(20):
             middle = (low + high) / 2
-            now = self._size(rest, trial(middle))
+            now = self._size(rest, buffers, trial(middle))
             if abs(now - self.bytes) <= self.tolerance * self.bytes:
                 return middle
             low, high = (low, middle) if now > self.bytes else (middle, high)
         return low
 
     def check_reach(
-        self, rest: Mapping[str, Tensor], trial: Callable[[float], Mapping[str, Tensor]]
+        self,
+        rest: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        trial: Callable[[float], Mapping[str, Tensor]],
     ) -> None:
         """Refuse a size that rank 1 everywhere exceeds.
 
         Raises:
             UnreachableSizeError: naming the size within reach.
         """
-        smallest = self._size(rest, trial(0.0))
+        smallest = self._size(rest, buffers, trial(0.0))
         if smallest > self.bytes:
             raise UnreachableSizeError(
                 f"a file of {self.bytes:.0f} bytes is out of reach of low rank alone: with rank 1 "
@@ -269,17 +278,23 @@ class FactorsForSize:
                 "use compression=lowrank_deep"
             )
 
-    def _size(self, *parts: Mapping[str, Tensor]) -> int:
+    def _size(
+        self,
+        rest: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        factors: Mapping[str, Tensor],
+    ) -> int:
         dtype = getattr(torch, self.dtype)
-        return self.measure(
-            {n: round_to(t.detach(), dtype) for part in parts for n, t in part.items()}
-        )
+        parameters = {**rest, **factors}
+        rounded = {name: round_to(t.detach(), dtype) for name, t in parameters.items()}
+        return self.measure({**rounded, **buffers})
 
 
 def factors_or_rule(
     *,
     factors: float | None,
     energy: float | None,
+    price: float | None,
     ranks: Mapping[str, int] | None,
     bytes: float | None,
     dtype: str,
@@ -290,6 +305,7 @@ def factors_or_rule(
     Args:
         factors: the share itself, or None.
         energy: or a threshold; then there is no share.
+        price: or a price; then there is no share.
         ranks: or ranks by layer; then there is no share.
         bytes: of the file, for when none of these is given.
         dtype: see `FactorsForSize`.
@@ -298,10 +314,10 @@ def factors_or_rule(
     Raises:
         ValueError: if nothing is given.
     """
-    if energy is not None or ranks is not None:
+    if energy is not None or price is not None or ranks is not None:
         return None
     if factors is not None:
         return factors
     if bytes is None:
-        raise ValueError("compression: give a ratio, bytes, factors, energy or ranks")
+        raise ValueError("compression: give a ratio, bytes, factors, energy, price or ranks")
     return FactorsForSize(measure=measure, bytes=bytes, dtype=dtype)

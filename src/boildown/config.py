@@ -26,7 +26,8 @@ PHASES = ("dense", "lowrank", "factored", "prune", "share")
 PATTERNS = ("keep", "bits", "ranks")  # settings of a recipe that may map patterns to values
 RUN_KEYS = {"task": ("base_width",)}  # in a group, but read by the run, not by the target
 COMPRESSION_KEYS = (
-    "ratio", "bytes", "sparsity", "keep", "bits", "factors", "energy", "ranks", "dtype", "init",
+    "ratio", "bytes", "sparsity", "keep", "bits", "factors", "energy", "price", "ranks",
+    "dtype", "init",
 )  # fmt: skip
 
 
@@ -147,6 +148,7 @@ def _check_compression(recipe: DictConfig) -> list[str]:
         ("bytes", "above 0", 0.0, float("inf")),
         ("sparsity", "in [0, 1)", -1e-300, 1.0),
         ("factors", "in (0, 1)", 0.0, 1.0),
+        ("price", "of at least 0", -1e-300, float("inf")),
         ("energy", "in (0, 1]", 0.0, 1.0 + 1e-12),
     ):
         value = recipe.get(key)

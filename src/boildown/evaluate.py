@@ -24,7 +24,7 @@ from boildown.codec import read_config
 from boildown.codec.replace import replacing
 from boildown.config import RUN_KEYS, ConfigError, locate, register_resolvers
 from boildown.language import Language
-from boildown.lowrank.factorize import restructure
+from boildown.lowrank.factorize import restructure, structure_in
 from boildown.task import Task
 from boildown.width import width_factors
 
@@ -140,7 +140,7 @@ def evaluate(directory: Path) -> dict[str, dict[str, float]]:
     dense.load_state_dict(load_file(directory / "dense.safetensors"), strict=False)
     file = directory / "model.boil"
     plain: nn.Module = instantiate(model_config(cfg, data))
-    compressed = load(file, restructure(plain, (read_config(file) or {}).get("structure", {})))
+    compressed = load(file, restructure(plain, structure_in(read_config(file))))
     return {"dense": test(dense), "compressed": test(compressed)}
 
 

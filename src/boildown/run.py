@@ -70,12 +70,11 @@ def run(cfg: DictConfig, directory: Path) -> float:
     data.prepare()
     model: nn.Module = instantiate(model_config(cfg, data))
     cfg = resolve(cfg, 4 * sum(p.numel() for p in model.parameters()))
-    techniques = [instantiate(cfg.compression[t]) for t in TECHNIQUES if t in cfg.compression]
+    all_techniques = [instantiate(cfg.compression[t]) for t in TECHNIQUES if t in cfg.compression]
     params = sum(p.numel() for p in model.parameters())
     if rank == 0:
         OmegaConf.save(cfg, directory / "config.yaml", resolve=True)
     record = Record(directory / "metrics.csv")
-    loader = data.train_dataloader()
     example = inputs_of(next(iter(data.train_dataloader())))
     begin = list(phases.values())[1] if phases else 1.0
     newest = SaveNewest(directory / "newest.ckpt", _dense_trajectory(cfg), begin)
@@ -94,14 +93,16 @@ def run(cfg: DictConfig, directory: Path) -> float:
     ) -> tuple[LightningModule, Trainer]:
         task = build_task(cfg, data, model)
         task.example_input_array = example
-        _check_reach(techniques, task)
-        every = _validate_every(cfg, budget, task, len(loader))
+        ahead = [t for t in all_techniques if t not in techniques and not getattr(t, "exclude", ())]
+        _check_reach([*techniques, *ahead], task)
+        every = _validate_every(cfg, budget, task, len(data.train_dataloader()))
         return task, _trainer(cfg, directory, [*before, *techniques, *after], logger, every)
 
     def fit(trainer: Trainer, task: LightningModule, start: str | None) -> None:
-        trainer.fit(task, loader, data.val_dataloader(), ckpt_path=start, weights_only=True)
+        loaders = data.train_dataloader(), data.val_dataloader()
+        trainer.fit(task, *loaders, ckpt_path=start, weights_only=True)
 
-    stages = stages_of(techniques)
+    stages = stages_of(all_techniques)
     try:
         task, trainer = train(
             stages,
@@ -132,7 +133,7 @@ def run(cfg: DictConfig, directory: Path) -> float:
         metrics=_evaluate(directory),
         compute=compute_of(budget, newest.reused, precision_of(trainer)),
         rates=rates_of_run(cfg, trainer),
-        ranks=[row for t in techniques for row in getattr(t, "ranks_report", [])],
+        ranks=[row for t in all_techniques for row in getattr(t, "ranks_report", [])],
         curve=record.rows,
     )
     present(result, directory, trainer)
@@ -205,7 +206,8 @@ def resolve(cfg: DictConfig, dense_bytes: int) -> DictConfig:
     recipe = cfg.compression
     if "ratio" not in recipe:
         return cfg
-    deciding = ("keep", "sparsity") if "prune" in recipe else ("factors", "energy", "ranks")
+    lowrank = ("factors", "energy", "price", "ranks")
+    deciding = ("keep", "sparsity") if "prune" in recipe else lowrank
     given = [key for key in (*deciding, "bytes") if recipe.get(key) is not None]
     if len(given) > 1:
         raise ConfigError(f"compression: {' and '.join(given)} are given; one of them decides")

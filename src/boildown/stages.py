@@ -4,6 +4,7 @@ During a fit nothing is replaced. A technique that changes shapes (factorising a
 channels) learns what to do while the network is trained as it is, and does it between two fits.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +116,7 @@ def train(
     own = newest.path if resume and newest.path.exists() else None
     states = callback_states(own) if own is not None else {}
     start = str(own) if own is not None else newest.start()
-    before: Trainer | None = None
+    first = True
     for stage in stages:
         saved = states.get(stage.change.state_key, {}) if stage.change is not None else {}
         if stage.change is not None and saved.get("structure") is not None:
@@ -125,15 +126,15 @@ def train(
         budget.until = stage.until
         budget.forget_structure()
         task, trainer = prepare(model, stage.techniques)
-        if before is not None:
-            _go_on(trainer, before)
+        if not first:
+            _go_on(trainer, math.ceil(budget.epochs), budget.steps)
         fit(trainer, task, start)
         if budget.progress < stage.until:
             raise RuntimeError(
                 f"the training was stopped at {budget.progress:.0%} of its budget; resume=true "
                 "with the same directory goes on"
             )
-        start, before = None, trainer
+        start, first = None, False
         if stage.change is not None:
             model = stage.change.restructure(task.get_submodule("model"))
     return task, trainer
@@ -145,8 +146,12 @@ def callback_states(path: Path) -> Mapping[str, Any]:
     return dict(states)
 
 
-def _go_on(trainer: Trainer, before: Trainer) -> None:
-    """Let a new trainer count epochs and logged steps on from those of the one before it."""
-    now, last = trainer.fit_loop, before.fit_loop
-    now.epoch_progress.load_state_dict(last.epoch_progress.state_dict())
-    now.epoch_loop._batches_that_stepped = last.epoch_loop._batches_that_stepped
+def _go_on(trainer: Trainer, epoch: int, steps: int) -> None:
+    """Let a new trainer count on from an epoch, and its loggers from a step.
+
+    Both come from the ledger: a fit that was resumed at its very end has counted nothing itself.
+    """
+    progress = trainer.fit_loop.epoch_progress
+    state = progress.state_dict()
+    progress.load_state_dict({k: dict.fromkeys(counts, epoch) for k, counts in state.items()})
+    trainer.fit_loop.epoch_loop._batches_that_stepped = steps

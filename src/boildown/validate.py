@@ -18,7 +18,7 @@ from boildown.checkpoint import load_state_dict
 from boildown.codec import read_config, unpack
 from boildown.config import expected, one_line, register_resolvers
 from boildown.evaluate import build_task, model_config
-from boildown.lowrank.factorize import restructure
+from boildown.lowrank.factorize import restructure, structure_in
 
 Split = Literal["val", "train"]
 FILES = ("dense.safetensors", "newest.ckpt", "model.boil")  # of a run; the first there is, is read
@@ -169,7 +169,7 @@ def _state(file: Path) -> dict[str, Tensor]:
 def _structure(file: Path) -> dict[str, Any]:
     """What has become of the layers of the config's model; {} if nothing has."""
     if file.suffix == ".boil":
-        return dict((read_config(file) or {}).get("structure", {}))
+        return structure_in(read_config(file))
     if file.suffix == ".ckpt":
         held = torch.load(file, map_location="cpu", weights_only=True)
         states = held.get("callbacks", {}) if isinstance(held, dict) else {}

@@ -103,7 +103,7 @@ class ComputeBudget(Callback):
     def spent(self) -> float:
         """What is spent, in the budget's unit."""
         if self.unit == "epochs":
-            return self.steps / self._steps_per_epoch if self._steps_per_epoch else 0.0
+            return self.epochs
         return float(getattr(self, self.unit))
 
     @property
@@ -113,6 +113,11 @@ class ComputeBudget(Callback):
             return 1.0
         waits = self.unit in ("flops", "seconds")
         return (self._spent_at_step if waits else self.spent) / self.total
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the training data, in steps that were made; known once a fit has begun."""
+        return self.steps / self._steps_per_epoch if self._steps_per_epoch else 0.0
 
     @property
     def phase(self) -> str:
@@ -219,17 +224,17 @@ class ComputeBudget(Callback):
                 "learning rate, or train in bf16 or fp32"
             )
 
-    def charge(self, flops: int) -> None:
-        """Book other work that trains the model to the current phase: calibration, a C step.
-
-        Its seconds are taken anyway, as all that happens between two batches.
+    def charge(self, flops: int, seconds: float = 0.0) -> None:
+        """Book other work that trains the model to the last batch's phase: calibration, a C step.
 
         Args:
             flops: operations, over all ranks.
+            seconds: that it took, if it comes after the last batch; before that they are taken
+                anyway, as all that happens between two batches.
         """
-        phase = self.phase
-        self._book("flops", flops, phase)
-        self._book("flops_credited", flops, phase)
+        self._book("flops", flops)
+        self._book("flops_credited", flops)
+        self._book("seconds", seconds)
         self._spent_at_step += flops if self.unit == "flops" else 0
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -238,9 +243,9 @@ class ComputeBudget(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._mark += time.perf_counter() - self._validation_began
 
-    def _book(self, what: str, cost: float, phase: str | None = None) -> None:
+    def _book(self, what: str, cost: float) -> None:
         setattr(self, what, getattr(self, what) + cost)
-        self.by_phase[phase or self._charged][what] += cost
+        self.by_phase[self._charged][what] += cost
 
     def _flops_of(self, pl_module: LightningModule, batch: Any) -> int:
         inputs = inputs_of(batch)

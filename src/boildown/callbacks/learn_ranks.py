@@ -6,6 +6,7 @@ against is the loss, so the ranks settle where the data need them.
 """
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -31,8 +32,10 @@ from boildown.schedule import check_window, fraction
 from boildown.select import by_pattern, without
 
 Unit = Literal["parameters", "flops"]
-# the model's tensors and, for a share of the layers' cost, those that replace them -> share
-ShareRule = Callable[[Mapping[str, Tensor], Callable[[float], Mapping[str, Tensor]]], float]
+# the other parameters, the buffers and, for a share, the layers' tensors at that cost -> share
+ShareRule = Callable[
+    [Mapping[str, Tensor], Mapping[str, Tensor], Callable[[float], Mapping[str, Tensor]]], float
+]
 
 
 @dataclass(frozen=True)
@@ -226,7 +229,8 @@ class LearnRanks(Constraint):
     def _begin(self, pl_module: LightningModule, inputs: Any) -> None:
         """Find the layers and what their ranks cost, and whether the target is within reach."""
         self._layers = self._measure(pl_module, inputs)
-        self._check_reach(pl_module)
+        if self._step < 0:
+            self._check_reach(pl_module)
 
     def _measure(self, pl_module: LightningModule, inputs: Any) -> dict[str, Layer]:
         """What each rank of each layer costs, up to where factors save nothing."""
@@ -288,26 +292,27 @@ class LearnRanks(Constraint):
             return
         if step > self._step and self._layers:
             before, self._step = self._step, step
-            self._choose(trainer, pl_module, self._mu_of(before))
+            halfway = before < self.steps // 2 <= step
+            self._choose(trainer, pl_module, self._mu_of(before), halfway)
 
     @torch.no_grad()
-    def _choose(self, trainer: Trainer, pl_module: LightningModule, mu: float) -> None:
+    def _choose(
+        self, trainer: Trainer, pl_module: LightningModule, mu: float, halfway: bool
+    ) -> None:
         """The C step: the nearest network of low rank, its ranks chosen for all layers at once.
 
         Args:
             trainer: of the fit.
             pl_module: what is trained.
             mu: of the training since the C step before.
+            halfway: whether to find the share again.
         """
+        began = time.perf_counter()
         weights = {name: pl_module.get_parameter(f"{name}.weight") for name in self._layers}
         spectra = self._decompose(pl_module, mu)
-        clock = clock_of(trainer)
-        if clock is not None:
-            sizes = [(s.u.shape[0], s.v.shape[0]) for each in spectra.values() for s in each]
-            clock.charge(sum(svd_flops(m, n) for m, n in sizes))
         if not self._dense:
             self._dense = {name: _values(each) for name, each in spectra.items()}
-        if callable(self.share) and (self._share is None or self._step == self.steps // 2):
+        if callable(self.share) and (self._share is None or halfway):
             self._share = self._find_share(pl_module, spectra)
         trained = bool(self._nearest)
         self.ranks = trainer.strategy.broadcast(self._ranks(spectra, mu))
@@ -329,6 +334,11 @@ class LearnRanks(Constraint):
                 weight.copy_(self._nearest[name])
             self._owed = {}
         self._aim()
+        clock = clock_of(trainer)
+        if clock is not None:
+            sizes = [(s.u.shape[0], s.v.shape[0]) for each in spectra.values() for s in each]
+            flops = sum(svd_flops(m, n) for m, n in sizes) * trainer.world_size
+            clock.charge(flops, time.perf_counter() - began if self._ending else 0.0)
 
     def _aim(self) -> None:
         """Where the weights are pulled until the next C step."""
@@ -386,12 +396,13 @@ class LearnRanks(Constraint):
         With `check` it only looks whether rank 1 everywhere is small enough.
         """
         assert callable(self.share)
-        state = {**dict(pl_module.named_parameters()), **dict(pl_module.named_buffers())}
+        state = dict(pl_module.named_parameters())
+        buffers = dict(pl_module.named_buffers())
         weights = {f"{name}.weight": name for name in self._layers}
         rest = {name: tensor for name, tensor in state.items() if name not in weights}
 
         def trial(share: float) -> dict[str, Tensor]:
-            found = {}
+            found: dict[str, Tensor] = {}
             for name, rank in self._ranks(spectra, 1.0, share).items():
                 if rank is None:
                     found[f"{name}.weight"] = state[f"{name}.weight"]
@@ -401,9 +412,9 @@ class LearnRanks(Constraint):
             return found
 
         if check:
-            getattr(self.share, "check_reach", lambda *_: None)(rest, trial)
+            getattr(self.share, "check_reach", lambda *_: None)(rest, buffers, trial)
             return 0.0
-        return self.share(rest, trial)
+        return self.share(rest, buffers, trial)
 
     def steer(self, pl_module: LightningModule) -> None:
         """Gradients are left alone: the pull is a step of its own, in `hold`."""

@@ -72,6 +72,7 @@ class SaveNewest(Checkpoint):
             self.reused = clock.flops
         if self._generators:
             _restore(self._generators)
+        self._starts_dense, self._generators = False, {}  # a run may fit again
 
     def state_dict(self) -> dict[str, Any]:
         return _generators() | {"reused": self.reused}

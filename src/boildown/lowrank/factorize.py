@@ -170,6 +170,13 @@ def describe(
     }
 
 
+def structure_in(config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The structure in a config that `describe` made; {} in any other."""
+    if config is None or config.get("_target_") != f"{__name__}.restructure":
+        return {}
+    return dict(config["structure"])
+
+
 def tied(model: nn.Module) -> dict[str, str]:
     """Each layer that shares a parameter with others -> the names of that parameter."""
     names: dict[int, list[str]] = defaultdict(list)
