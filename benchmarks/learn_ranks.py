@@ -20,8 +20,8 @@ from pathlib import Path
 
 AT_ONCE = "compression.lowrank.end=0.2"
 WAYS = {
-    "learned": [],
-    "joint": [AT_ONCE],
+    "learned": ["compression.lowrank.choose=joint"],
+    "joint": [AT_ONCE, "compression.lowrank.choose=joint"],
     "energy": [AT_ONCE, "compression.lowrank.choose=energy"],
 }
 
