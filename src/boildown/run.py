@@ -71,6 +71,9 @@ def run(cfg: DictConfig, directory: Path) -> float:
     model: nn.Module = instantiate(model_config(cfg, data))
     cfg = resolve(cfg, 4 * sum(p.numel() for p in model.parameters()))
     all_techniques = [instantiate(cfg.compression[t]) for t in TECHNIQUES if t in cfg.compression]
+    for technique in all_techniques:
+        if getattr(technique, "calibration", ...) is None:
+            technique.calibration = data.train_dataloader
     params = sum(p.numel() for p in model.parameters())
     if rank == 0:
         OmegaConf.save(cfg, directory / "config.yaml", resolve=True)

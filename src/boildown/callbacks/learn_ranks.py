@@ -7,7 +7,7 @@ against is the loss, so the ranks settle where the data need them.
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
+from boildown.calibrate import calibration_flops, collect
 from boildown.callbacks.budget import clock_of, inputs_of, progress_of
 from boildown.callbacks.constraint import BrokenConstraintError, Check, Constraint
 from boildown.flops import layer_positions
@@ -26,12 +27,14 @@ from boildown.lowrank.factorize import (
     restructure,
     structure,
 )
+from boildown.lowrank.metric import Metric, measure
 from boildown.lowrank.ranks import energy_ranks, joint_ranks
 from boildown.lowrank.svd import Spectrum, check_rank, decompose, svd_flops, tails
-from boildown.schedule import check_window, fraction
+from boildown.schedule import OneShot, Schedule, check_window, fraction
 from boildown.select import by_pattern, without
 
 Unit = Literal["parameters", "flops"]
+SETTLED = 0.75  # of the window, from where on the ranks are those of the final cost
 # the other parameters, the buffers and, for a share, the layers' tensors at that cost -> share
 ShareRule = Callable[
     [Mapping[str, Tensor], Mapping[str, Tensor], Callable[[float], Mapping[str, Tensor]]], float
@@ -89,6 +92,13 @@ class LearnRanks(Constraint):
         ranks: pattern -> rank; layers that no pattern names stay dense.
         choose: with `share`, all ranks jointly ("joint") or by the one energy threshold that meets
             it ("energy").
+        metric: what makes an error large: "weights", its own size, as in the paper; or "outputs",
+            what it does to what the network says (`boildown.lowrank.metric`), for the matrices, the
+            ranks and what energy means alike.
+        calibration: for "outputs": makes an iterable of batches, such as a training dataloader.
+        samples: how many of its samples to measure on.
+        schedule: of the fraction that is saved, over the first three quarters of the window; by
+            default all at once, as in the paper. A price rises by it.
         unit: of the cost: "parameters" or "flops".
         scheme: for convolutions: "channel" or "spatial" (`boildown.lowrank.scheme`).
         multipliers: whether to keep Y (the augmented Lagrangian); otherwise it is zero (the
@@ -120,6 +130,10 @@ class LearnRanks(Constraint):
         energy: float | None = None,
         ranks: Mapping[str, int] | None = None,
         choose: Literal["joint", "energy"] = "joint",
+        metric: Literal["weights", "outputs"] = "weights",
+        calibration: Callable[[], Iterable[Any]] | None = None,
+        samples: int = 512,
+        schedule: Schedule | None = None,
         unit: Unit = "parameters",
         scheme: str = "channel",
         multipliers: bool = True,
@@ -146,6 +160,10 @@ class LearnRanks(Constraint):
             raise ValueError(f"lowrank.mu must be two numbers, 0 < first <= last, got {list(mu)}")
         if choose not in ("joint", "energy"):
             raise ValueError(f"lowrank.choose must be joint or energy, got {choose!r}")
+        if metric not in ("weights", "outputs"):
+            raise ValueError(f"lowrank.metric must be weights or outputs, got {metric!r}")
+        if samples < 1:
+            raise ValueError(f"lowrank.samples must be at least 1, got {samples}")
         if unit not in ("parameters", "flops"):
             raise ValueError(f"lowrank.unit must be parameters or flops, got {unit!r}")
         if scheme not in ("channel", "spatial"):
@@ -153,6 +171,8 @@ class LearnRanks(Constraint):
         self.begin, self.end, self.steps, self.mu = begin, end, steps, (mu[0], mu[1])
         self.share, self.price, self.energy, self.given = share, price, energy, ranks
         self.choose, self.unit, self.scheme = choose, unit, scheme
+        self.metric, self.calibration, self.samples = metric, calibration, samples
+        self.schedule = schedule or OneShot()
         self.multipliers, self.exclude = multipliers, exclude
         self.structure: dict[str, Any] | None = None
         self.ranks: dict[str, int | None] = {}
@@ -163,6 +183,7 @@ class LearnRanks(Constraint):
         self._pull: dict[str, Tensor] = {}  # T + Y / mu
         self._owed: dict[str, Tensor] = {}  # Y
         self._ending = False
+        self._batches: list[Tensor] | None = None
         self._dense: dict[str, Tensor] = {}  # singular values before the first C step
         self._layers: dict[str, Layer] = {}
         self._modules: dict[str, nn.Module] = {}
@@ -190,6 +211,11 @@ class LearnRanks(Constraint):
         super().setup(trainer, pl_module, stage)
         if stage != "fit" or self.structure is not None:
             return
+        if self.metric == "outputs" and self.calibration is None:
+            raise ValueError(
+                "lowrank.metric=outputs needs calibration: a function that returns batches to "
+                "measure the network on, such as your train_dataloader"
+            )
         self._names(pl_module)
 
     def _names(self, pl_module: LightningModule) -> list[str]:
@@ -272,15 +298,21 @@ class LearnRanks(Constraint):
         elif self.share is not None or self.given is not None:
             self._ranks(self._decompose(pl_module), 1.0)
 
-    def _decompose(self, pl_module: LightningModule, mu: float = 1.0) -> dict[str, list[Spectrum]]:
-        """The singular values of W - Y / mu, for each group of each layer."""
+    def _decompose(
+        self,
+        pl_module: LightningModule,
+        mu: float = 1.0,
+        metrics: Mapping[str, Sequence[Metric]] | None = None,
+    ) -> dict[str, list[Spectrum]]:
+        """The singular values of W - Y / mu, for each group of each layer, in these metrics."""
         spectra = {}
         for name, layer in self._layers.items():
             wanted = pl_module.get_parameter(f"{name}.weight").detach()
             if name in self._owed:
                 wanted = wanted - self._owed[name] / mu
             split = schemes.matrices(wanted, layer.scheme, layer.groups)
-            spectra[name] = [decompose(matrix) for matrix in split]
+            ways = [m.decompose for m in metrics[name]] if metrics else [decompose] * len(split)
+            spectra[name] = [way(matrix) for way, matrix in zip(ways, split, strict=True)]
         return spectra
 
     def act(self, trainer: Trainer, pl_module: LightningModule, progress: float) -> None:
@@ -309,13 +341,15 @@ class LearnRanks(Constraint):
         """
         began = time.perf_counter()
         weights = {name: pl_module.get_parameter(f"{name}.weight") for name in self._layers}
-        spectra = self._decompose(pl_module, mu)
         if not self._dense:
-            self._dense = {name: _values(each) for name, each in spectra.items()}
+            plain = self._decompose(pl_module)
+            self._dense = {name: _values(each) for name, each in plain.items()}
+        metrics, flops = self._metrics(trainer, pl_module)
+        spectra = self._decompose(pl_module, mu, metrics)
         if callable(self.share) and (self._share is None or halfway):
             self._share = self._find_share(pl_module, spectra)
         trained = bool(self._nearest)
-        self.ranks = trainer.strategy.broadcast(self._ranks(spectra, mu))
+        self.ranks = trainer.strategy.broadcast(self._ranks(spectra, mu, eased=True))
         for name, layer in self._layers.items():
             rank = self.ranks[name]
             weight = weights[name]
@@ -337,8 +371,22 @@ class LearnRanks(Constraint):
         clock = clock_of(trainer)
         if clock is not None:
             sizes = [(s.u.shape[0], s.v.shape[0]) for each in spectra.values() for s in each]
-            flops = sum(svd_flops(m, n) for m, n in sizes) * trainer.world_size
+            flops += sum(svd_flops(m, n) for m, n in sizes) * trainer.world_size
             clock.charge(flops, time.perf_counter() - began if self._ending else 0.0)
+
+    def _metrics(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> tuple[dict[str, list[Metric]] | None, int]:
+        """What the layers' errors do to the outputs, None if the bare weights count; the FLOPs."""
+        if self.metric == "weights":
+            return None, 0
+        if self._batches is None:
+            assert self.calibration is not None
+            self._batches = collect(self.calibration(), self.samples)
+        layers = {name: layer.scheme for name, layer in self._layers.items()}
+        found = measure(pl_module, self._batches, layers)
+        flops = calibration_flops(pl_module, self._batches, passes=3)
+        return trainer.strategy.broadcast(found), flops * trainer.world_size
 
     def _aim(self) -> None:
         """Where the weights are pulled until the next C step."""
@@ -349,7 +397,11 @@ class LearnRanks(Constraint):
         }
 
     def _ranks(
-        self, spectra: Mapping[str, list[Spectrum]], mu: float, share: float | None = None
+        self,
+        spectra: Mapping[str, list[Spectrum]],
+        mu: float,
+        share: float | None = None,
+        eased: bool = False,
     ) -> dict[str, int | None]:
         """The rank of each layer, None for one that stays dense.
 
@@ -357,21 +409,30 @@ class LearnRanks(Constraint):
             spectra: layer -> of each group's matrix.
             mu: see `_choose`.
             share: what the layers may cost together; by default as configured.
+            eased: whether the schedule says how much of the way has been gone.
         """
+        u = self._step / (SETTLED * self._last) if eased and self._last else 1.0
+
+        def saved(final: float) -> float:
+            return self.schedule(min(u, 1.0), final)
+
         if self.given is not None:
             return self._given_ranks()
         values = {name: _values(each) for name, each in spectra.items()}
         costs = {name: layer.costs for name, layer in self._layers.items()}
         dense = {name: layer.dense for name, layer in self._layers.items()}
         if self.energy is not None:
-            return energy_ranks(values, costs, energy=self.energy, dense=dense).ranks
+            return energy_ranks(
+                values, costs, energy=1.0 - saved(1.0 - self.energy), dense=dense
+            ).ranks
         errors = {name: tails(s) for name, s in values.items()}
         if self.price is not None:
-            return joint_ranks(errors, costs, dense=dense, price=self.price, mu=mu).ranks
+            return joint_ranks(errors, costs, dense=dense, price=saved(self.price), mu=mu).ranks
         share = share if share is not None else self._share
         if share is None:
             assert isinstance(self.share, int | float)
             share = float(self.share)
+        share = 1.0 - saved(1.0 - share)
         least = sum(min(layer.costs[0], layer.dense) for layer in self._layers.values())
         budget = max(share * sum(dense.values()), least if callable(self.share) else 0.0)
         if self.choose == "energy":
