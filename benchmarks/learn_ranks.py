@@ -2,12 +2,12 @@
 
 python benchmarks/learn_ranks.py --root DIR [--shares 0.05 0.1 0.2] [--seeds 0 1 2] [--out DIR]
 
-All ways start from the same dense training of a seed, cost the same number of epochs and are
-factorised to the same share of the layers' parameters:
+All ways start from the same dense training of a seed and cost the same number of epochs:
 
-- learned: `LearnRanks`, all ranks chosen jointly in every C step;
-- joint: cut once, where the other begins, to ranks chosen jointly, and trained on as factors;
-- energy: cut there to the ranks of the one energy threshold that meets the share.
+- energy: cut once to the ranks of the highest energy threshold that meets the share of the layers'
+  parameters, and trained on as factors;
+- eased: the same threshold, but lowered step by step under the pull of `LearnRanks`;
+- learned: `LearnRanks` as configured, within the parameters that "energy" has used, not the share.
 """
 
 import argparse
@@ -18,19 +18,29 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-AT_ONCE = "compression.lowrank.end=0.2"
+BY_ENERGY = ["compression.lowrank.choose=energy", "compression.lowrank.metric=weights"]
 WAYS = {
-    "learned": ["compression.lowrank.choose=joint"],
-    "joint": [AT_ONCE, "compression.lowrank.choose=joint"],
-    "energy": [AT_ONCE, "compression.lowrank.choose=energy"],
+    "energy": ["compression.lowrank.end=0.2", *BY_ENERGY],
+    "eased": BY_ENERGY,
+    "learned": [],
 }
 
 
-def run(args: argparse.Namespace, net: str, way: str, share: float, seed: int) -> dict:
+def run(
+    args: argparse.Namespace,
+    net: str,
+    way: str,
+    share: float,
+    seed: int,
+    energy: dict | None = None,
+) -> dict:
     """One run, unless it is there already; its result."""
     directory = args.out / f"{net}-{way}-{share:g}-{seed}"
     command = [sys.executable, "train.py", f"experiment=lowrank_{net}", f"seed={seed}"]
     command += [f"data.root={args.root}", f"hydra.run.dir={directory}", "resume=true"]
+    if way == "learned" and energy is not None:
+        used = sum(row["cost"] for row in energy["ranks"])
+        share = (used + 0.5) / sum(row["dense_cost"] for row in energy["ranks"])
     command += ["logger=none", f"share_dense={args.out}/dense", f"compression.factors={share}"]
     subprocess.run([*command, *WAYS[way]], check=True, stdout=subprocess.DEVNULL)
     return json.loads((directory / "result.json").read_text())
@@ -46,6 +56,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("outputs/learn_ranks").resolve())
     args = parser.parse_args()
+    if "energy" not in args.ways:
+        parser.error("--ways needs energy, which the others are compared with")
     cases = [
         (net, way, share, seed)
         for net in args.nets
@@ -53,15 +65,21 @@ def main() -> None:
         for seed in args.seeds
         for way in args.ways
     ]
+    found = {}
     for net in args.nets:  # the dense training of each seed first, for the others to start from
         for seed in args.seeds:
-            run(args, net, args.ways[0], args.shares[0], seed)
-    with ThreadPoolExecutor(args.jobs) as pool:
-        found = dict(zip(cases, pool.map(lambda case: run(args, *case), cases), strict=True))
+            first = (net, "energy", args.shares[0], seed)
+            found[first] = run(args, *first)
+    for ways in (["energy"], [way for way in args.ways if way != "energy"]):
+        todo = [case for case in cases if case[1] in ways]
+        limits = [found.get((net, "energy", share, seed)) for net, _, share, seed in todo]
+        with ThreadPoolExecutor(args.jobs) as pool:
+            results = pool.map(lambda case, limit: run(args, *case, limit), todo, limits)
+            found |= zip(todo, results, strict=True)
     print("| net | share | way | ranks, by seed | parameters | test error, by seed | mean |")
     print("|---|---|---|---|---|---|---|")
     for net in args.nets:
-        dense = [found[net, args.ways[0], args.shares[0], s] for s in args.seeds]
+        dense = [found[net, "energy", args.shares[0], s] for s in args.seeds]
         errors = [r["dense"]["metrics"]["test/error"] for r in dense]
         print(f"| {net} | 1 | dense, where these begin | | | {_list(errors)} | {_mean(errors)} |")
         for share in args.shares:
