@@ -295,6 +295,8 @@ def _budget(cfg: DictConfig) -> tuple[ComputeBudget, dict[str, float]]:
                 f"compression.{second}.begin = {begins[second]} lies before compression.{first}."
                 f"end = {ends[first]}: the phases overlap"
             )
+    if "lowrank" in ends and begins["lowrank"] == ends["lowrank"]:  # it cuts, and that is all
+        del begins["lowrank"]
     if "lowrank" in ends and ends["lowrank"] not in begins.values():
         begins["factored"] = ends["lowrank"]
     phases = {"dense": 0.0} | {name: begins[name] for name in PHASES if name in begins}

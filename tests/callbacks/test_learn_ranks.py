@@ -1,6 +1,7 @@
 """Learning ranks inside Lightning: what is pulled where, what holds at the end, exact resume."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from boildown.callbacks.constraint import BrokenConstraintError
 from boildown.callbacks.learn_ranks import LearnRanks
 from boildown.data.loader import TensorLoader
 from boildown.lowrank.svd import truncate
+from boildown.schedule import Cubic
 from boildown.task import Classification
 
 STEPS = 40
@@ -44,13 +46,14 @@ def fit(
     *extra: Callback,
     resume: Path | None = None,
     before: Sequence[Callback] = (),
+    model: nn.Sequential | None = None,
 ) -> nn.Sequential:
     seed_everything(0, verbose=False)
     make = torch.Generator().manual_seed(0)
     inputs = torch.randn(96, 2, 5, 5, generator=make)
     targets = torch.randint(0, 4, (96,), generator=make)
     task = Classification(
-        network(), optimizer=lambda p: torch.optim.AdamW(p, lr=0.01), num_classes=4
+        model or network(), optimizer=lambda p: torch.optim.AdamW(p, lr=0.01), num_classes=4
     )
     trainer = Trainer(
         accelerator="cpu",
@@ -100,6 +103,61 @@ def test_the_ranks_stay_within_the_share(choose: Any, unit: Any, scheme: str) ->
     assert {n: v.shape for n, v in technique.rebuild(network()).state_dict().items()} == wanted
 
 
+def batches() -> list[torch.Tensor]:
+    return [torch.randn(32, 2, 5, 5, generator=torch.Generator().manual_seed(1))]
+
+
+def by_outputs(**change: Any) -> LearnRanks:
+    return LearnRanks(
+        **{"share": 0.3, "metric": "outputs", "calibration": batches, **SETTINGS, **change}
+    )
+
+
+@pytest.mark.parametrize("target", [{"share": 0.3}, {"energy": 0.7}, {"price": 1e-4}])
+def test_the_schedule_tightens_the_target_step_by_step(target: dict[str, float]) -> None:
+    seen: list[int] = []
+
+    class Watch(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+            if technique.ranks:
+                seen.append(technique._cost())
+
+    free = {"share": None}
+    technique = by_outputs(**(free | target), schedule=Cubic())
+    fit(technique, Watch())
+    assert seen[0] == sum(layer.dense for layer in technique._layers.values())
+    assert len(set(seen)) > 2
+    assert seen[-1] < seen[0]
+    once = by_outputs(**(free | target))
+    seen.clear()
+    technique, easing = once, technique
+    fit(once, Watch())
+    assert seen[0] < sum(layer.dense for layer in once._layers.values())
+    if "share" in target:
+        assert easing._cost() <= 0.3 * sum(layer.dense for layer in easing._layers.values())
+
+
+def test_the_metric_of_the_outputs_spares_the_layer_that_matters() -> None:
+    """Ten times the weights that no output sees do not take the ranks of those that it sees."""
+
+    class Deaf(nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            hidden = torch.relu(self[0](x.flatten(1)))
+            return self[1](hidden) + 1e-4 * self[2](x.flatten(1))
+
+    def ranks(metric: str) -> dict[str, int | None]:
+        technique = by_outputs(metric=metric, begin=0.0, end=0.5, mu=(1e-6, 1e-6))
+        torch.manual_seed(0)
+        model = Deaf(nn.Linear(50, 40), nn.Linear(40, 4), nn.Linear(50, 4))
+        with torch.no_grad():
+            model[2].weight.mul_(100.0)
+        fit(technique, model=model)
+        return technique.ranks
+
+    assert ranks("weights")["model.2"] is None
+    assert ranks("outputs")["model.2"] == 1
+
+
 def test_without_a_window_it_truncates_and_no_more() -> None:
     seen = []
 
@@ -136,10 +194,13 @@ def test_the_pull_is_the_proximal_step(lr: float, mu: float, seed: int) -> None:
 
 @pytest.mark.filterwarnings("ignore:the training ended at")
 @pytest.mark.parametrize("stop", [5, 10, 20, 30])
-def test_resume_equals_never_stopping(stop: int, tmp_path: Path) -> None:
-    straight = fit(LearnRanks(share=0.3, **SETTINGS))
-    fit(LearnRanks(share=0.3, **SETTINGS), StopAt(stop, tmp_path / "stopped.ckpt"))
-    resumed = fit(LearnRanks(share=0.3, **SETTINGS), resume=tmp_path / "stopped.ckpt")
+@pytest.mark.parametrize("eased", [False, True])
+def test_resume_equals_never_stopping(eased: bool, stop: int, tmp_path: Path) -> None:
+    make = partial(by_outputs, schedule=Cubic()) if eased else by_outputs
+    make = partial(make, metric="outputs" if eased else "weights")
+    straight = fit(make())
+    fit(make(), StopAt(stop, tmp_path / "stopped.ckpt"))
+    resumed = fit(make(), resume=tmp_path / "stopped.ckpt")
     torch.testing.assert_close(resumed.state_dict(), straight.state_dict(), rtol=0, atol=0)
 
 
@@ -203,6 +264,8 @@ def test_c_steps_are_charged() -> None:
         ({"mu": (1.0,)}, r"lowrank\.mu"),
         ({"scheme": "tucker"}, r"lowrank\.scheme.*tucker"),
         ({"unit": "bits"}, r"lowrank\.unit.*bits"),
+        ({"metric": "loss"}, r"lowrank\.metric.*loss"),
+        ({"samples": 0}, r"lowrank\.samples.*0"),
         ({"choose": "best"}, r"lowrank\.choose.*best"),
         ({"begin": 0.9, "end": 0.1}, "lowrank"),
     ],
@@ -210,6 +273,11 @@ def test_c_steps_are_charged() -> None:
 def test_bad_settings(change: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         LearnRanks(**{"share": 0.5, **SETTINGS, **change})
+
+
+def test_the_metric_of_the_outputs_needs_something_to_measure_on() -> None:
+    with pytest.raises(ValueError, match="needs calibration"):
+        fit(LearnRanks(share=0.5, metric="outputs", **SETTINGS))
 
 
 def test_a_share_that_rank_one_exceeds_is_refused_before_the_training() -> None:

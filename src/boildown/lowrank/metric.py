@@ -33,6 +33,7 @@ from boildown.lowrank.svd import Spectrum, decompose
 
 FLOOR = 0.01  # of the gradients' second moment, in units of its mean diagonal
 LARGEST = 4096  # inputs or outputs above which a layer's metric is a mere number
+TOGETHER = 32  # samples whose gradients are added up: the fewer, the surer their size is
 POSITIONS = 16  # places per image at which a convolution is seen
 
 
@@ -155,7 +156,8 @@ def measure(
     reached: set[str] = set()
     samples = 0
     with evaluating(model):
-        for batch, inputs in enumerate(batches_of(data)):
+        parts = (part for inputs in batches_of(data) for part in inputs.split(TOGETHER))
+        for batch, inputs in enumerate(parts):
             g = generator(seed, batch)
             with torch.enable_grad(), _watched(gathered, reached, g):
                 said = [t for t in tensors_of(run(model, inputs)) if t.requires_grad]
