@@ -44,8 +44,6 @@ METHODS = ("relu", "activation", "plain")
 GRID = 0.75  # of the next higher rank
 EXACT = 0.01  # fraction of the outputs' variance below which the ReLU changes nothing worth solving
 FOLDS = 2  # parts of the calibration samples: solutions are judged by those they are not fitted to
-DAMPINGS = (None, 0.3, 0.6)  # of which each layer takes the best on what is held out
-FLOORS = (None, 0.3, 5.0)  # likewise: from all outputs alike to what moves the network's outputs
 KINDS = (nn.Linear, nn.Conv2d)
 FINE = 0.1  # first step of the refinement, as a fraction of the rank
 
@@ -229,6 +227,18 @@ class _Way:
 
     damping: float | None = None
     floor: float | None = None
+
+
+WAYS = (
+    _Way(),
+    _Way(0.3, 0.3),
+    _Way(0.3, 5.0),
+    _Way(0.7, 0.3),
+    _Way(0.7, 5.0),
+    _Way(1.0, 0.3),
+    _Way(1.0, None),  # the plain truncation, with a bias that is fitted
+)
+"""Of these each layer takes the one that is best on samples that it was not fitted to."""
 
 
 class _Layer:
@@ -467,9 +477,9 @@ class _Search:
     def _best_way(self, name: str, ranks: Sequence[int]) -> _Way:
         """The one that changes the network's outputs least over the lower half of the ranks."""
         some = ranks[len(ranks) // 4 : len(ranks) // 2 + 1 : 2]
-        floors = FLOORS if all(g.count for g in self.layers[name].gradients) else FLOORS[:1]
+        told = all(g.count for g in self.layers[name].gradients)
         changes = {}
-        for way in (_Way(damping, floor) for damping in DAMPINGS for floor in floors):
+        for way in (way for way in WAYS if told or way.floor is None):
             found = self.crossed(name, some, way).values()
             losses = [self.net.change(name, solutions) for solutions in found]
             changes[way] = sum(math.log(max(lost, 1e-12)) for lost in losses)
