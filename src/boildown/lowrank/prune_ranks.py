@@ -2,7 +2,7 @@
 
 Each layer is solved for what matters behind it: through its ReLU where one follows, for its outputs
 elsewhere. Which layer gets which rank is then found along one path of whole networks, from the
-dense one down.
+dense one down; each network that is tried has its factors fitted to what the dense one says.
 """
 
 import copy
@@ -29,15 +29,17 @@ from boildown.calibrate import (
     tensors_of,
 )
 from boildown.data.progress import progress
-from boildown.lowrank import scheme as schemes
+from boildown.lowrank import scheme as of
 from boildown.lowrank.activation import Moments, output_metric, regressed, whitened
 from boildown.lowrank.batchnorm import fold_batchnorm
 from boildown.lowrank.factorize import factorisable, factorize, refused, tied
+from boildown.lowrank.reconstruct import missed, reconstruct, references
 from boildown.lowrank.relu import ITERATIONS, PENALTIES, through_relu_ranks
 from boildown.lowrank.scheme import Scheme
 from boildown.lowrank.svd import Factors, decompose, svd_flops
 
 Method = Literal["relu", "activation", "plain"]
+Schemes = Literal["cheapest", "default"]
 Evaluate = Callable[[nn.Module], float]
 
 METHODS = ("relu", "activation", "plain")
@@ -45,6 +47,7 @@ GRID = 0.75  # of the next higher rank
 EXACT = 0.01  # fraction of the outputs' variance below which the ReLU changes nothing worth solving
 FOLDS = 2  # parts of the calibration samples: solutions are judged by those they are not fitted to
 KINDS = (nn.Linear, nn.Conv2d)
+ALIKE = 0.3  # relative error of a kernel at which its schemes are compared
 FINE = 0.1  # first step of the refinement, as a fraction of the rank
 
 
@@ -120,6 +123,7 @@ def prune_ranks(
     evaluate: Evaluate | None = None,
     layers: Iterable[str] | None = None,
     method: Method = "relu",
+    schemes: Schemes = "cheapest",
     compare: bool = True,
     samples: int = 500,
     positions: int = 8,
@@ -136,10 +140,14 @@ def prune_ranks(
             least 0; without, the largest relative error behind each layer, in (0, 1).
         evaluate: network -> its error or loss, less is better. Called with a network in evaluation
             mode. It decides, so give it samples that the network was not trained on.
-        layers: dotted paths of Linear and Conv2d modules; by default all that can be factorised. A
-            convolution becomes its kernel to r channels and a 1x1 convolution.
+        layers: dotted paths of Linear and Conv2d modules; by default all that can be factorised.
         method: "relu" solves through the ReLU where one follows a layer and for its outputs
-            elsewhere; "activation" for the outputs everywhere; "plain" truncates the weight.
+            elsewhere, and with `evaluate` fits the factors of each network that is tried to what
+            the dense one says (`boildown.lowrank.reconstruct`, which needs forward derivatives);
+            "activation" solves for the outputs everywhere; "plain" truncates the weight.
+        schemes: a convolution becomes, by "default", its kernel to r channels and a 1x1
+            convolution; by "cheapest" that or rows x 1 and 1 x columns, whichever has fewer
+            parameters at the same error of the kernel. It goes for every method.
         compare: whether to run the same search with "plain" too.
         samples: calibration samples to use at most.
         positions: random places per image at which a convolution is seen.
@@ -158,6 +166,8 @@ def prune_ranks(
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    if schemes not in ("cheapest", "default"):
+        raise ValueError(f"schemes must be 'cheapest' or 'default', got {schemes!r}")
     if not (0.0 <= tolerance < math.inf if evaluate else 0.0 < tolerance < 1.0):
         reach = "at least 0 with evaluate" if evaluate else "in (0, 1) without evaluate"
         raise ValueError(f"tolerance must be {reach}, got {tolerance}")
@@ -165,7 +175,7 @@ def prune_ranks(
         raise ValueError(f"evaluations must be at least 2, got {evaluations}")
     if positions < 1:
         raise ValueError(f"positions must be at least 1, got {positions}")
-    net = _Net(model, calibration, layers, samples, positions, seed)
+    net = _Net(model, calibration, layers, schemes, samples, positions, seed)
     dense = None if evaluate is None else _metric(evaluate, copy.deepcopy(net.model))
 
     def search(method: Method) -> _Found:
@@ -184,13 +194,12 @@ def prune_ranks(
     if compare:
         other = best if method == "plain" else search("plain")
         plain = Kept(other.ranks, net.parameters(other.ranks), other.metric)
-    net.set(best.solutions)
     return RankPruning(
-        model=net.build(best.solutions),
+        model=best.model,
         ranks=best.ranks,
         parameters=net.parameters(best.ranks),
         dense_parameters=sum(p.numel() for p in model.parameters()),
-        errors=net.errors(best.ranks),
+        errors=net.errors(best.model, best.ranks),
         metric=best.metric,
         dense_metric=dense,
         path=best.path,
@@ -251,15 +260,16 @@ class _Layer:
         self.relu = relu
         self.groups = int(getattr(module, "groups", 1))
         layer = cast("nn.Linear", module)
-        self.weight = schemes.matrices(layer.weight.detach(), scheme, self.groups)
+        self.weight = of.matrices(layer.weight.detach(), scheme, self.groups)
         self.bias = None if layer.bias is None else layer.bias.detach()
-        self.dense = schemes.dense_parameters(module)
-        self.highest = cast("int", schemes.break_even(module, scheme))
+        self.spatial = scheme == "spatial"  # no rows of it are what the calibration shows
+        self.dense = of.dense_parameters(module)
+        self.highest = cast("int", of.break_even(module, scheme))
         self.spectra = [decompose(matrix) for matrix in self.weight]
         self.gradients = [Moments() for _ in range(self.groups)]
 
     def parameters(self, rank: int) -> int:
-        return schemes.parameters(self.module, self.scheme, rank)
+        return of.parameters(self.module, self.scheme, rank)
 
     def solve(
         self,
@@ -279,7 +289,7 @@ class _Layer:
         for g, (weight, bias) in enumerate(zip(self.weight, biases, strict=True)):
             x, y = seen.inputs[g], seen.outputs[g] if asymmetric else None
             metric = None if way.floor is None else output_metric(self.gradients[g], way.floor)
-            if method == "plain":
+            if method == "plain" or self.spatial:
                 spectrum = self.spectra[g]
                 solved.append({rank: (spectrum.truncate(rank), bias) for rank in ranks})
                 continue
@@ -308,10 +318,10 @@ class _Layer:
         """The weight that the factors stand for."""
         weight = cast("nn.Linear", self.module).weight
         products = torch.stack([f.product() for f in solution.factors])
-        return schemes.fold(products, self.scheme, weight.shape)
+        return of.fold(products, self.scheme, weight.shape)
 
     def build(self, solution: _Solution) -> nn.Sequential:
-        return schemes.layers(self.module, self.scheme, solution.factors, solution.bias)
+        return of.layers(self.module, self.scheme, solution.factors, solution.bias)
 
     def solve_flops(self, method: Method, ranks: Sequence[int], rows: int) -> int:
         """About what the solutions cost."""
@@ -332,6 +342,7 @@ class _Net:
         model: nn.Module,
         calibration: Data,
         names: Iterable[str] | None,
+        kinds: Schemes,
         samples: int,
         positions: int,
         seed: int,
@@ -345,20 +356,28 @@ class _Net:
         self.model = fold_batchnorm(model, [(n, norm) for n, norm in norms.items() if norm])
         self.pass_flops = calibration_flops(self.model, self.batches)
         self.flops = 0
-        self.layers = self._layers(chosen, after)
+        self.layers = self._layers(chosen, after, kinds)
         self.work = copy.deepcopy(self.model).requires_grad_()
         feed_gradients(self.work, self.batches, self.layers, self.gather, seed=seed)
         self.flops += 3 * self.pass_flops  # the backward pass is about two forward ones
         self.parts = _parts(self.batches)
         self.reference = [self.outputs(part) for part in self.parts]
+        self.said = references(self.model, self.batches, self.relus(self.layers))
 
-    def _layers(self, chosen: Sequence[str], after: Mapping[str, Following]) -> dict[str, _Layer]:
+    def relus(self, names: Iterable[str]) -> dict[str, bool]:
+        """Which of these layers a ReLU follows, in forward order."""
+        wanted = set(names)
+        return {name: one.relu for name, one in self.layers.items() if name in wanted}
+
+    def _layers(
+        self, chosen: Sequence[str], after: Mapping[str, Following], kinds: Schemes
+    ) -> dict[str, _Layer]:
         seen = self.see(self.model, chosen)
         found = {}
         for name in chosen:
             module = self.model.get_submodule(name)
-            scheme = schemes.schemes_for(module)[0]
-            if schemes.break_even(module, scheme):
+            scheme = _scheme(module, kinds)
+            if of.break_even(module, scheme):
                 found[name] = _Layer(module, scheme, seen[name], after[name].relu)
         if not found:
             raise ValueError(
@@ -433,12 +452,15 @@ class _Net:
             found.append((pair[0], pair[1]))
         return found
 
-    def errors(self, names: Iterable[str]) -> dict[str, float]:
-        """Relative error behind each layer of `work`."""
-        found = {}
-        for name, now in self.see(self.work, list(names)).items():
-            before = self.layers[name]
-            found[name] = _relative(before.seen.outputs, now.outputs, before.relu)
+    def errors(self, model: nn.Module, names: Iterable[str]) -> dict[str, float]:
+        """Relative error behind each layer of a network."""
+        self.flops += self.pass_flops
+        return missed(model, self.relus(names), self.said)
+
+    def fitted(self, model: nn.Module, names: Iterable[str]) -> nn.Module:
+        """The network with these layers' factors fitted to what the dense one says."""
+        found, passes = reconstruct(model, self.relus(names), self.said)
+        self.flops += passes * self.pass_flops
         return found
 
     def build(self, solutions: Mapping[str, _Solution]) -> nn.Module:
@@ -453,7 +475,7 @@ class _Net:
 @dataclass(frozen=True)
 class _Found:
     ranks: dict[str, int]
-    solutions: dict[str, _Solution]
+    model: nn.Module
     metric: float | None
     path: list[Step]
 
@@ -550,7 +572,11 @@ class _Search:
             if high <= layer.highest:
                 ranks[name] = high
             tick(1)
-        return _Found(ranks, self.solutions(ranks), None, [])
+        return _Found(ranks, self.net.build(self.solutions(ranks)), None, [])
+
+    def network(self, ranks: Mapping[str, int]) -> nn.Module:
+        built = self.net.build(self.solutions(ranks))
+        return self.net.fitted(built, ranks) if ranks and self.method == "relu" else built
 
     def path(self, tick: Callable[[int], None]) -> list[dict[str, int]]:
         """Networks from the dense one down: always the step that costs least for what it saves."""
@@ -581,12 +607,18 @@ class _Search:
         limit = dense + tolerance + 1e-12 * abs(dense)  # a count of errors may meet it exactly
         path: list[Step] = []
         known: dict[tuple[tuple[str, int], ...], float] = {}
+        best = self.net.build({})
+        fewest = self.net.parameters({})
 
         def metric(ranks: dict[str, int]) -> float:
+            nonlocal best, fewest
             key = tuple((name, ranks[name]) for name in self.layers if name in ranks)
             if key not in known:
-                known[key] = _metric(evaluate, self.net.build(self.solutions(ranks)))
+                network = self.network(ranks)
+                known[key] = _metric(evaluate, network)
                 size = self.net.parameters(ranks)
+                if known[key] <= limit and size < fewest:
+                    best, fewest = network, size
                 path.append(Step(ranks, size, known[key], known[key] <= limit))
                 tick(1)
             return known[key]
@@ -615,8 +647,8 @@ class _Search:
             (step for step in path if step.accepted), key=lambda s: s.parameters, default=None
         )
         if least is None:
-            return _Found({}, {}, dense, path)
-        return _Found(least.ranks, self.solutions(least.ranks), least.metric, path)
+            return _Found({}, best, dense, path)
+        return _Found(least.ranks, best, least.metric, path)
 
     def _cheapest(self, ranks: Mapping[str, int], lower: Mapping[str, int]) -> str:
         """The layer whose lower rank changes the outputs least for each parameter it saves."""
@@ -668,6 +700,15 @@ def _choose(
             raise ValueError(f"there is no layer {name!r}; there are {', '.join(able) or 'none'}")
     unreached = [name for name in wanted if name not in after]
     return [name for name in after if name in wanted] + unreached
+
+
+def _scheme(module: nn.Module, kinds: Schemes) -> Scheme:
+    """By what a layer is factorised."""
+    able = [s for s in of.schemes_for(module) if s != "tucker2"]
+    if kinds == "default" or len(able) == 1:
+        return able[0]
+    choice = of.cheapest(module, ALIKE, cost="parameters", schemes=able)
+    return able[0] if choice is None else choice.scheme
 
 
 def _foldable(model: nn.Module, one: Following, after: Mapping[str, Following]) -> Following:
