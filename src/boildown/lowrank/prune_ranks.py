@@ -143,8 +143,8 @@ def prune_ranks(
         layers: dotted paths of Linear and Conv2d modules; by default all that can be factorised.
         method: "relu" solves through the ReLU where one follows a layer and for its outputs
             elsewhere, and with `evaluate` fits the factors of each network that is tried to what
-            the dense one says (`boildown.lowrank.reconstruct`, which needs forward derivatives);
-            "activation" solves for the outputs everywhere; "plain" truncates the weight.
+            the dense one says (`boildown.lowrank.reconstruct`); "activation" solves for the outputs
+            everywhere; "plain" truncates the weight.
         schemes: a convolution becomes, by "default", its kernel to r channels and a 1x1
             convolution; by "cheapest" that or rows x 1 and 1 x columns, whichever has fewer
             parameters at the same error of the kernel. It goes for every method.
@@ -615,7 +615,7 @@ class _Search:
             key = tuple((name, ranks[name]) for name in self.layers if name in ranks)
             if key not in known:
                 network = self.network(ranks)
-                known[key] = _metric(evaluate, network)
+                known[key] = _metric(evaluate, copy.deepcopy(network))
                 size = self.net.parameters(ranks)
                 if known[key] <= limit and size < fewest:
                     best, fewest = network, size

@@ -8,13 +8,13 @@ hundred samples solve it. No labels, no learning rate, no epochs.
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, jvp, vjp
+from torch.func import functional_call
 
 from boildown.calibrate import evaluating, run, tensors_of
 
@@ -79,8 +79,7 @@ def reconstruct(
     on, counts little. A step is taken only if it lowers that.
 
     Args:
-        model: takes a batch of inputs alone; it is not touched. Forward-mode derivatives of it must
-            exist.
+        model: takes a batch of inputs alone; it is not touched.
         layers: dotted paths of the layers whose parameters are fitted -> whether only the ReLU of
             what they put out is used. Everything else stays as it is.
         reference: of the other network, which has layers of these names.
@@ -120,8 +119,8 @@ def missed(
         for r in reference:
             _, seen = _watched(model, {}, r.inputs, layers)
             for name in layers:
-                lost = (seen[name] - r.responses[name]).double()
-                errors[name] += float(lost.square().sum())
+                gap = (seen[name] - r.responses[name]).double()
+                errors[name] += float(gap.square().sum())
     for name, lost in errors.items():
         spread = _spread([r.responses[name] for r in reference])
         errors[name] = math.sqrt(lost / spread) if spread else math.inf if lost else 0.0
@@ -142,9 +141,9 @@ class _Problem:
         }
         self.sizes = {n: max(float(p.norm()), 1e-12) for n, p in self.start.items()}
         own = {n: _spread([r.responses[n] for r in reference]) for n in layers}
-        said = sum(_spread(list(ts)) for ts in zip(*map(self.targets, reference), strict=True))
+        said = [_spread(parts) for parts in zip(*map(self.targets, reference), strict=True)]
         self.passes = 0
-        self.said = 1.0 / math.sqrt(said) if said else 1.0
+        self.said = [1.0 / math.sqrt(s) if s else 1.0 for s in said]
         self.own = {n: math.sqrt(OWN / s) if s else 0.0 for n, s in own.items()}
 
     def weights(self, r: Reference) -> Tensor | None:
@@ -160,7 +159,8 @@ class _Problem:
     def residual(self, r: Reference, point: Point) -> tuple[Tensor, ...]:
         outputs, seen = _watched(self.model, point, r.inputs, self.layers)
         p = self.weights(r)
-        lost = [self.said * _weighed(a - b, p) for a, b in zip(outputs, r.outputs, strict=True)]
+        pairs = zip(self.said, outputs, r.outputs, strict=True)
+        lost = [scale * _weighed(a - b, p) for scale, a, b in pairs]
         lost += [self.own[n] * (seen[n] - r.responses[n]) for n in self.layers]
         return tuple(lost)
 
@@ -174,23 +174,33 @@ class _Problem:
 
     def gradient(self, point: Point) -> Point:
         self.passes += 3
-        total = {n: torch.zeros_like(p) for n, p in point.items()}
-        for r in self.reference:
-            lost, pull = vjp(partial(self.residual, r), point)
-            for n, g in pull(lost)[0].items():
-                total[n] += g
-        return total
+        return self._summed(point, lambda _, lost: lost)
 
     def product(self, point: Point, along: Point) -> Point:
-        """J^T J along."""
-        self.passes += 5
+        """J^T J along, J the derivative of the residuals."""
+        self.passes += 7
+
+        def moved(free: Point, lost: list[Tensor]) -> list[Tensor]:
+            # J along is the derivative of <J^T w, along> by w: backward derivatives are enough
+            w = [torch.zeros_like(t, requires_grad=True) for t in lost]
+            back = _grad(lost, list(free.values()), w, create_graph=True)
+            linear = [(b, along[n]) for b, n in zip(back, free, strict=True) if b.requires_grad]
+            if not linear:
+                return w
+            return _grad([b for b, _ in linear], w, [a for _, a in linear], retain_graph=True)
+
+        return self._summed(point, moved)
+
+    def _summed(self, point: Point, weigh: Callable[[Point, list[Tensor]], list[Tensor]]) -> Point:
+        """J^T of what is made of the residuals, over all batches."""
         total = {n: torch.zeros_like(p) for n, p in point.items()}
         for r in self.reference:
-            residual = partial(self.residual, r)
-            _, moved = jvp(residual, (point,), (along,))
-            _, pull = vjp(residual, point)
-            for n, g in pull(moved)[0].items():
-                total[n] += g
+            free = {n: p.clone().requires_grad_() for n, p in point.items()}
+            with torch.enable_grad():
+                lost = [t for t in self.residual(r, free) if t.requires_grad]
+                weights = weigh(free, lost)
+            for n, g in zip(free, _grad(lost, list(free.values()), weights), strict=True):
+                total[n] += g.detach()
         return total
 
     def scaled(self, point: Point) -> Point:
@@ -244,6 +254,15 @@ def _watched(
         for handle in handles:
             handle.remove()
     return [t for t in tensors_of(output) if t.is_floating_point()], seen
+
+
+def _grad(of: list[Tensor], by: list[Tensor], weights: list[Tensor], **how: bool) -> list[Tensor]:
+    """The gradients of the weighed sum; zeros where nothing depends."""
+    if not of:
+        return [torch.zeros_like(t) for t in by]
+    given = [w.detach() if not how.get("create_graph") else w for w in weights]
+    found = torch.autograd.grad(of, by, given, allow_unused=True, **how)
+    return [torch.zeros_like(t) if g is None else g for t, g in zip(by, found, strict=True)]
 
 
 def _weighed(t: Tensor, p: Tensor | None) -> Tensor:
