@@ -162,7 +162,7 @@ def study(net: str, root: str, seed: int, arguments: argparse.Namespace) -> dict
             schemes=kinds,
             compare=False,
             samples=sum(map(len, calibration)),
-            evaluations=arguments.fits if method == "relu" else 60,
+            evaluations=arguments.fits if method == "relu" else arguments.evaluations,
             seed=seed,
         )
         seconds = time.perf_counter() - began
@@ -187,7 +187,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--samples", type=int, default=500, help="training images to calibrate on")
     parser.add_argument("--views", type=int, default=2, help="augmentations of each of them")
-    parser.add_argument("--fits", type=int, default=14, help="networks to fit; plain tries 60")
+    parser.add_argument("--fits", type=int, default=14, help="networks to fit")
+    parser.add_argument("--evaluations", type=int, default=60, help="networks that plain tries")
     parser.add_argument("--epochs", type=int, default=None, help="of training, to try things out")
     parser.add_argument("--batches", type=int, default=None, help="of images to evaluate on")
     parser.add_argument("--out", type=Path, default=Path("outputs/prune_ranks"))
