@@ -138,6 +138,13 @@ def calibrating(data: Dataset, samples: int, views: int) -> list[Tensor]:
     return [inputs for _ in range(views) for inputs, _ in some]
 
 
+def spread(batches: list[tuple[Tensor, Tensor]], most: int | None) -> list[tuple[Tensor, Tensor]]:
+    """So many batches at most, from all over: a data set may be sorted by class."""
+    if most is None or most >= len(batches):
+        return batches
+    return [batches[i * len(batches) // most] for i in range(most)]
+
+
 def study(net: str, root: str, seed: int, arguments: argparse.Namespace) -> dict[str, float]:
     """All methods on one net; the parameters that each keeps."""
     of, epochs = NETS[net]
@@ -147,8 +154,8 @@ def study(net: str, root: str, seed: int, arguments: argparse.Namespace) -> dict
     model = LeNet5(data.input_shape, 10) if net == "lenet5" else SmallVGG(net == "vgg_norm")
     trained(model, data, arguments.epochs or epochs, arguments.out / f"{net}-{seed}.safetensors")
     calibration = calibrating(data, arguments.samples, arguments.views)
-    chosen = list(data.val_dataloader())[: arguments.batches]
-    test = list(data.test_dataloader())[: arguments.batches]
+    chosen = spread(list(data.val_dataloader()), arguments.batches)
+    test = spread(list(data.test_dataloader()), arguments.batches)
     print(f"| {net} | {seed} | dense | | {error(model, chosen):.2%} | {error(model, test):.2%} | |")
     kept: dict[str, float] = {}
     for method, kinds in WAYS:
