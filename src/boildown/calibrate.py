@@ -213,6 +213,71 @@ def feed(
             )
 
 
+def feed_gradients(
+    model: nn.Module,
+    data: Data,
+    layers: Iterable[str],
+    take: Callable[[str, Tensor], None],
+    *,
+    seed: int,
+) -> None:
+    """Hand over how the model's output answers to what its layers put out, as matrices.
+
+    Each row is the gradient of v . output with respect to one output vector of a layer, or to what
+    its ReLU makes of it where one follows directly; v is drawn from N(0, I) for each sample, of
+    logits (N, classes) less its own mean, as that changes no probability. No targets are needed.
+
+    Args:
+        model: takes a batch of inputs alone; its parameters' gradients are left as they are.
+        data: the calibration data.
+        layers: dotted paths of Linear or Conv2d modules.
+        take: called with layer and gradients (groups, rows, m), batch by batch; of a convolution
+            every place is a row.
+        seed: of v.
+
+    Raises:
+        CalibrationError: for an empty set.
+        ValueError: for a layer that the model does not have or that is neither Linear nor Conv2d.
+    """
+    modules = {name: layer_of(model, name) for name in layers}
+    with evaluating(model):
+        for batch, inputs in enumerate(batches_of(data)):
+            g = _generator(seed, "gradients", batch, 0)
+            watch = _Watch()
+            with _hooks() as handles, torch.enable_grad():
+                for name, module in modules.items():
+                    handles.append(module.register_forward_hook(partial(watch.after_layer, name)))
+                free = inputs.detach()
+                if free.is_floating_point():
+                    free = free.clone().requires_grad_().clone()  # may be changed in place
+                with watch:
+                    output = run(model, free)
+            said = [t for t in tensors_of(output) if t.requires_grad]
+            drawn = [_directions(t, g) for t in said]
+            behind = [(n, t) for n, ts in watch.behind.items() for t in ts if t.requires_grad]
+            if not said or not behind:
+                continue
+            found = torch.autograd.grad(said, [t for _, t in behind], drawn, allow_unused=True)
+            for (name, _), gradient in zip(behind, found, strict=True):
+                if gradient is not None:
+                    take(name, _by_group(modules[name], gradient.detach()))
+
+
+def _directions(output: Tensor, g: torch.Generator) -> Tensor:
+    v = torch.randn(output.shape, generator=g, dtype=torch.float64)
+    if output.ndim == 2 and output.shape[1] > 1:
+        v -= v.mean(1, keepdim=True)
+    return v.to(output)
+
+
+def _by_group(layer: nn.Linear | nn.Conv2d, outputs: Tensor) -> Tensor:
+    """(groups, rows, m) of a layer's outputs, every place a row."""
+    if isinstance(layer, nn.Linear):
+        return outputs.reshape(1, -1, layer.out_features)
+    split: Tensor = outputs.flatten(-2).unflatten(-2, (layer.groups, -1))
+    return split.movedim(-3, 0).mT.reshape(layer.groups, -1, layer.out_channels // layer.groups)
+
+
 def samples_of(
     model: nn.Module,
     data: Data,
@@ -427,11 +492,13 @@ class _Watch(TorchFunctionMode):
         self.tags: dict[int, _Tag] = {}
         self.uses: dict[str, set[str]] = {}  # of the layer's output: "relu", OTHER, a batch norm
         self.uses_normed: dict[str, set[str]] = {}
+        self.behind: dict[str, list[Tensor]] = {}  # each call's output, or its ReLU
         self.norm: list[Tensor] = []  # the inputs of the batch norms that are computing now
 
     def after_layer(self, name: str, module: nn.Module, _: Any, output: Tensor) -> None:
         self.uses.setdefault(name, set())
         self.uses_normed.setdefault(name, set())
+        self.behind.setdefault(name, []).append(output)
         linear = isinstance(module, nn.Linear)
         self._tag(output, _Tag(name, linear, normed=False, moved=False, tensor=output))
 
@@ -476,6 +543,8 @@ class _Watch(TorchFunctionMode):
         for tag in tags:
             if func in RELUS:
                 self._use(tag, "relu")
+                if not tag.moved:
+                    self.behind[tag.layer][-1] = made[0]
                 if made[0] is tag.tensor:
                     self.tags.pop(id(tag.tensor), None)
             elif func in COMMUTING or (func in DROPOUTS and made[0] is tag.tensor):

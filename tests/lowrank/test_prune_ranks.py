@@ -245,6 +245,24 @@ def test_nothing_within_a_tolerance_leaves_the_network_alone() -> None:
     assert everything.ranks == {"0": 1, "2": 1, "4": 1}
 
 
+@pytest.mark.parametrize("method", ["relu", "activation", "plain"])
+def test_a_kernel_takes_the_scheme_that_costs_least(method: Any) -> None:
+    """The same row in every kernel row: rows x 1 and 1 x columns lose nothing at rank 1."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 12, 5), nn.ReLU(), nn.Flatten(), nn.Linear(12, 3)).eval()
+    down, across = draw(3, 5, seed=7), draw(12, 5, seed=8)
+    model[0].weight.data = torch.einsum("cr,ok->ocrk", down, across)
+    x = draw(80, 3, 5, 5)
+    given: dict[str, Any] = {"evaluate": distance(model, x), "layers": ["0"], "method": method}
+    cheap = prune_ranks(model, x, 1e-6, **given)
+    assert cheap.ranks == {"0": 1}
+    assert cheap.model[0].v.kernel_size == (5, 1)
+    assert cheap.parameters == size(model) - 12 * 75 + 15 + 60
+    usual = prune_ranks(model, x, 1e-6, schemes="default", **given)
+    assert usual.ranks["0"] > 1
+    assert usual.parameters > cheap.parameters
+
+
 def test_few_evaluations() -> None:
     model, x = mlp(), samples()
     calls: list[int] = []
@@ -301,6 +319,7 @@ def test_outputs_that_are_no_logits() -> None:
         ({"tolerance": math.nan}, "tolerance must be"),
         ({"tolerance": -0.1, "evaluate": size}, "at least 0 with evaluate, got -0.1"),
         ({"method": "svd"}, "method must be one of relu, activation, plain, got 'svd'"),
+        ({"schemes": "tucker"}, "schemes must be 'cheapest' or 'default', got 'tucker'"),
         ({"evaluations": 1}, "evaluations must be at least 2, got 1"),
         ({"samples": 0}, "samples must be at least 1, got 0"),
         ({"positions": 0}, "positions must be at least 1, got 0"),

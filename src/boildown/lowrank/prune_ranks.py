@@ -2,13 +2,13 @@
 
 Each layer is solved for what matters behind it: through its ReLU where one follows, for its outputs
 elsewhere. Which layer gets which rank is then found along one path of whole networks, from the
-dense one down.
+dense one down; each network that is tried has its factors fitted to what the dense one says.
 """
 
 import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, cast
 
@@ -22,29 +22,32 @@ from boildown.calibrate import (
     calibration_flops,
     collect,
     evaluating,
+    feed_gradients,
     follows,
     run,
     samples_of,
     tensors_of,
 )
 from boildown.data.progress import progress
-from boildown.lowrank import scheme as schemes
-from boildown.lowrank.activation import Moments, regressed, whitened
+from boildown.lowrank import scheme as of
+from boildown.lowrank.activation import Moments, output_metric, regressed, whitened
 from boildown.lowrank.batchnorm import fold_batchnorm
 from boildown.lowrank.factorize import factorisable, factorize, refused, tied
+from boildown.lowrank.reconstruct import missed, reconstruct, references
 from boildown.lowrank.relu import ITERATIONS, PENALTIES, through_relu_ranks
 from boildown.lowrank.scheme import Scheme
 from boildown.lowrank.svd import Factors, decompose, svd_flops
 
 Method = Literal["relu", "activation", "plain"]
+Schemes = Literal["cheapest", "default"]
 Evaluate = Callable[[nn.Module], float]
 
 METHODS = ("relu", "activation", "plain")
 GRID = 0.75  # of the next higher rank
 EXACT = 0.01  # fraction of the outputs' variance below which the ReLU changes nothing worth solving
-HELD_OUT = 0.2  # of the calibration samples, to judge solutions by
-DAMPINGS = (None, 0.1, 0.3)  # of which each layer takes the best on what is held out
+FOLDS = 2  # parts of the calibration samples: solutions are judged by those they are not fitted to
 KINDS = (nn.Linear, nn.Conv2d)
+ALIKE = 0.3  # relative error of a kernel at which its schemes are compared
 FINE = 0.1  # first step of the refinement, as a fraction of the rank
 
 
@@ -120,6 +123,7 @@ def prune_ranks(
     evaluate: Evaluate | None = None,
     layers: Iterable[str] | None = None,
     method: Method = "relu",
+    schemes: Schemes = "cheapest",
     compare: bool = True,
     samples: int = 500,
     positions: int = 8,
@@ -136,10 +140,14 @@ def prune_ranks(
             least 0; without, the largest relative error behind each layer, in (0, 1).
         evaluate: network -> its error or loss, less is better. Called with a network in evaluation
             mode. It decides, so give it samples that the network was not trained on.
-        layers: dotted paths of Linear and Conv2d modules; by default all that can be factorised. A
-            convolution becomes its kernel to r channels and a 1x1 convolution.
+        layers: dotted paths of Linear and Conv2d modules; by default all that can be factorised.
         method: "relu" solves through the ReLU where one follows a layer and for its outputs
-            elsewhere; "activation" for the outputs everywhere; "plain" truncates the weight.
+            elsewhere, and with `evaluate` fits the factors of each network that is tried to what
+            the dense one says (`boildown.lowrank.reconstruct`); "activation" solves for the outputs
+            everywhere; "plain" truncates the weight.
+        schemes: a convolution becomes, by "default", its kernel to r channels and a 1x1
+            convolution; by "cheapest" that or rows x 1 and 1 x columns, whichever has fewer
+            parameters at the same error of the kernel. It goes for every method.
         compare: whether to run the same search with "plain" too.
         samples: calibration samples to use at most.
         positions: random places per image at which a convolution is seen.
@@ -158,6 +166,8 @@ def prune_ranks(
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    if schemes not in ("cheapest", "default"):
+        raise ValueError(f"schemes must be 'cheapest' or 'default', got {schemes!r}")
     if not (0.0 <= tolerance < math.inf if evaluate else 0.0 < tolerance < 1.0):
         reach = "at least 0 with evaluate" if evaluate else "in (0, 1) without evaluate"
         raise ValueError(f"tolerance must be {reach}, got {tolerance}")
@@ -165,7 +175,7 @@ def prune_ranks(
         raise ValueError(f"evaluations must be at least 2, got {evaluations}")
     if positions < 1:
         raise ValueError(f"positions must be at least 1, got {positions}")
-    net = _Net(model, calibration, layers, samples, positions, seed)
+    net = _Net(model, calibration, layers, schemes, samples, positions, seed)
     dense = None if evaluate is None else _metric(evaluate, copy.deepcopy(net.model))
 
     def search(method: Method) -> _Found:
@@ -184,13 +194,12 @@ def prune_ranks(
     if compare:
         other = best if method == "plain" else search("plain")
         plain = Kept(other.ranks, net.parameters(other.ranks), other.metric)
-    net.set(best.solutions)
     return RankPruning(
-        model=net.build(best.solutions),
+        model=best.model,
         ranks=best.ranks,
         parameters=net.parameters(best.ranks),
         dense_parameters=sum(p.numel() for p in model.parameters()),
-        errors=net.errors(best.ranks),
+        errors=net.errors(best.model, best.ranks),
         metric=best.metric,
         dense_metric=dense,
         path=best.path,
@@ -215,6 +224,32 @@ class _Solution:
         return outputs
 
 
+@dataclass(frozen=True)
+class _Way:
+    """How a layer is fitted.
+
+    Attributes:
+        damping: see `boildown.lowrank.activation.whitened`.
+        floor: of the metric of the outputs, see `boildown.lowrank.activation.output_metric`; None
+            for outputs that all count alike.
+    """
+
+    damping: float | None = None
+    floor: float | None = None
+
+
+WAYS = (
+    _Way(),
+    _Way(0.3, 0.3),
+    _Way(0.3, 5.0),
+    _Way(0.7, 0.3),
+    _Way(0.7, 5.0),
+    _Way(1.0, 0.3),
+    _Way(1.0, None),  # the plain truncation, with a bias that is fitted
+)
+"""Of these each layer takes the one that is best on samples that it was not fitted to."""
+
+
 class _Layer:
     """A layer as one matrix per group, its calibration rows, and its solutions."""
 
@@ -225,46 +260,52 @@ class _Layer:
         self.relu = relu
         self.groups = int(getattr(module, "groups", 1))
         layer = cast("nn.Linear", module)
-        self.weight = schemes.matrices(layer.weight.detach(), scheme, self.groups)
+        self.weight = of.matrices(layer.weight.detach(), scheme, self.groups)
         self.bias = None if layer.bias is None else layer.bias.detach()
-        self.dense = schemes.dense_parameters(module)
-        self.highest = cast("int", schemes.break_even(module, scheme))
+        self.spatial = scheme == "spatial"  # no rows of it are what the calibration shows
+        self.dense = of.dense_parameters(module)
+        self.highest = cast("int", of.break_even(module, scheme))
         self.spectra = [decompose(matrix) for matrix in self.weight]
+        self.gradients = [Moments() for _ in range(self.groups)]
 
     def parameters(self, rank: int) -> int:
-        return schemes.parameters(self.module, self.scheme, rank)
+        return of.parameters(self.module, self.scheme, rank)
 
     def solve(
         self,
         method: Method,
         ranks: Sequence[int],
         seen: Samples,
-        damping: float | None,
+        way: _Way,
         *,
         asymmetric: bool,
     ) -> dict[int, _Solution]:
         """Solutions of several ranks on these rows."""
+        damping = way.damping
         biases: Sequence[Tensor | None] = [None] * self.groups
         if self.bias is not None:
             biases = list(self.bias.unflatten(0, (self.groups, -1)))
         solved: list[Mapping[int, tuple[Factors, Tensor | None]]] = []
         for g, (weight, bias) in enumerate(zip(self.weight, biases, strict=True)):
             x, y = seen.inputs[g], seen.outputs[g] if asymmetric else None
-            if method == "plain":
+            metric = None if way.floor is None else output_metric(self.gradients[g], way.floor)
+            if method == "plain" or self.spatial:
                 spectrum = self.spectra[g]
                 solved.append({rank: (spectrum.truncate(rank), bias) for rank in ranks})
                 continue
             if y is None:
                 moments = Moments()
                 moments.update(x)
-                every = whitened(weight, bias, moments, damping=damping)
+                every = whitened(weight, bias, moments, damping=damping, metric=metric)
             else:
-                every = regressed(weight, bias, x, y, damping=damping)
+                every = regressed(weight, bias, x, y, damping=damping, metric=metric)
             solutions = {rank: every.truncate(rank) for rank in ranks}
             if method == "relu" and self.relu:
                 tails = every.tails()
                 coarse = [rank for rank in ranks if tails[rank] > EXACT * tails[0]]
-                found = through_relu_ranks(weight, bias, x, coarse, targets=y, damping=damping)
+                found = through_relu_ranks(
+                    weight, bias, x, coarse, targets=y, damping=damping, metric=metric
+                )
                 solutions |= {rank: (one.factors, one.bias) for rank, one in found.items()}
             solved.append(solutions)
         return {rank: self._joined([each[rank] for each in solved]) for rank in ranks}
@@ -273,18 +314,14 @@ class _Layer:
         biases = [bias for _, bias in parts if bias is not None]
         return _Solution(tuple(f for f, _ in parts), torch.cat(biases) if biases else None)
 
-    def error(self, solution: _Solution, seen: Samples) -> float:
-        """Relative error behind the layer: root of the squared error over the variance."""
-        return _relative(seen.outputs, solution.outputs(seen.inputs), self.relu)
-
     def product(self, solution: _Solution) -> Tensor:
         """The weight that the factors stand for."""
         weight = cast("nn.Linear", self.module).weight
         products = torch.stack([f.product() for f in solution.factors])
-        return schemes.fold(products, self.scheme, weight.shape)
+        return of.fold(products, self.scheme, weight.shape)
 
     def build(self, solution: _Solution) -> nn.Sequential:
-        return schemes.layers(self.module, self.scheme, solution.factors, solution.bias)
+        return of.layers(self.module, self.scheme, solution.factors, solution.bias)
 
     def solve_flops(self, method: Method, ranks: Sequence[int], rows: int) -> int:
         """About what the solutions cost."""
@@ -305,6 +342,7 @@ class _Net:
         model: nn.Module,
         calibration: Data,
         names: Iterable[str] | None,
+        kinds: Schemes,
         samples: int,
         positions: int,
         seed: int,
@@ -318,21 +356,28 @@ class _Net:
         self.model = fold_batchnorm(model, [(n, norm) for n, norm in norms.items() if norm])
         self.pass_flops = calibration_flops(self.model, self.batches)
         self.flops = 0
-        self.layers = self._layers(chosen, after)
-        total = sum(map(len, self.batches))
-        held = max(1, round(HELD_OUT * total)) if total > 1 else 0
-        self.fitted = 1.0 - held / total
-        self.judges = _last(self.batches, held or total)
-        self.work = copy.deepcopy(self.model)
-        self.reference = self.outputs()
+        self.layers = self._layers(chosen, after, kinds)
+        self.work = copy.deepcopy(self.model).requires_grad_()
+        feed_gradients(self.work, self.batches, self.layers, self.gather, seed=seed)
+        self.flops += 3 * self.pass_flops  # the backward pass is about two forward ones
+        self.parts = _parts(self.batches)
+        self.reference = [self.outputs(part) for part in self.parts]
+        self.said = references(self.model, self.batches, self.relus(self.layers))
 
-    def _layers(self, chosen: Sequence[str], after: Mapping[str, Following]) -> dict[str, _Layer]:
+    def relus(self, names: Iterable[str]) -> dict[str, bool]:
+        """Which of these layers a ReLU follows, in forward order."""
+        wanted = set(names)
+        return {name: one.relu for name, one in self.layers.items() if name in wanted}
+
+    def _layers(
+        self, chosen: Sequence[str], after: Mapping[str, Following], kinds: Schemes
+    ) -> dict[str, _Layer]:
         seen = self.see(self.model, chosen)
         found = {}
         for name in chosen:
             module = self.model.get_submodule(name)
-            scheme = schemes.schemes_for(module)[0]
-            if schemes.break_even(module, scheme):
+            scheme = _scheme(module, kinds)
+            if of.break_even(module, scheme):
                 found[name] = _Layer(module, scheme, seen[name], after[name].relu)
         if not found:
             raise ValueError(
@@ -347,6 +392,10 @@ class _Net:
             model, self.batches, names, rows=self.rows, positions=self.positions, seed=self.seed
         )
 
+    def gather(self, name: str, gradients: Tensor) -> None:
+        for moments, rows in zip(self.layers[name].gradients, gradients, strict=True):
+            moments.update(rows)
+
     def set(self, solutions: Mapping[str, _Solution]) -> None:
         """Make `work` compute what the network of these solutions would."""
         with torch.no_grad():
@@ -359,22 +408,28 @@ class _Net:
                     bias = None if solution is None else solution.bias
                     module.bias.copy_(own.bias if bias is None else bias)
 
-    def outputs(self) -> list[Tensor]:
-        """What `work` puts out on the samples that are held out."""
+    def outputs(self, batches: Sequence[Tensor]) -> list[Tensor]:
+        """What `work` puts out."""
         with evaluating(self.work):
-            found = [tensors_of(run(self.work, batch)) for batch in self.judges]
+            found = [tensors_of(run(self.work, batch)) for batch in batches]
         return [t.double() for made in found for t in made if t.is_floating_point()]
 
-    def change(self, solutions: Mapping[str, _Solution]) -> float:
-        """By how much the outputs change on the samples that are held out.
+    def change(self, name: str, solutions: Sequence[_Solution]) -> float:
+        """By how much one layer's solution changes the outputs, each judged by its own part.
 
         Logits (N, classes) by the Kullback-Leibler divergence of their classes' probabilities,
         which tells the changes that matter from those that do not; else the squared error over the
         variance.
         """
-        self.set(solutions)
-        now, before = self.outputs(), self.reference
-        if all(t.ndim == 2 and t.shape[1] > 1 for t in before) and len(self.judges) == len(before):
+        self.flops += self.pass_flops
+        before, now = [], []
+        for part, reference, solution in zip(self.parts, self.reference, solutions, strict=True):
+            self.set({name: solution})
+            before += reference
+            now += self.outputs(part)
+        if len(before) == sum(map(len, self.parts)) and all(
+            t.ndim == 2 and t.shape[1] > 1 for t in before
+        ):
             return _divergence(torch.cat(before), torch.cat(now))
         missed = spread = 0.0
         for y, z in zip(before, now, strict=True):
@@ -382,23 +437,30 @@ class _Net:
             spread += float((y - y.mean(0)).square().sum())
         return missed / spread if spread else missed
 
-    def split(self, seen: Samples) -> tuple[Samples, Samples]:
-        """The rows to fit to, and those to judge by; the same where there are too few."""
-        rows = seen.inputs.shape[1]
-        end = round(self.fitted * rows)
-        if not 0 < end < rows:
-            return seen, seen
-        return (
-            Samples(seen.inputs[:, :end], seen.outputs[:, :end]),
-            Samples(seen.inputs[:, end:], seen.outputs[:, end:]),
-        )
+    def folds(self, seen: Samples) -> list[tuple[Samples, Samples]]:
+        """For each part of the samples, the rows of the others and its own."""
+        rows, total = seen.inputs.shape[1], sum(map(len, self.batches))
+        ends = [0, *(sum(map(len, part)) for part in self.parts)]
+        if len(ends) == 2:
+            return [(seen, seen)]
+        found = []
+        for k in range(len(self.parts)):
+            start, end = (rows * sum(ends[: k + j]) // total for j in (1, 2))
+            own = torch.zeros(rows, dtype=torch.bool, device=seen.inputs.device)
+            own[start:end] = True
+            pair = [Samples(seen.inputs[:, x], seen.outputs[:, x]) for x in (~own, own)]
+            found.append((pair[0], pair[1]))
+        return found
 
-    def errors(self, names: Iterable[str]) -> dict[str, float]:
-        """Relative error behind each layer of `work`."""
-        found = {}
-        for name, now in self.see(self.work, list(names)).items():
-            before = self.layers[name]
-            found[name] = _relative(before.seen.outputs, now.outputs, before.relu)
+    def errors(self, model: nn.Module, names: Iterable[str]) -> dict[str, float]:
+        """Relative error behind each layer of a network."""
+        self.flops += self.pass_flops
+        return missed(model, self.relus(names), self.said)
+
+    def fitted(self, model: nn.Module, names: Iterable[str]) -> nn.Module:
+        """The network with these layers' factors fitted to what the dense one says."""
+        found, passes = reconstruct(model, self.relus(names), self.said)
+        self.flops += passes * self.pass_flops
         return found
 
     def build(self, solutions: Mapping[str, _Solution]) -> nn.Module:
@@ -413,7 +475,7 @@ class _Net:
 @dataclass(frozen=True)
 class _Found:
     ranks: dict[str, int]
-    solutions: dict[str, _Solution]
+    model: nn.Module
     metric: float | None
     path: list[Step]
 
@@ -424,37 +486,55 @@ class _Search:
     def __init__(self, net: _Net, method: Method, asymmetric: bool) -> None:
         self.net, self.method, self.asymmetric = net, method, asymmetric
         self.layers = net.layers
-        self.damping: dict[str, float | None] = {}
+        self.ways: dict[str, _Way] = {}
         self.curves: dict[str, dict[int, float]] = {}
         self.solved: dict[tuple[tuple[str, int], ...], _Solution] = {}
 
-    def grid(self, name: str) -> dict[int, _Solution]:
-        """Solutions of a layer over its ranks, fitted without the samples that are held out."""
+    def grid(self, name: str) -> dict[int, list[_Solution]]:
+        """Solutions of a layer over its ranks, one for each part of the samples to be judged by."""
+        ranks = _grid(self.layers[name].highest)
+        self.ways[name] = _Way() if self.method == "plain" else self._best_way(name, ranks)
+        return self.crossed(name, ranks, self.ways[name])
+
+    def _best_way(self, name: str, ranks: Sequence[int]) -> _Way:
+        """The one that changes the network's outputs least over the lower half of the ranks."""
+        some = ranks[len(ranks) // 4 : len(ranks) // 2 + 1 : 2]
+        told = all(g.count for g in self.layers[name].gradients)
+        changes = {}
+        for way in (way for way in WAYS if told or way.floor is None):
+            found = self.crossed(name, some, way).values()
+            losses = [self.net.change(name, solutions) for solutions in found]
+            changes[way] = sum(math.log(max(lost, 1e-12)) for lost in losses)
+        return min(changes, key=lambda way: changes[way])
+
+    def crossed(self, name: str, ranks: Sequence[int], way: _Way) -> dict[int, list[_Solution]]:
+        """Solutions fitted without each part of the samples in turn."""
+        folds = self.net.folds(self.layers[name].seen)
+        if self.method == "plain":  # fits to nothing
+            (every,) = (self.solve(name, ranks, folds[0][0], way),)
+            return {rank: [every[rank]] * len(folds) for rank in ranks}
+        each = [self.solve(name, ranks, fit, way) for fit, _ in folds]
+        return {rank: [one[rank] for one in each] for rank in ranks}
+
+    def error(self, name: str, solutions: Sequence[_Solution]) -> float:
+        """Relative error behind a layer, each solution judged by its own part."""
         layer = self.layers[name]
-        fit, judge = self.net.split(layer.seen)
-        ranks = _grid(layer.highest)
-        self.damping[name] = None
-        if self.method != "plain":
-            middle = [ranks[len(ranks) // 2]]
-            tried = {
-                damping: layer.error(solution, judge)
-                for damping in DAMPINGS
-                for solution in self.solve(name, middle, fit, damping).values()
-            }
-            self.damping[name] = min(tried, key=lambda damping: tried[damping])
-        return self.solve(name, ranks, fit, self.damping[name])
+        judged = [judge for _, judge in self.net.folds(layer.seen)]
+        now = [s.outputs(own.inputs) for s, own in zip(solutions, judged, strict=True)]
+        before = torch.cat([own.outputs for own in judged], 1)
+        return _relative(before, torch.cat(now, 1), layer.relu)
 
     def solve(
         self,
         name: str,
         ranks: Sequence[int],
         seen: Samples,
-        damping: float | None,
+        way: _Way,
         asymmetric: bool = False,
     ) -> dict[int, _Solution]:
         layer = self.layers[name]
         self.net.flops += layer.solve_flops(self.method, ranks, seen.inputs.shape[1])
-        return layer.solve(self.method, ranks, seen, damping, asymmetric=asymmetric)
+        return layer.solve(self.method, ranks, seen, way, asymmetric=asymmetric)
 
     def solutions(self, ranks: Mapping[str, int]) -> dict[str, _Solution]:
         """Of a whole network, in forward order, from all samples."""
@@ -471,7 +551,7 @@ class _Search:
                     self.net.set(found)
                     now = self.net.see(self.net.work, [name])[name]
                     seen = Samples(now.inputs, seen.outputs)
-                one = self.solve(name, [ranks[name]], seen, self.damping[name], late)
+                one = self.solve(name, [ranks[name]], seen, self.ways[name], late)
                 self.solved[here] = one[ranks[name]]
             found[name] = self.solved[here]
             before = here
@@ -481,26 +561,28 @@ class _Search:
         """Each layer's lowest rank whose error behind the layer is within the tolerance."""
         ranks = {}
         for name, layer in self.layers.items():
-            fit, judge = self.net.split(layer.seen)
-            errors = {r: layer.error(s, judge) for r, s in self.grid(name).items()}
+            errors = {r: self.error(name, found) for r, found in self.grid(name).items()}
             low, high = 0, layer.highest + 1
             while high - low > 1:
                 middle = (low + high) // 2
                 if middle not in errors:
-                    (one,) = self.solve(name, [middle], fit, self.damping[name]).values()
-                    errors[middle] = layer.error(one, judge)
+                    (one,) = self.crossed(name, [middle], self.ways[name]).values()
+                    errors[middle] = self.error(name, one)
                 low, high = (low, middle) if errors[middle] <= tolerance else (middle, high)
             if high <= layer.highest:
                 ranks[name] = high
             tick(1)
-        return _Found(ranks, self.solutions(ranks), None, [])
+        return _Found(ranks, self.net.build(self.solutions(ranks)), None, [])
+
+    def network(self, ranks: Mapping[str, int]) -> nn.Module:
+        built = self.net.build(self.solutions(ranks))
+        return self.net.fitted(built, ranks) if ranks and self.method == "relu" else built
 
     def path(self, tick: Callable[[int], None]) -> list[dict[str, int]]:
         """Networks from the dense one down: always the step that costs least for what it saves."""
         steps: list[tuple[float, str, int]] = []
         for name, layer in self.layers.items():
-            self.net.flops += self.net.pass_flops  # at most: the samples that are held out, often
-            changes = {r: self.net.change({name: s}) for r, s in self.grid(name).items()}
+            changes = {r: self.net.change(name, found) for r, found in self.grid(name).items()}
             self.curves[name] = _curve(changes)
             points = [(layer.parameters(r), lost, r) for r, lost in self.curves[name].items()]
             hull = _hull([(layer.dense, 0.0, 0), *points])
@@ -522,40 +604,70 @@ class _Search:
         tick: Callable[[int], None],
     ) -> _Found:
         """The smallest network found within the tolerance."""
-        best = _Found({}, {}, dense, [])
-        path: list[Step] = []
         limit = dense + tolerance + 1e-12 * abs(dense)  # a count of errors may meet it exactly
+        path: list[Step] = []
+        known: dict[tuple[tuple[str, int], ...], float] = {}
+        best = self.net.build({})
+        fewest = self.net.parameters({})
 
-        def within(ranks: dict[str, int]) -> bool:
-            nonlocal best
-            solutions = self.solutions(ranks)
-            metric = _metric(evaluate, self.net.build(solutions))
-            accepted = metric <= limit
-            path.append(Step(ranks, self.net.parameters(ranks), metric, accepted))
-            if accepted:
-                best = _Found(ranks, solutions, metric, path)
-            tick(1)
-            return accepted
+        def metric(ranks: dict[str, int]) -> float:
+            nonlocal best, fewest
+            key = tuple((name, ranks[name]) for name in self.layers if name in ranks)
+            if key not in known:
+                network = self.network(ranks)
+                known[key] = _metric(evaluate, copy.deepcopy(network))
+                size = self.net.parameters(ranks)
+                if known[key] <= limit and size < fewest:
+                    best, fewest = network, size
+                path.append(Step(ranks, size, known[key], known[key] <= limit))
+                tick(1)
+            return known[key]
 
         low, high = 0, len(networks)
         while high - low > 1 and len(path) < evaluations:
             middle = (low + high) // 2
-            low, high = (middle, high) if within(networks[middle]) else (low, middle)
-        best = replace(best, path=path)
-        steps = {name: max(1, int(FINE * layer.highest)) for name, layer in self.layers.items()}
-        while len(path) < evaluations:
-            lower = {name: self._lower(name, best.ranks, step) for name, step in steps.items()}
-            lower = {name: rank for name, rank in lower.items() if rank >= 1}
-            if not lower:
-                break
-            ranks = best.ranks
-            name = min(lower, key=lambda name: self._price(name, ranks, lower[name]))
-            gap = self._rank(name, ranks) - lower[name]
-            if not within(ranks | {name: lower[name]}):
-                steps[name] = gap // 2
-                if gap == 1:
+            low, high = (middle, high) if metric(networks[middle]) <= limit else (low, middle)
+        for most in (self._cheapest, self._largest):
+            ranks = networks[low]
+            steps = {n: max(1, int(FINE * layer.highest)) for n, layer in self.layers.items()}
+            while len(path) < evaluations:
+                lower = {name: self._lower(name, ranks, step) for name, step in steps.items()}
+                lower = {name: rank for name, rank in lower.items() if rank >= 1}
+                if not lower:
+                    break
+                name = most(ranks, lower)
+                gap = self._rank(name, ranks) - lower[name]
+                if metric(ranks | {name: lower[name]}) <= limit:
+                    ranks = ranks | {name: lower[name]}
+                elif gap == 1:
                     del steps[name]
-        return best
+                else:
+                    steps[name] = gap // 2
+        least = min(
+            (step for step in path if step.accepted), key=lambda s: s.parameters, default=None
+        )
+        if least is None:
+            return _Found({}, best, dense, path)
+        return _Found(least.ranks, best, least.metric, path)
+
+    def _cheapest(self, ranks: Mapping[str, int], lower: Mapping[str, int]) -> str:
+        """The layer whose lower rank changes the outputs least for each parameter it saves."""
+
+        def price(name: str) -> float:
+            curve = self.curves[name]
+            lost = curve[ranks[name]] if name in ranks else 0.0
+            return (curve[lower[name]] - lost) / self._saved(name, ranks, lower[name])
+
+        return min(lower, key=price)
+
+    def _largest(self, ranks: Mapping[str, int], lower: Mapping[str, int]) -> str:
+        """The layer whose lower rank saves the most parameters."""
+        return max(lower, key=lambda name: self._saved(name, ranks, lower[name]))
+
+    def _saved(self, name: str, ranks: Mapping[str, int], rank: int) -> int:
+        layer = self.layers[name]
+        now = layer.parameters(ranks[name]) if name in ranks else layer.dense
+        return now - layer.parameters(rank)
 
     def _rank(self, name: str, ranks: Mapping[str, int]) -> int:
         return ranks.get(name, self.layers[name].highest + 1)
@@ -563,13 +675,6 @@ class _Search:
     def _lower(self, name: str, ranks: Mapping[str, int], step: int) -> int:
         rank = self._rank(name, ranks)
         return rank - max(1, min(step, int(FINE * rank)))
-
-    def _price(self, name: str, ranks: Mapping[str, int], rank: int) -> float:
-        """By how much the network's outputs change for each parameter that a lower rank saves."""
-        layer, curve = self.layers[name], self.curves[name]
-        now = layer.parameters(ranks[name]) if name in ranks else layer.dense
-        lost = curve[ranks[name]] if name in ranks else 0.0
-        return (curve[rank] - lost) / (now - layer.parameters(rank))
 
 
 def _choose(
@@ -595,6 +700,15 @@ def _choose(
             raise ValueError(f"there is no layer {name!r}; there are {', '.join(able) or 'none'}")
     unreached = [name for name in wanted if name not in after]
     return [name for name in after if name in wanted] + unreached
+
+
+def _scheme(module: nn.Module, kinds: Schemes) -> Scheme:
+    """By what a layer is factorised."""
+    able = [s for s in of.schemes_for(module) if s != "tucker2"]
+    if kinds == "default" or len(able) == 1:
+        return able[0]
+    choice = of.cheapest(module, ALIKE, cost="parameters", schemes=able)
+    return able[0] if choice is None else choice.scheme
 
 
 def _foldable(model: nn.Module, one: Following, after: Mapping[str, Following]) -> Following:
@@ -659,14 +773,18 @@ def _hull(points: Sequence[tuple[int, float, int]]) -> list[tuple[int, float, in
     return hull
 
 
-def _last(batches: Sequence[Tensor], samples: int) -> list[Tensor]:
-    """The last samples, batch by batch."""
-    kept: list[Tensor] = []
-    for batch in reversed(batches):
-        if samples > 0:
-            kept.append(batch[-samples:])
-            samples -= len(kept[-1])
-    return kept[::-1]
+def _parts(batches: Sequence[Tensor]) -> list[list[Tensor]]:
+    """The samples in order in parts of about equal size, batch by batch; one part of one sample."""
+    total = sum(map(len, batches))
+    parts: list[list[Tensor]] = [[] for _ in range(min(FOLDS, total))]
+    start = 0
+    for batch in batches:
+        owner = torch.arange(start, start + len(batch)) * len(parts) // total
+        for k, count in enumerate(torch.bincount(owner, minlength=len(parts)).tolist()):
+            first = int((owner < k).sum())
+            parts[k] += [batch[first : first + count]] if count else []
+        start += len(batch)
+    return parts
 
 
 def _metric(evaluate: Evaluate, model: nn.Module) -> float:
