@@ -36,7 +36,7 @@ from boildown.lowrank.factorize import factorisable, factorize, refused, tied
 from boildown.lowrank.reconstruct import missed, reconstruct, references
 from boildown.lowrank.relu import ITERATIONS, PENALTIES, through_relu_ranks
 from boildown.lowrank.scheme import Scheme
-from boildown.lowrank.svd import Factors, decompose, svd_flops
+from boildown.lowrank.svd import Factors, decompose, lowered, svd_flops
 
 Method = Literal["relu", "activation", "plain"]
 Schemes = Literal["cheapest", "default"]
@@ -320,6 +320,15 @@ class _Layer:
         products = torch.stack([f.product() for f in solution.factors])
         return of.fold(products, self.scheme, weight.shape)
 
+    def lowered(self, built: nn.Module, rank: int) -> _Solution:
+        """Of a rank at most that of the layers v and u."""
+        parts = [
+            factors if factors.rank == rank else lowered(factors, rank)
+            for factors in of.factors_of(self.module, self.scheme, built)
+        ]
+        bias = dict(built.named_parameters()).get("u.bias")
+        return _Solution(tuple(parts), None if bias is None else bias.detach())
+
     def build(self, solution: _Solution) -> nn.Sequential:
         return of.layers(self.module, self.scheme, solution.factors, solution.bias)
 
@@ -489,6 +498,7 @@ class _Search:
         self.ways: dict[str, _Way] = {}
         self.curves: dict[str, dict[int, float]] = {}
         self.solved: dict[tuple[tuple[str, int], ...], _Solution] = {}
+        self.fitted: tuple[dict[str, int], nn.Module | None] = ({}, None)
 
     def grid(self, name: str) -> dict[int, list[_Solution]]:
         """Solutions of a layer over its ranks, one for each part of the samples to be judged by."""
@@ -575,8 +585,16 @@ class _Search:
         return _Found(ranks, self.net.build(self.solutions(ranks)), None, [])
 
     def network(self, ranks: Mapping[str, int]) -> nn.Module:
-        built = self.net.build(self.solutions(ranks))
-        return self.net.fitted(built, ranks) if ranks and self.method == "relu" else built
+        if not ranks or self.method != "relu":
+            return self.net.build(self.solutions(ranks))
+        before, base = self.fitted
+        if not before.keys() <= ranks.keys() or any(before[n] < ranks[n] for n in before):
+            before, base = {}, None
+        found = self.solutions(ranks) if before.keys() < ranks.keys() else {}
+        for name in before:  # goes on from where it was fitted with higher ranks
+            assert base is not None
+            found[name] = self.layers[name].lowered(base.get_submodule(name), ranks[name])
+        return self.net.fitted(self.net.build(found), ranks)
 
     def path(self, tick: Callable[[int], None]) -> list[dict[str, int]]:
         """Networks from the dense one down: always the step that costs least for what it saves."""
@@ -619,6 +637,7 @@ class _Search:
                 size = self.net.parameters(ranks)
                 if known[key] <= limit and size < fewest:
                     best, fewest = network, size
+                    self.fitted = (ranks, network)
                 path.append(Step(ranks, size, known[key], known[key] <= limit))
                 tick(1)
             return known[key]

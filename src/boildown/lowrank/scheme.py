@@ -437,6 +437,30 @@ def layers(module: nn.Module, scheme: Scheme, parts: Parts, bias: Tensor | None)
     return built
 
 
+def factors_of(module: nn.Module, scheme: Scheme, built: nn.Module) -> list[Factors]:
+    """The factors of each group that `layers` made a layer of: its inverse, but for the bias.
+
+    Args:
+        module: the layer that `built` stands for.
+        scheme: any but tucker2.
+        built: the layers v and u.
+
+    Raises:
+        ValueError: for tucker2.
+    """
+    u, v = built.get_parameter("u.weight").detach(), built.get_parameter("v.weight").detach()
+    if scheme == "linear":
+        return [Factors(u, v.T)]
+    if scheme == "embedding":
+        return [Factors(u, v)]
+    if scheme == "tucker2":
+        raise ValueError(f"scheme {scheme!r} has three factors")
+    groups = int(module.groups)  # type: ignore[arg-type]
+    inside = v.unflatten(0, (groups, -1)).flatten(2).mT
+    outside = u.flatten(2).transpose(1, 2).unflatten(0, (groups, -1)).flatten(1, 2)
+    return [Factors(a, b) for a, b in zip(outside, inside, strict=True)]
+
+
 def blank(
     module: nn.Module,
     scheme: Scheme,
