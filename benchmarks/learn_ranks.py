@@ -7,7 +7,9 @@ All ways start from the same dense training of a seed and cost the same number o
 - energy: cut once to the ranks of the highest energy threshold that meets the share of the layers'
   parameters, and trained on as factors;
 - eased: the same threshold, but lowered step by step under the pull of `LearnRanks`;
-- learned: `LearnRanks` as configured, within the parameters that "energy" has used, not the share.
+- learned: `LearnRanks` as configured;
+- strict: the same within the parameters that "energy" has used, as one threshold for all layers leaves
+  some of the budget over.
 """
 
 import argparse
@@ -23,6 +25,7 @@ WAYS = {
     "energy": ["compression.lowrank.end=0.2", *BY_ENERGY],
     "eased": BY_ENERGY,
     "learned": [],
+    "strict": [],
 }
 
 
@@ -38,7 +41,7 @@ def run(
     directory = args.out / f"{net}-{way}-{share:g}-{seed}"
     command = [sys.executable, "train.py", f"experiment=lowrank_{net}", f"seed={seed}"]
     command += [f"data.root={args.root}", f"hydra.run.dir={directory}", "resume=true"]
-    if way == "learned" and energy is not None:
+    if way == "strict" and energy is not None:
         used = sum(row["cost"] for row in energy["ranks"])
         share = (used + 0.5) / sum(row["dense_cost"] for row in energy["ranks"])
     command += ["logger=none", f"share_dense={args.out}/dense", f"compression.factors={share}"]

@@ -143,6 +143,20 @@ def test_the_layers_are_the_convolution_with_their_kernel(module: nn.Module, sch
 
 
 @CASE
+def test_the_factors_are_those_the_layers_were_made_of(module: nn.Module, scheme: str) -> None:
+    module = seeded(module, 3)
+    built = s.factor(module, scheme, some_rank(module, scheme))
+    if scheme == "tucker2":
+        with pytest.raises(ValueError, match="tucker2"):
+            s.factors_of(module, scheme, built)
+        return
+    found = s.factors_of(module, scheme, built)
+    again = s.layers(module, scheme, found, dict(built.named_parameters()).get("u.bias"))
+    x = inputs(module)
+    torch.testing.assert_close(again(x), built(x), rtol=1e-12, atol=1e-12)
+
+
+@CASE
 def test_the_cost_is_that_of_the_layers(module: nn.Module, scheme: str) -> None:
     rank = some_rank(module, scheme)
     built = s.factor(module, scheme, rank)
