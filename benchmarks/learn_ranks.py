@@ -8,8 +8,8 @@ All ways start from the same dense training of a seed and cost the same number o
   parameters, and trained on as factors;
 - eased: the same threshold, but lowered step by step under the pull of `LearnRanks`;
 - learned: `LearnRanks` as configured;
-- strict: the same within the parameters that "energy" has used, as one threshold for all layers leaves
-  some of the budget over.
+- strict: the same within the parameters that "energy" has used, as one threshold leaves some of the
+  budget over.
 """
 
 import argparse

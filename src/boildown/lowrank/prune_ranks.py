@@ -10,44 +10,19 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from boildown.calibrate import (
-    Data,
-    Following,
-    Samples,
-    calibration_flops,
-    collect,
-    evaluating,
-    feed_gradients,
-    follows,
-    run,
-    samples_of,
-    tensors_of,
-)
+from boildown.calibrate import Data, Samples
 from boildown.data.progress import progress
-from boildown.lowrank import scheme as of
-from boildown.lowrank.activation import Moments, output_metric, regressed, whitened
-from boildown.lowrank.batchnorm import fold_batchnorm
-from boildown.lowrank.factorize import factorisable, factorize, refused, tied
-from boildown.lowrank.reconstruct import missed, reconstruct, references
-from boildown.lowrank.relu import ITERATIONS, PENALTIES, through_relu_ranks
-from boildown.lowrank.scheme import Scheme
-from boildown.lowrank.svd import Factors, decompose, lowered, svd_flops
+from boildown.lowrank.fitted_layer import WAYS, Method, Solution, Way, relative_gap
+from boildown.lowrank.studied import Schemes, Studied
 
-Method = Literal["relu", "activation", "plain"]
-Schemes = Literal["cheapest", "default"]
 Evaluate = Callable[[nn.Module], float]
 
 METHODS = ("relu", "activation", "plain")
 GRID = 0.75  # of the next higher rank
-EXACT = 0.01  # fraction of the outputs' variance below which the ReLU changes nothing worth solving
-FOLDS = 2  # parts of the calibration samples: solutions are judged by those they are not fitted to
-KINDS = (nn.Linear, nn.Conv2d)
-ALIKE = 0.3  # relative error of a kernel at which its schemes are compared
 FINE = 0.1  # first step of the refinement, as a fraction of the rank
 
 
@@ -175,7 +150,7 @@ def prune_ranks(
         raise ValueError(f"evaluations must be at least 2, got {evaluations}")
     if positions < 1:
         raise ValueError(f"positions must be at least 1, got {positions}")
-    net = _Net(model, calibration, layers, schemes, samples, positions, seed)
+    net = Studied(model, calibration, layers, schemes, samples, positions, seed)
     dense = None if evaluate is None else _metric(evaluate, copy.deepcopy(net.model))
 
     def search(method: Method) -> _Found:
@@ -209,279 +184,6 @@ def prune_ranks(
 
 
 @dataclass(frozen=True)
-class _Solution:
-    """The factors of each group of a layer, and the whole layer's bias."""
-
-    factors: tuple[Factors, ...]
-    bias: Tensor | None
-
-    def outputs(self, inputs: Tensor) -> Tensor:
-        """(groups, rows, m) of (groups, rows, n)."""
-        parts = [x @ f.v @ f.u.mT for x, f in zip(inputs, self.factors, strict=True)]
-        outputs: Tensor = torch.stack(parts)
-        if self.bias is not None:
-            outputs += self.bias.unflatten(0, (len(parts), 1, -1))
-        return outputs
-
-
-@dataclass(frozen=True)
-class _Way:
-    """How a layer is fitted.
-
-    Attributes:
-        damping: see `boildown.lowrank.activation.whitened`.
-        floor: of the metric of the outputs, see `boildown.lowrank.activation.output_metric`; None
-            for outputs that all count alike.
-    """
-
-    damping: float | None = None
-    floor: float | None = None
-
-
-WAYS = (
-    _Way(),
-    _Way(0.3, 0.3),
-    _Way(0.3, 5.0),
-    _Way(0.7, 0.3),
-    _Way(0.7, 5.0),
-    _Way(1.0, 0.3),
-    _Way(1.0, None),  # the plain truncation, with a bias that is fitted
-)
-"""Of these each layer takes the one that is best on samples that it was not fitted to."""
-
-
-class _Layer:
-    """A layer as one matrix per group, its calibration rows, and its solutions."""
-
-    def __init__(self, module: nn.Module, scheme: Scheme, seen: Samples, relu: bool) -> None:
-        self.module = module
-        self.scheme = scheme
-        self.seen = seen
-        self.relu = relu
-        self.groups = int(getattr(module, "groups", 1))
-        layer = cast("nn.Linear", module)
-        self.weight = of.matrices(layer.weight.detach(), scheme, self.groups)
-        self.bias = None if layer.bias is None else layer.bias.detach()
-        self.spatial = scheme == "spatial"  # no rows of it are what the calibration shows
-        self.dense = of.dense_parameters(module)
-        self.highest = cast("int", of.break_even(module, scheme))
-        self.spectra = [decompose(matrix) for matrix in self.weight]
-        self.gradients = [Moments() for _ in range(self.groups)]
-
-    def parameters(self, rank: int) -> int:
-        return of.parameters(self.module, self.scheme, rank)
-
-    def solve(
-        self,
-        method: Method,
-        ranks: Sequence[int],
-        seen: Samples,
-        way: _Way,
-        *,
-        asymmetric: bool,
-    ) -> dict[int, _Solution]:
-        """Solutions of several ranks on these rows."""
-        damping = way.damping
-        biases: Sequence[Tensor | None] = [None] * self.groups
-        if self.bias is not None:
-            biases = list(self.bias.unflatten(0, (self.groups, -1)))
-        solved: list[Mapping[int, tuple[Factors, Tensor | None]]] = []
-        for g, (weight, bias) in enumerate(zip(self.weight, biases, strict=True)):
-            x, y = seen.inputs[g], seen.outputs[g] if asymmetric else None
-            metric = None if way.floor is None else output_metric(self.gradients[g], way.floor)
-            if method == "plain" or self.spatial:
-                spectrum = self.spectra[g]
-                solved.append({rank: (spectrum.truncate(rank), bias) for rank in ranks})
-                continue
-            if y is None:
-                moments = Moments()
-                moments.update(x)
-                every = whitened(weight, bias, moments, damping=damping, metric=metric)
-            else:
-                every = regressed(weight, bias, x, y, damping=damping, metric=metric)
-            solutions = {rank: every.truncate(rank) for rank in ranks}
-            if method == "relu" and self.relu:
-                tails = every.tails()
-                coarse = [rank for rank in ranks if tails[rank] > EXACT * tails[0]]
-                found = through_relu_ranks(
-                    weight, bias, x, coarse, targets=y, damping=damping, metric=metric
-                )
-                solutions |= {rank: (one.factors, one.bias) for rank, one in found.items()}
-            solved.append(solutions)
-        return {rank: self._joined([each[rank] for each in solved]) for rank in ranks}
-
-    def _joined(self, parts: Sequence[tuple[Factors, Tensor | None]]) -> _Solution:
-        biases = [bias for _, bias in parts if bias is not None]
-        return _Solution(tuple(f for f, _ in parts), torch.cat(biases) if biases else None)
-
-    def product(self, solution: _Solution) -> Tensor:
-        """The weight that the factors stand for."""
-        weight = cast("nn.Linear", self.module).weight
-        products = torch.stack([f.product() for f in solution.factors])
-        return of.fold(products, self.scheme, weight.shape)
-
-    def lowered(self, built: nn.Module, rank: int) -> _Solution:
-        """Of a rank at most that of the layers v and u."""
-        parts = [
-            factors if factors.rank == rank else lowered(factors, rank)
-            for factors in of.factors_of(self.module, self.scheme, built)
-        ]
-        bias = dict(built.named_parameters()).get("u.bias")
-        return _Solution(tuple(parts), None if bias is None else bias.detach())
-
-    def build(self, solution: _Solution) -> nn.Sequential:
-        return of.layers(self.module, self.scheme, solution.factors, solution.bias)
-
-    def solve_flops(self, method: Method, ranks: Sequence[int], rows: int) -> int:
-        """About what the solutions cost."""
-        m, n = self.weight.shape[1:]
-        if method == "plain":
-            return 0
-        fit = 2 * rows * n * n + svd_flops(m, n)
-        if method == "relu" and self.relu:  # at most: high ranks take no iterations
-            fit += len(PENALTIES) * ITERATIONS * 5 * rows * sum(ranks) * (m + n)
-        return self.groups * fit
-
-
-class _Net:
-    """A network, its layers, and what the calibration samples show of them."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        calibration: Data,
-        names: Iterable[str] | None,
-        kinds: Schemes,
-        samples: int,
-        positions: int,
-        seed: int,
-    ) -> None:
-        self.batches = collect(calibration, samples)
-        self.positions, self.seed, self.rows = positions, seed, samples * positions
-        after = follows(model, self.batches[0])
-        chosen = _choose(model, names, after)
-        after = {name: _foldable(model, one, after) for name, one in after.items()}
-        norms = {name: after[name].batchnorm for name in chosen if name in after}
-        self.model = fold_batchnorm(model, [(n, norm) for n, norm in norms.items() if norm])
-        self.pass_flops = calibration_flops(self.model, self.batches)
-        self.flops = 0
-        self.layers = self._layers(chosen, after, kinds)
-        self.work = copy.deepcopy(self.model).requires_grad_()
-        feed_gradients(self.work, self.batches, self.layers, self.gather, seed=seed)
-        self.flops += 3 * self.pass_flops  # the backward pass is about two forward ones
-        self.parts = _parts(self.batches)
-        self.reference = [self.outputs(part) for part in self.parts]
-        self.said = references(self.model, self.batches, self.relus(self.layers))
-
-    def relus(self, names: Iterable[str]) -> dict[str, bool]:
-        """Which of these layers a ReLU follows, in forward order."""
-        wanted = set(names)
-        return {name: one.relu for name, one in self.layers.items() if name in wanted}
-
-    def _layers(
-        self, chosen: Sequence[str], after: Mapping[str, Following], kinds: Schemes
-    ) -> dict[str, _Layer]:
-        seen = self.see(self.model, chosen)
-        found = {}
-        for name in chosen:
-            module = self.model.get_submodule(name)
-            scheme = _scheme(module, kinds)
-            if of.break_even(module, scheme):
-                found[name] = _Layer(module, scheme, seen[name], after[name].relu)
-        if not found:
-            raise ValueError(
-                "nothing can be factorised: the factors of any rank have no fewer parameters than "
-                f"{', '.join(chosen)}"
-            )
-        return found
-
-    def see(self, model: nn.Module, names: Iterable[str]) -> dict[str, Samples]:
-        self.flops += self.pass_flops
-        return samples_of(
-            model, self.batches, names, rows=self.rows, positions=self.positions, seed=self.seed
-        )
-
-    def gather(self, name: str, gradients: Tensor) -> None:
-        for moments, rows in zip(self.layers[name].gradients, gradients, strict=True):
-            moments.update(rows)
-
-    def set(self, solutions: Mapping[str, _Solution]) -> None:
-        """Make `work` compute what the network of these solutions would."""
-        with torch.no_grad():
-            for name, layer in self.layers.items():
-                module = cast("nn.Linear", self.work.get_submodule(name))
-                solution = solutions.get(name)
-                own = cast("nn.Linear", layer.module)
-                module.weight.copy_(own.weight if solution is None else layer.product(solution))
-                if module.bias is not None:
-                    bias = None if solution is None else solution.bias
-                    module.bias.copy_(own.bias if bias is None else bias)
-
-    def outputs(self, batches: Sequence[Tensor]) -> list[Tensor]:
-        """What `work` puts out."""
-        with evaluating(self.work):
-            found = [tensors_of(run(self.work, batch)) for batch in batches]
-        return [t.double() for made in found for t in made if t.is_floating_point()]
-
-    def change(self, name: str, solutions: Sequence[_Solution]) -> float:
-        """By how much one layer's solution changes the outputs, each judged by its own part.
-
-        Logits (N, classes) by the Kullback-Leibler divergence of their classes' probabilities,
-        which tells the changes that matter from those that do not; else the squared error over the
-        variance.
-        """
-        self.flops += self.pass_flops
-        before, now = [], []
-        for part, reference, solution in zip(self.parts, self.reference, solutions, strict=True):
-            self.set({name: solution})
-            before += reference
-            now += self.outputs(part)
-        if len(before) == sum(map(len, self.parts)) and all(
-            t.ndim == 2 and t.shape[1] > 1 for t in before
-        ):
-            return _divergence(torch.cat(before), torch.cat(now))
-        missed = spread = 0.0
-        for y, z in zip(before, now, strict=True):
-            missed += float((y - z).square().sum())
-            spread += float((y - y.mean(0)).square().sum())
-        return missed / spread if spread else missed
-
-    def folds(self, seen: Samples) -> list[tuple[Samples, Samples]]:
-        """For each part of the samples, the rows of the others and its own."""
-        rows, total = seen.inputs.shape[1], sum(map(len, self.batches))
-        ends = [0, *(sum(map(len, part)) for part in self.parts)]
-        if len(ends) == 2:
-            return [(seen, seen)]
-        found = []
-        for k in range(len(self.parts)):
-            start, end = (rows * sum(ends[: k + j]) // total for j in (1, 2))
-            own = torch.zeros(rows, dtype=torch.bool, device=seen.inputs.device)
-            own[start:end] = True
-            pair = [Samples(seen.inputs[:, x], seen.outputs[:, x]) for x in (~own, own)]
-            found.append((pair[0], pair[1]))
-        return found
-
-    def errors(self, model: nn.Module, names: Iterable[str]) -> dict[str, float]:
-        """Relative error behind each layer of a network."""
-        self.flops += self.pass_flops
-        return missed(model, self.relus(names), self.said)
-
-    def fitted(self, model: nn.Module, names: Iterable[str]) -> nn.Module:
-        """The network with these layers' factors fitted to what the dense one says."""
-        found, passes = reconstruct(model, self.relus(names), self.said)
-        self.flops += passes * self.pass_flops
-        return found
-
-    def build(self, solutions: Mapping[str, _Solution]) -> nn.Module:
-        built = {name: self.layers[name].build(one) for name, one in solutions.items()}
-        return factorize(self.model, layers=built)
-
-    def parameters(self, ranks: Mapping[str, int]) -> int:
-        saved = sum(self.layers[n].dense - self.layers[n].parameters(r) for n, r in ranks.items())
-        return sum(p.numel() for p in self.model.parameters()) - saved
-
-
-@dataclass(frozen=True)
 class _Found:
     ranks: dict[str, int]
     model: nn.Module
@@ -492,21 +194,21 @@ class _Found:
 class _Search:
     """The ranks of one network by one method."""
 
-    def __init__(self, net: _Net, method: Method, asymmetric: bool) -> None:
+    def __init__(self, net: Studied, method: Method, asymmetric: bool) -> None:
         self.net, self.method, self.asymmetric = net, method, asymmetric
         self.layers = net.layers
-        self.ways: dict[str, _Way] = {}
+        self.ways: dict[str, Way] = {}
         self.curves: dict[str, dict[int, float]] = {}
-        self.solved: dict[tuple[tuple[str, int], ...], _Solution] = {}
+        self.solved: dict[tuple[tuple[str, int], ...], Solution] = {}
         self.fitted: tuple[dict[str, int], nn.Module | None] = ({}, None)
 
-    def grid(self, name: str) -> dict[int, list[_Solution]]:
+    def grid(self, name: str) -> dict[int, list[Solution]]:
         """Solutions of a layer over its ranks, one for each part of the samples to be judged by."""
         ranks = _grid(self.layers[name].highest)
-        self.ways[name] = _Way() if self.method == "plain" else self._best_way(name, ranks)
+        self.ways[name] = Way() if self.method == "plain" else self._best_way(name, ranks)
         return self.crossed(name, ranks, self.ways[name])
 
-    def _best_way(self, name: str, ranks: Sequence[int]) -> _Way:
+    def _best_way(self, name: str, ranks: Sequence[int]) -> Way:
         """The one that changes the network's outputs least over the lower half of the ranks."""
         some = ranks[len(ranks) // 4 : len(ranks) // 2 + 1 : 2]
         told = all(g.count for g in self.layers[name].gradients)
@@ -517,7 +219,7 @@ class _Search:
             changes[way] = sum(math.log(max(lost, 1e-12)) for lost in losses)
         return min(changes, key=lambda way: changes[way])
 
-    def crossed(self, name: str, ranks: Sequence[int], way: _Way) -> dict[int, list[_Solution]]:
+    def crossed(self, name: str, ranks: Sequence[int], way: Way) -> dict[int, list[Solution]]:
         """Solutions fitted without each part of the samples in turn."""
         folds = self.net.folds(self.layers[name].seen)
         if self.method == "plain":  # fits to nothing
@@ -526,29 +228,29 @@ class _Search:
         each = [self.solve(name, ranks, fit, way) for fit, _ in folds]
         return {rank: [one[rank] for one in each] for rank in ranks}
 
-    def error(self, name: str, solutions: Sequence[_Solution]) -> float:
+    def error(self, name: str, solutions: Sequence[Solution]) -> float:
         """Relative error behind a layer, each solution judged by its own part."""
         layer = self.layers[name]
         judged = [judge for _, judge in self.net.folds(layer.seen)]
         now = [s.outputs(own.inputs) for s, own in zip(solutions, judged, strict=True)]
         before = torch.cat([own.outputs for own in judged], 1)
-        return _relative(before, torch.cat(now, 1), layer.relu)
+        return relative_gap(before, torch.cat(now, 1), layer.relu)
 
     def solve(
         self,
         name: str,
         ranks: Sequence[int],
         seen: Samples,
-        way: _Way,
+        way: Way,
         asymmetric: bool = False,
-    ) -> dict[int, _Solution]:
+    ) -> dict[int, Solution]:
         layer = self.layers[name]
         self.net.flops += layer.solve_flops(self.method, ranks, seen.inputs.shape[1])
         return layer.solve(self.method, ranks, seen, way, asymmetric=asymmetric)
 
-    def solutions(self, ranks: Mapping[str, int]) -> dict[str, _Solution]:
+    def solutions(self, ranks: Mapping[str, int]) -> dict[str, Solution]:
         """Of a whole network, in forward order, from all samples."""
-        found: dict[str, _Solution] = {}
+        found: dict[str, Solution] = {}
         before: tuple[tuple[str, int], ...] = ()
         for name, layer in self.layers.items():
             if name not in ranks:
@@ -696,67 +398,6 @@ class _Search:
         return rank - max(1, min(step, int(FINE * rank)))
 
 
-def _choose(
-    model: nn.Module, names: Iterable[str] | None, after: Mapping[str, Following]
-) -> list[str]:
-    """The layers to look at, in forward order.
-
-    Raises:
-        ValueError: for a layer that is not there or cannot be factorised, or if none can.
-    """
-    able = [n for n in factorisable(model) if isinstance(model.get_submodule(n), KINDS)]
-    if names is None:
-        chosen = [name for name in after if name in able]
-        if not chosen:
-            raise ValueError("nothing can be factorised: the model has no Linear or Conv2d in use")
-        return chosen
-    wanted = list(names)
-    reasons = refused(model)
-    for name in wanted:
-        if name in reasons:
-            raise ValueError(f"{name}: cannot be factorised: {reasons[name]}")
-        if name not in able:
-            raise ValueError(f"there is no layer {name!r}; there are {', '.join(able) or 'none'}")
-    unreached = [name for name in wanted if name not in after]
-    return [name for name in after if name in wanted] + unreached
-
-
-def _scheme(module: nn.Module, kinds: Schemes) -> Scheme:
-    """By what a layer is factorised."""
-    able = [s for s in of.schemes_for(module) if s != "tucker2"]
-    if kinds == "default" or len(able) == 1:
-        return able[0]
-    choice = of.cheapest(module, ALIKE, cost="parameters", schemes=able)
-    return able[0] if choice is None else choice.scheme
-
-
-def _foldable(model: nn.Module, one: Following, after: Mapping[str, Following]) -> Following:
-    """What follows a layer, if its batch normalisation can be folded; else nothing does."""
-    if one.batchnorm is None:
-        return one
-    norm = model.get_submodule(one.batchnorm)
-    shared = sum(other.batchnorm == one.batchnorm for other in after.values()) > 1
-    if shared or norm.running_mean is None or one.batchnorm in tied(model):
-        return Following(relu=False, batchnorm=None)
-    return one
-
-
-def _divergence(before: Tensor, now: Tensor) -> float:
-    """Mean Kullback-Leibler divergence of softmax probabilities, from logits (N, classes)."""
-    p, q = before.log_softmax(1), now.log_softmax(1)
-    return max(0.0, float((p.exp() * (p - q)).sum(1).mean()))
-
-
-def _relative(before: Tensor, now: Tensor, relu: bool) -> float:
-    """Root of the squared error over the variance, of (groups, rows, m)."""
-    y, z = before.double(), now.double()
-    if relu:
-        y, z = y.relu(), z.relu()
-    spread = float((y - y.mean(1, keepdim=True)).square().sum())
-    missed = float((y - z).square().sum())
-    return math.sqrt(missed / spread) if spread else math.inf if missed else 0.0
-
-
 def _grid(highest: int) -> list[int]:
     """Ranks from 1 to the highest, each about a fifth above the one before."""
     ranks = [highest]
@@ -790,20 +431,6 @@ def _hull(points: Sequence[tuple[int, float, int]]) -> list[tuple[int, float, in
             hull.pop()
         hull.append((size, lost, rank))
     return hull
-
-
-def _parts(batches: Sequence[Tensor]) -> list[list[Tensor]]:
-    """The samples in order in parts of about equal size, batch by batch; one part of one sample."""
-    total = sum(map(len, batches))
-    parts: list[list[Tensor]] = [[] for _ in range(min(FOLDS, total))]
-    start = 0
-    for batch in batches:
-        owner = torch.arange(start, start + len(batch)) * len(parts) // total
-        for k, count in enumerate(torch.bincount(owner, minlength=len(parts)).tolist()):
-            first = int((owner < k).sum())
-            parts[k] += [batch[first : first + count]] if count else []
-        start += len(batch)
-    return parts
 
 
 def _metric(evaluate: Evaluate, model: nn.Module) -> float:

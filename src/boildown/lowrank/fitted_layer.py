@@ -1,0 +1,165 @@
+"""One layer of a trained network, and what it may be replaced by at each rank."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from boildown.calibrate import Samples
+from boildown.lowrank import scheme as of
+from boildown.lowrank.activation import Moments, output_metric, regressed, whitened
+from boildown.lowrank.relu import ITERATIONS, PENALTIES, through_relu_ranks
+from boildown.lowrank.scheme import Scheme
+from boildown.lowrank.svd import Factors, decompose, lowered, svd_flops
+
+Method = Literal["relu", "activation", "plain"]
+
+EXACT = 0.01  # fraction of the outputs' variance below which the ReLU changes nothing worth solving
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The factors of each group of a layer, and the whole layer's bias."""
+
+    factors: tuple[Factors, ...]
+    bias: Tensor | None
+
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """(groups, rows, m) of (groups, rows, n)."""
+        parts = [x @ f.v @ f.u.mT for x, f in zip(inputs, self.factors, strict=True)]
+        outputs: Tensor = torch.stack(parts)
+        if self.bias is not None:
+            outputs += self.bias.unflatten(0, (len(parts), 1, -1))
+        return outputs
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a layer is fitted.
+
+    Attributes:
+        damping: see `boildown.lowrank.activation.whitened`.
+        floor: of the metric of the outputs, see `boildown.lowrank.activation.output_metric`; None
+            for outputs that all count alike.
+    """
+
+    damping: float | None = None
+    floor: float | None = None
+
+
+WAYS = (
+    Way(),
+    Way(0.3, 0.3),
+    Way(0.3, 5.0),
+    Way(0.7, 0.3),
+    Way(0.7, 5.0),
+    Way(1.0, 0.3),
+    Way(1.0, None),  # the plain truncation, with a bias that is fitted
+)
+"""Of these each layer takes the one that is best on samples that it was not fitted to."""
+
+
+class FittedLayer:
+    """A layer as one matrix per group, its calibration rows, and its solutions."""
+
+    def __init__(self, module: nn.Module, scheme: Scheme, seen: Samples, relu: bool) -> None:
+        self.module = module
+        self.scheme = scheme
+        self.seen = seen
+        self.relu = relu
+        self.groups = int(getattr(module, "groups", 1))
+        layer = cast("nn.Linear", module)
+        self.weight = of.matrices(layer.weight.detach(), scheme, self.groups)
+        self.bias = None if layer.bias is None else layer.bias.detach()
+        self.spatial = scheme == "spatial"  # no rows of it are what the calibration shows
+        self.dense = of.dense_parameters(module)
+        self.highest = cast("int", of.break_even(module, scheme))
+        self.spectra = [decompose(matrix) for matrix in self.weight]
+        self.gradients = [Moments() for _ in range(self.groups)]
+
+    def parameters(self, rank: int) -> int:
+        return of.parameters(self.module, self.scheme, rank)
+
+    def solve(
+        self,
+        method: Method,
+        ranks: Sequence[int],
+        seen: Samples,
+        way: Way,
+        *,
+        asymmetric: bool,
+    ) -> dict[int, Solution]:
+        """Solutions of several ranks on these rows."""
+        damping = way.damping
+        biases: Sequence[Tensor | None] = [None] * self.groups
+        if self.bias is not None:
+            biases = list(self.bias.unflatten(0, (self.groups, -1)))
+        solved: list[Mapping[int, tuple[Factors, Tensor | None]]] = []
+        for g, (weight, bias) in enumerate(zip(self.weight, biases, strict=True)):
+            x, y = seen.inputs[g], seen.outputs[g] if asymmetric else None
+            metric = None if way.floor is None else output_metric(self.gradients[g], way.floor)
+            if method == "plain" or self.spatial:
+                spectrum = self.spectra[g]
+                solved.append({rank: (spectrum.truncate(rank), bias) for rank in ranks})
+                continue
+            if y is None:
+                moments = Moments()
+                moments.update(x)
+                every = whitened(weight, bias, moments, damping=damping, metric=metric)
+            else:
+                every = regressed(weight, bias, x, y, damping=damping, metric=metric)
+            solutions = {rank: every.truncate(rank) for rank in ranks}
+            if method == "relu" and self.relu:
+                tails = every.tails()
+                coarse = [rank for rank in ranks if tails[rank] > EXACT * tails[0]]
+                found = through_relu_ranks(
+                    weight, bias, x, coarse, targets=y, damping=damping, metric=metric
+                )
+                solutions |= {rank: (one.factors, one.bias) for rank, one in found.items()}
+            solved.append(solutions)
+        return {rank: self._joined([each[rank] for each in solved]) for rank in ranks}
+
+    def _joined(self, parts: Sequence[tuple[Factors, Tensor | None]]) -> Solution:
+        biases = [bias for _, bias in parts if bias is not None]
+        return Solution(tuple(f for f, _ in parts), torch.cat(biases) if biases else None)
+
+    def product(self, solution: Solution) -> Tensor:
+        """The weight that the factors stand for."""
+        weight = cast("nn.Linear", self.module).weight
+        products = torch.stack([f.product() for f in solution.factors])
+        return of.fold(products, self.scheme, weight.shape)
+
+    def lowered(self, built: nn.Module, rank: int) -> Solution:
+        """Of a rank at most that of the layers v and u."""
+        parts = [
+            factors if factors.rank == rank else lowered(factors, rank)
+            for factors in of.factors_of(self.module, self.scheme, built)
+        ]
+        bias = dict(built.named_parameters()).get("u.bias")
+        return Solution(tuple(parts), None if bias is None else bias.detach())
+
+    def build(self, solution: Solution) -> nn.Sequential:
+        return of.layers(self.module, self.scheme, solution.factors, solution.bias)
+
+    def solve_flops(self, method: Method, ranks: Sequence[int], rows: int) -> int:
+        """About what the solutions cost."""
+        m, n = self.weight.shape[1:]
+        if method == "plain":
+            return 0
+        fit = 2 * rows * n * n + svd_flops(m, n)
+        if method == "relu" and self.relu:  # at most: high ranks take no iterations
+            fit += len(PENALTIES) * ITERATIONS * 5 * rows * sum(ranks) * (m + n)
+        return self.groups * fit
+
+
+def relative_gap(before: Tensor, now: Tensor, relu: bool) -> float:
+    """Root of the squared error over the variance, of (groups, rows, m)."""
+    y, z = before.double(), now.double()
+    if relu:
+        y, z = y.relu(), z.relu()
+    spread = float((y - y.mean(1, keepdim=True)).square().sum())
+    missed = float((y - z).square().sum())
+    return math.sqrt(missed / spread) if spread else math.inf if missed else 0.0

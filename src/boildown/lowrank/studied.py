@@ -1,0 +1,237 @@
+"""A trained network under study: its layers, what calibration samples show, what a change does."""
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from boildown.calibrate import (
+    Data,
+    Following,
+    Samples,
+    calibration_flops,
+    collect,
+    evaluating,
+    feed_gradients,
+    follows,
+    run,
+    samples_of,
+    tensors_of,
+)
+from boildown.lowrank import scheme as of
+from boildown.lowrank.batchnorm import fold_batchnorm
+from boildown.lowrank.factorize import factorisable, factorize, refused, tied
+from boildown.lowrank.fitted_layer import FittedLayer, Solution
+from boildown.lowrank.reconstruct import missed, reconstruct, references
+from boildown.lowrank.scheme import Scheme
+
+Schemes = Literal["cheapest", "default"]
+
+FOLDS = 2  # parts of the calibration samples: solutions are judged by those they are not fitted to
+KINDS = (nn.Linear, nn.Conv2d)
+ALIKE = 0.3  # relative error of a kernel at which its schemes are compared
+
+
+class Studied:
+    """A network, its layers, and what the calibration samples show of them."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        calibration: Data,
+        names: Iterable[str] | None,
+        kinds: Schemes,
+        samples: int,
+        positions: int,
+        seed: int,
+    ) -> None:
+        self.batches = collect(calibration, samples)
+        self.positions, self.seed, self.rows = positions, seed, samples * positions
+        after = follows(model, self.batches[0])
+        chosen = _choose(model, names, after)
+        after = {name: _foldable(model, one, after) for name, one in after.items()}
+        norms = {name: after[name].batchnorm for name in chosen if name in after}
+        self.model = fold_batchnorm(model, [(n, norm) for n, norm in norms.items() if norm])
+        self.pass_flops = calibration_flops(self.model, self.batches)
+        self.flops = 0
+        self.layers = self._layers(chosen, after, kinds)
+        self.work = copy.deepcopy(self.model).requires_grad_()
+        feed_gradients(self.work, self.batches, self.layers, self.gather, seed=seed)
+        self.flops += 3 * self.pass_flops  # the backward pass is about two forward ones
+        self.parts = _parts(self.batches)
+        self.reference = [self.outputs(part) for part in self.parts]
+        self.said = references(self.model, self.batches, self.relus(self.layers))
+
+    def relus(self, names: Iterable[str]) -> dict[str, bool]:
+        """Which of these layers a ReLU follows, in forward order."""
+        wanted = set(names)
+        return {name: one.relu for name, one in self.layers.items() if name in wanted}
+
+    def _layers(
+        self, chosen: Sequence[str], after: Mapping[str, Following], kinds: Schemes
+    ) -> dict[str, FittedLayer]:
+        seen = self.see(self.model, chosen)
+        found = {}
+        for name in chosen:
+            module = self.model.get_submodule(name)
+            scheme = _scheme(module, kinds)
+            if of.break_even(module, scheme):
+                found[name] = FittedLayer(module, scheme, seen[name], after[name].relu)
+        if not found:
+            raise ValueError(
+                "nothing can be factorised: the factors of any rank have no fewer parameters than "
+                f"{', '.join(chosen)}"
+            )
+        return found
+
+    def see(self, model: nn.Module, names: Iterable[str]) -> dict[str, Samples]:
+        self.flops += self.pass_flops
+        return samples_of(
+            model, self.batches, names, rows=self.rows, positions=self.positions, seed=self.seed
+        )
+
+    def gather(self, name: str, gradients: Tensor) -> None:
+        for moments, rows in zip(self.layers[name].gradients, gradients, strict=True):
+            moments.update(rows)
+
+    def set(self, solutions: Mapping[str, Solution]) -> None:
+        """Make `work` compute what the network of these solutions would."""
+        with torch.no_grad():
+            for name, layer in self.layers.items():
+                module = cast("nn.Linear", self.work.get_submodule(name))
+                solution = solutions.get(name)
+                own = cast("nn.Linear", layer.module)
+                module.weight.copy_(own.weight if solution is None else layer.product(solution))
+                if module.bias is not None:
+                    bias = None if solution is None else solution.bias
+                    module.bias.copy_(own.bias if bias is None else bias)
+
+    def outputs(self, batches: Sequence[Tensor]) -> list[Tensor]:
+        """What `work` puts out."""
+        with evaluating(self.work):
+            found = [tensors_of(run(self.work, batch)) for batch in batches]
+        return [t.double() for made in found for t in made if t.is_floating_point()]
+
+    def change(self, name: str, solutions: Sequence[Solution]) -> float:
+        """By how much one layer's solution changes the outputs, each judged by its own part.
+
+        Logits (N, classes) by the Kullback-Leibler divergence of their classes' probabilities,
+        which tells the changes that matter from those that do not; else the squared error over the
+        variance.
+        """
+        self.flops += self.pass_flops
+        before, now = [], []
+        for part, reference, solution in zip(self.parts, self.reference, solutions, strict=True):
+            self.set({name: solution})
+            before += reference
+            now += self.outputs(part)
+        if len(before) == sum(map(len, self.parts)) and all(
+            t.ndim == 2 and t.shape[1] > 1 for t in before
+        ):
+            return _divergence(torch.cat(before), torch.cat(now))
+        missed = spread = 0.0
+        for y, z in zip(before, now, strict=True):
+            missed += float((y - z).square().sum())
+            spread += float((y - y.mean(0)).square().sum())
+        return missed / spread if spread else missed
+
+    def folds(self, seen: Samples) -> list[tuple[Samples, Samples]]:
+        """For each part of the samples, the rows of the others and its own."""
+        rows, total = seen.inputs.shape[1], sum(map(len, self.batches))
+        ends = [0, *(sum(map(len, part)) for part in self.parts)]
+        if len(ends) == 2:
+            return [(seen, seen)]
+        found = []
+        for k in range(len(self.parts)):
+            start, end = (rows * sum(ends[: k + j]) // total for j in (1, 2))
+            own = torch.zeros(rows, dtype=torch.bool, device=seen.inputs.device)
+            own[start:end] = True
+            pair = [Samples(seen.inputs[:, x], seen.outputs[:, x]) for x in (~own, own)]
+            found.append((pair[0], pair[1]))
+        return found
+
+    def errors(self, model: nn.Module, names: Iterable[str]) -> dict[str, float]:
+        """Relative error behind each layer of a network."""
+        self.flops += self.pass_flops
+        return missed(model, self.relus(names), self.said)
+
+    def fitted(self, model: nn.Module, names: Iterable[str]) -> nn.Module:
+        """The network with these layers' factors fitted to what the dense one says."""
+        found, passes = reconstruct(model, self.relus(names), self.said)
+        self.flops += passes * self.pass_flops
+        return found
+
+    def build(self, solutions: Mapping[str, Solution]) -> nn.Module:
+        built = {name: self.layers[name].build(one) for name, one in solutions.items()}
+        return factorize(self.model, layers=built)
+
+    def parameters(self, ranks: Mapping[str, int]) -> int:
+        saved = sum(self.layers[n].dense - self.layers[n].parameters(r) for n, r in ranks.items())
+        return sum(p.numel() for p in self.model.parameters()) - saved
+
+
+def _choose(
+    model: nn.Module, names: Iterable[str] | None, after: Mapping[str, Following]
+) -> list[str]:
+    """The layers to look at, in forward order.
+
+    Raises:
+        ValueError: for a layer that is not there or cannot be factorised, or if none can.
+    """
+    able = [n for n in factorisable(model) if isinstance(model.get_submodule(n), KINDS)]
+    if names is None:
+        chosen = [name for name in after if name in able]
+        if not chosen:
+            raise ValueError("nothing can be factorised: the model has no Linear or Conv2d in use")
+        return chosen
+    wanted = list(names)
+    reasons = refused(model)
+    for name in wanted:
+        if name in reasons:
+            raise ValueError(f"{name}: cannot be factorised: {reasons[name]}")
+        if name not in able:
+            raise ValueError(f"there is no layer {name!r}; there are {', '.join(able) or 'none'}")
+    unreached = [name for name in wanted if name not in after]
+    return [name for name in after if name in wanted] + unreached
+
+
+def _scheme(module: nn.Module, kinds: Schemes) -> Scheme:
+    """By what a layer is factorised."""
+    able = [s for s in of.schemes_for(module) if s != "tucker2"]
+    if kinds == "default" or len(able) == 1:
+        return able[0]
+    choice = of.cheapest(module, ALIKE, cost="parameters", schemes=able)
+    return able[0] if choice is None else choice.scheme
+
+
+def _foldable(model: nn.Module, one: Following, after: Mapping[str, Following]) -> Following:
+    """What follows a layer, if its batch normalisation can be folded; else nothing does."""
+    if one.batchnorm is None:
+        return one
+    norm = model.get_submodule(one.batchnorm)
+    shared = sum(other.batchnorm == one.batchnorm for other in after.values()) > 1
+    if shared or norm.running_mean is None or one.batchnorm in tied(model):
+        return Following(relu=False, batchnorm=None)
+    return one
+
+
+def _divergence(before: Tensor, now: Tensor) -> float:
+    """Mean Kullback-Leibler divergence of softmax probabilities, from logits (N, classes)."""
+    p, q = before.log_softmax(1), now.log_softmax(1)
+    return max(0.0, float((p.exp() * (p - q)).sum(1).mean()))
+
+
+def _parts(batches: Sequence[Tensor]) -> list[list[Tensor]]:
+    """The samples in order in parts of about equal size, batch by batch; one part of one sample."""
+    total = sum(map(len, batches))
+    parts: list[list[Tensor]] = [[] for _ in range(min(FOLDS, total))]
+    start = 0
+    for batch in batches:
+        owner = torch.arange(start, start + len(batch)) * len(parts) // total
+        for k, count in enumerate(torch.bincount(owner, minlength=len(parts)).tolist()):
+            first = int((owner < k).sum())
+            parts[k] += [batch[first : first + count]] if count else []
+        start += len(batch)
+    return parts
