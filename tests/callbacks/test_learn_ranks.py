@@ -192,6 +192,19 @@ def test_the_pull_is_the_proximal_step(lr: float, mu: float, seed: int) -> None:
     assert slope.abs().max() <= 1e-4 * size + 1e-6 / lr + 1e-5 * mu * now.abs().max()
 
 
+def test_a_step_of_another_optimizer_does_not_pull() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3))
+    technique = LearnRanks(share=0.5, begin=0.0, end=1.0, steps=1, mu=(1.0, 1.0))
+    technique._pull = {"0": torch.zeros(3, 4)}
+    technique._rates = {"0.weight": 0.1}
+    technique._step = 0
+    before = model[0].weight.detach().clone()
+    technique.hold(model, torch.optim.SGD(model[1].parameters(), 0.1))  # type: ignore[arg-type]
+    assert torch.equal(model[0].weight, before)
+    technique.hold(model, torch.optim.SGD(model[0].parameters(), 0.1))  # type: ignore[arg-type]
+    torch.testing.assert_close(model[0].weight.detach(), before / 1.1)
+
+
 @pytest.mark.filterwarnings("ignore:the training ended at")
 @pytest.mark.parametrize("stop", [5, 10, 20, 30])
 @pytest.mark.parametrize("eased", [False, True])

@@ -69,8 +69,13 @@ class Constraint(Callback):
         """Project the gradients; called before every optimizer step."""
 
     @abstractmethod
-    def hold(self, pl_module: LightningModule) -> None:
-        """Put the weights back into the set; called after every optimizer step."""
+    def hold(self, pl_module: LightningModule, stepped: Optimizer | None = None) -> None:
+        """Put the weights back into the set; called after every step of every optimizer.
+
+        Args:
+            pl_module: what is trained.
+            stepped: the optimizer that has just made its step; None if it was not one.
+        """
 
     @abstractmethod
     def verify(self, pl_module: LightningModule) -> None:
@@ -99,7 +104,7 @@ class Constraint(Callback):
         check_optimizers(trainer)
 
         def after_step(optimizer: Optimizer, *_: Any) -> None:
-            self.hold(pl_module)
+            self.hold(pl_module, optimizer)
 
         for optimizer in trainer.optimizers:
             optimizer.register_step_post_hook(after_step)

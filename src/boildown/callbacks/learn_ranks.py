@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from boildown.calibrate import calibration_flops, collect
 from boildown.callbacks.budget import clock_of, inputs_of, progress_of
@@ -481,12 +482,16 @@ class LearnRanks(Constraint):
         """Gradients are left alone: the pull is a step of its own, in `hold`."""
 
     @torch.no_grad()
-    def hold(self, pl_module: LightningModule) -> None:
+    def hold(self, pl_module: LightningModule, stepped: Optimizer | None = None) -> None:
         if self.structure is not None or self.reached:
             return
+        groups = [] if stepped is None else stepped.param_groups
+        moved = {id(p) for group in groups for p in group["params"]}
         for name, target in self._pull.items():
-            a = self._rates[f"{name}.weight"] * self._mu
-            pl_module.get_parameter(f"{name}.weight").lerp_(target, a / (1.0 + a))
+            weight = pl_module.get_parameter(f"{name}.weight")
+            if stepped is None or id(weight) in moved:
+                a = self._rates[f"{name}.weight"] * self._mu
+                weight.lerp_(target, a / (1.0 + a))
 
     def verify(self, pl_module: LightningModule) -> None:
         if self.structure is not None or not self.reached:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
+from torch.optim import Optimizer
 
 from boildown.callbacks.budget import callbacks_of
 from boildown.callbacks.constraint import (
@@ -221,7 +222,7 @@ class Prune(Constraint):
                 parameter.grad.view(bits.dtype).bitwise_and_(bits)
 
     @torch.no_grad()
-    def hold(self, pl_module: LightningModule) -> None:
+    def hold(self, pl_module: LightningModule, stepped: Optimizer | None = None) -> None:
         for parameter, bits in zip(self._held, self._bits, strict=True):
             parameter.view(bits.dtype).bitwise_and_(bits)
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from boildown.callbacks.budget import callbacks_of
 from boildown.callbacks.constraint import (
@@ -206,7 +207,7 @@ class ShareWeights(Constraint):
                 parameter.grad.copy_(flat.view_as(parameter.grad))
 
     @torch.no_grad()
-    def hold(self, pl_module: LightningModule) -> None:
+    def hold(self, pl_module: LightningModule, stepped: Optimizer | None = None) -> None:
         for _, parameter, tie in self._held:
             flat = parameter.data.reshape(-1)
             if self._tied:
