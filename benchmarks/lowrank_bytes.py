@@ -25,10 +25,10 @@ import boildown
 INK, COPPER, STEAM, MOSS, GRID = "#22303c", "#b5541c", "#5b8aa6", "#6b7f3a", "#d9dee2"
 SIZES = (120_000, 60_000, 30_000, 15_000)
 WAYS = {
-    "low rank": ["compression=lowrank", "compression.lowrank.choose=joint"],
+    "low rank": ["compression=lowrank"],
     "pruning": ["compression=deep", "compression.bits=12"],
     "pruning, sharing": ["compression=deep"],
-    "low rank, pruning, sharing": ["compression=lowrank_deep", "compression.lowrank.choose=joint"],
+    "low rank, pruning, sharing": ["compression=lowrank_deep"],
 }
 
 
