@@ -90,9 +90,10 @@ def test_only_the_faster_layers_are_factorised(monkeypatch: pytest.MonkeyPatch) 
         keep_faster(model, x, {"unused": 3})
 
 
-def test_a_large_layer_at_a_low_rank_is_faster() -> None:
-    layer = nn.Linear(2048, 2048)
-    factors = Factors(torch.randn(2048, 8), torch.randn(2048, 8))
+def test_a_network_that_is_one_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "compare", lambda *_, **__: Timing(2.0, 1.0))
+    layer = nn.Linear(16, 16)
+    factors = Factors(torch.randn(16, 2), torch.randn(16, 2))
     built = s.layers(layer, "linear", factors, layer.bias)
-    small = keep_faster(layer, torch.randn(16, 2048), layers={"": built})
+    small = keep_faster(layer, torch.randn(4, 16), layers={"": built})
     assert type(small) is nn.Sequential
