@@ -73,3 +73,13 @@ def test_epochs_and_steps_do_not_count_skipped_steps() -> None:
         budget = ComputeBudget(**unit)  # type: ignore[arg-type]
         fit([budget], bad=(1, 5, 6), plugin=ScaledOnly())
         assert (budget.steps, budget.batches) == (16, 19)
+
+
+def test_a_state_of_other_later_phases_is_gone_on_from() -> None:
+    cut = ComputeBudget(steps=10, phases={"dense": 0.0, "factored": 0.3})
+    cut.by_phase["dense"]["flops"] = 7.0
+    pulled = ComputeBudget(steps=10, phases={"dense": 0.0, "lowrank": 0.3, "factored": 0.4})
+    pulled.load_state_dict(cut.state_dict())
+    assert list(pulled.by_phase) == ["dense", "lowrank", "factored"]
+    assert pulled.by_phase["dense"]["flops"] == 7.0
+    assert pulled.by_phase["lowrank"]["flops"] == 0.0

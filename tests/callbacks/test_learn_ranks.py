@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning.pytorch import Callback, Trainer, seed_everything
 from torch import nn
+from torch.utils.data import DataLoader
 
 from boildown.callbacks.budget import ComputeBudget
 from boildown.callbacks.constraint import BrokenConstraintError
@@ -47,16 +48,19 @@ def fit(
     resume: Path | None = None,
     before: Sequence[Callback] = (),
     model: nn.Sequential | None = None,
+    precision: Any = "32-true",
+    kind: type[Classification] = Classification,
 ) -> nn.Sequential:
     seed_everything(0, verbose=False)
     make = torch.Generator().manual_seed(0)
     inputs = torch.randn(96, 2, 5, 5, generator=make)
     targets = torch.randint(0, 4, (96,), generator=make)
-    task = Classification(
+    task = kind(
         model or network(), optimizer=lambda p: torch.optim.AdamW(p, lr=0.01), num_classes=4
     )
     trainer = Trainer(
         accelerator="cpu",
+        precision=precision,
         max_epochs=-1,
         val_check_interval=5,
         check_val_every_n_epoch=None,
@@ -158,6 +162,29 @@ def test_the_metric_of_the_outputs_spares_the_layer_that_matters() -> None:
     assert ranks("outputs")["model.2"] == 1
 
 
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true", "bf16-mixed"])
+def test_the_metric_is_measured_in_the_precision_of_the_training(precision: Any) -> None:
+    technique = by_outputs()
+    fit(technique, precision=precision)
+    assert technique.reached
+
+
+@pytest.mark.filterwarnings("ignore:cannot count the FLOPs")
+def test_a_forward_of_several_inputs_is_told_what_to_do() -> None:
+    class Two(nn.Sequential):
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return super().forward(x + y)
+
+    class Task(Classification):
+        def training_step(self, batch: Any, *_: Any) -> torch.Tensor:
+            return nn.functional.cross_entropy(self.model(batch[0], batch[0]), batch[1])
+
+        def validation_step(self, *_: Any) -> None: ...
+
+    with pytest.raises(ValueError, match=r"takes the inputs alone.*metric=weights"):
+        fit(by_outputs(begin=0.0), model=Two(*network()), kind=Task)
+
+
 def test_without_a_window_it_truncates_and_no_more() -> None:
     seen = []
 
@@ -203,6 +230,22 @@ def test_a_step_of_another_optimizer_does_not_pull() -> None:
     assert torch.equal(model[0].weight, before)
     technique.hold(model, torch.optim.SGD(model[0].parameters(), 0.1))  # type: ignore[arg-type]
     torch.testing.assert_close(model[0].weight.detach(), before / 1.1)
+
+
+@pytest.mark.filterwarnings("ignore:the training ended at")
+def test_resume_with_a_calibration_that_draws_its_order(tmp_path: Path) -> None:
+    def shuffled() -> DataLoader[torch.Tensor]:
+        made = torch.randn(64, 2, 5, 5, generator=torch.Generator().manual_seed(1))
+        return DataLoader(made, 16, shuffle=True)  # type: ignore[arg-type]
+
+    def make() -> LearnRanks:
+        return by_outputs(calibration=shuffled, samples=32)
+
+    straight = fit(make())
+    fit(make(), StopAt(20, tmp_path / "stopped.ckpt"))
+    resumed = fit(make(), resume=tmp_path / "stopped.ckpt")
+    for name, value in straight.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value), name
 
 
 @pytest.mark.filterwarnings("ignore:the training ended at")

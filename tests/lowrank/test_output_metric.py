@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from boildown.calibrate import CalibrationError
-from boildown.lowrank.metric import Metric, measure
+from boildown.lowrank.metric import Metric, _directions, measure
 from boildown.lowrank.svd import decompose
 
 
@@ -134,3 +134,52 @@ def test_what_cannot_be_measured_is_refused(inputs: Tensor, message: str) -> Non
     model.forward = lambda x: model[0](x)  # type: ignore[method-assign]
     with pytest.raises(CalibrationError, match=message):
         measure(model, inputs, {"0": "linear", "1": "linear"})
+
+
+def test_frozen_layers_are_measured_and_stay_frozen() -> None:
+    torch.manual_seed(0)
+    model, inputs = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3)), torch.randn(8, 4)
+    names = {"0": "linear", "1": "linear"}
+    free = measure(model, inputs, names)["0"][0]
+    model.requires_grad_(False)
+    torch.testing.assert_close(measure(model, inputs, names)["0"][0].left, free.left)
+    assert not any(p.requires_grad for p in model.parameters())
+
+
+def test_a_layer_nothing_of_which_comes_out_counts_least() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(4, 3))
+
+    def forward(x: Tensor) -> Tensor:
+        model[1](x)
+        return model[0](x)
+
+    model.forward = forward  # type: ignore[method-assign]
+    found = measure(model, torch.randn(8, 4), {"0": "linear", "1": "linear"})
+    tails = [float(found[n][0].decompose(torch.ones(3, 4)).tails()[0]) for n in ("0", "1")]
+    assert 0.0 < tails[1] < 1e-3 * tails[0]
+
+
+def test_an_output_without_tensors_is_refused() -> None:
+    model = nn.Sequential(nn.Linear(4, 3))
+    model.forward = lambda x: str(model[0](x).sum())  # type: ignore[method-assign]
+    with pytest.raises(CalibrationError, match="returns no tensor"):
+        measure(model, torch.randn(8, 4), {"0": "linear"})
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((5, 4), 1), ((5, 3, 4), 2), ((5, 4, 2, 3), 1)])
+def test_what_all_classes_have_in_common_is_not_drawn(shape: tuple[int, ...], axis: int) -> None:
+    drawn = _directions(torch.zeros(shape), torch.Generator().manual_seed(0))
+    assert drawn.mean(axis).abs().max() < 1e-6
+    others = [a for a in range(1, len(shape)) if a != axis]
+    assert all(drawn.mean(a).abs().max() > 1e-2 for a in others)
+
+
+def test_sparse_gradients_and_half_precision() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(9, 4, sparse=True), nn.Flatten(), nn.Linear(8, 3))
+    found = measure(model, torch.randint(0, 9, (16, 2)), {"0": "embedding", "2": "linear"})
+    assert found["0"][0].left > 0.0
+    weight = torch.randn(6, 4)
+    half = Metric(1e-6, 1.0).decompose(weight.half()).truncate(4)
+    assert half.u.dtype == torch.float16
+    torch.testing.assert_close(half.product().float(), weight, rtol=1e-2, atol=1e-2)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from boildown.calibrate import CalibrationError
 from boildown.lowrank.prune_ranks import RankPruning, _curve, _hull, prune_ranks
+from boildown.models.transformer import GPT
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -370,3 +371,20 @@ def test_the_hull_is_convex_and_below_all_points(drawn: list[tuple[int, float]])
     assert all(b >= a - 1e-9 for a, b in pairwise(slopes))
     at = np.interp([p[0] for p in points], [h[0] for h in hull][::-1], [h[1] for h in hull][::-1])
     assert all(low <= p[1] + 1e-9 for low, p in zip(at, points, strict=True))
+
+
+def test_attention_is_fitted_too() -> None:
+    torch.manual_seed(0)
+    model = GPT((8,), 16, width=16, depth=1, heads=2, tied=False, dropout=0.0)
+    found = prune_ranks(
+        model, torch.randint(0, 16, (16, 8)), 0.5, evaluate=lambda _: 0.0, compare=False,
+        evaluations=3,
+    )  # fmt: skip
+    assert found.ranks
+
+
+def test_images_of_several_sizes() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3))
+    batches = [torch.randn(8, 3, 8, 8), torch.randn(8, 3, 10, 10)]
+    assert prune_ranks(model, batches, 0.5, compare=False).errors

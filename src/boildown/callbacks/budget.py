@@ -272,6 +272,8 @@ class ComputeBudget(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.__dict__.update(state_dict)
+        saved = state_dict["by_phase"]  # of a run whose later phases may be others
+        self.by_phase = {name: saved.get(name, dict(NOTHING)) for name in self.phases}
 
 
 def inputs_of(batch: Any) -> Tensor:

@@ -381,13 +381,28 @@ class LearnRanks(Constraint):
         """What the layers' errors do to the outputs, None if the bare weights count; the FLOPs."""
         if self.metric == "weights":
             return None, 0
+        precision = trainer.precision_plugin
         if self._batches is None:
             assert self.calibration is not None
-            self._batches = collect(self.calibration(), self.samples)
+            with torch.random.fork_rng(devices=[]):  # a loader draws its order, also after a resume
+                torch.manual_seed(0)
+                batches = collect(self.calibration(), self.samples)
+            self._batches = [precision.convert_input(batch) for batch in batches]
         layers = {name: layer.scheme for name, layer in self._layers.items()}
-        found = measure(pl_module, self._batches, layers)
+        try:
+            with precision.forward_context():
+                found = measure(pl_module, self._batches, layers)
+        except (TypeError, NotImplementedError) as error:
+            raise ValueError(
+                "lowrank.metric=outputs needs a forward that takes the inputs alone; write one, or "
+                f"set metric=weights ({error})"
+            ) from error
         flops = calibration_flops(pl_module, self._batches, passes=3)
-        return trainer.strategy.broadcast(found), flops * trainer.world_size
+        if trainer.world_size > 1:
+            sent = {name: [metric.to("cpu") for metric in each] for name, each in found.items()}
+            sent = trainer.strategy.broadcast(sent)
+            found = {n: [metric.to(pl_module.device) for metric in sent[n]] for n in found}
+        return found, flops * trainer.world_size
 
     def _aim(self) -> None:
         """Where the weights are pulled until the next C step."""

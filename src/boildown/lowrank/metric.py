@@ -7,7 +7,7 @@ errors of different layers can be compared and added up, which those of bare wei
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -66,10 +66,17 @@ class Metric:
         seen = weight.detach().double()
         seen = left @ seen if isinstance(left, Tensor) else left * seen
         seen = seen @ right if isinstance(right, Tensor) else seen * right
-        found = decompose(seen.to(weight.dtype))
+        found = decompose(seen.to(torch.promote_types(weight.dtype, torch.float32)))
         return Spectrum(
-            _undone(left, found.u), found.s, _undone(_turned(right), found.v), found.dtype
+            _undone(left, found.u), found.s, _undone(_turned(right), found.v), weight.dtype
         )
+
+    def to(self, device: torch.device | str) -> "Metric":
+        """The same, there."""
+        left, right = (
+            x.to(device) if isinstance(x, Tensor) else x for x in (self.left, self.right)
+        )
+        return Metric(left, right)
 
 
 def _turned(factor: Tensor | float) -> Tensor | float:
@@ -112,7 +119,7 @@ class _Gathered:
             self.inputs, self.gradients, self.squares, strict=True
         ):
             size = max(float(squares) / samples, least)
-            if not self.factored:
+            if not self.factored or gradients.count == 0:  # nothing of it comes out
                 found.append(Metric(math.sqrt(size / math.prod(self.shape)), 1.0))
                 continue
             covariance = inputs.covariance()
@@ -133,8 +140,12 @@ def measure(
     The gradients are those of v . output, with v drawn from N(0, I) for each sample less its mean
     over the classes, as that changes no probability: their second moment is the Gauss-Newton
     matrix of the outputs. No targets are needed. It is approximated by a Kronecker product of the
-    inputs' and the gradients' second moments, scaled to its true trace; for embeddings, the spatial
-    scheme and layers of more than 4096 inputs or outputs by a multiple of the identity.
+    inputs' and the gradients' second moments, scaled to its true trace; for embeddings, Conv1d and
+    Conv3d, the spatial scheme and layers of more than 4096 inputs or outputs, or none of whose
+    outputs comes out, by a multiple of the identity.
+
+    The classes are the last axis of outputs (N, C) and (N, T, C), the second of images. Outputs
+    that are no logits are centred alike: what moves all of them together counts for nothing.
 
     Args:
         model: takes a batch of inputs alone; it is left as it was.
@@ -159,12 +170,18 @@ def measure(
         parts = (part for inputs in batches_of(data) for part in inputs.split(TOGETHER))
         for batch, inputs in enumerate(parts):
             g = generator(seed, batch)
-            with torch.enable_grad(), _watched(gathered, reached, g):
+            with torch.enable_grad(), _free(weights.values()), _watched(gathered, reached, g):
                 said = [t for t in tensors_of(run(model, inputs)) if t.requires_grad]
+                if not said:
+                    raise CalibrationError(
+                        "the network returns no tensor that its layers move: return tensors, or "
+                        "lists, tuples or mappings of them"
+                    )
                 drawn = [_directions(t, g) for t in said]
                 found = torch.autograd.grad(said, list(weights.values()), drawn, allow_unused=True)
             for layer, gradient in zip(gathered.values(), found, strict=True):
                 if gradient is not None:
+                    gradient = gradient.to_dense() if gradient.is_sparse else gradient
                     split = matrices(gradient.double(), layer.scheme, layer.groups)
                     layer.squares += split.square().sum((1, 2)).cpu()
             samples += len(inputs)
@@ -179,6 +196,19 @@ def measure(
     sizes = torch.cat([layer.squares for layer in gathered.values()]) / samples
     least = 1e-6 * float(sizes.max()) or 1.0
     return {name: layer.metrics(samples, least) for name, layer in gathered.items()}
+
+
+@contextmanager
+def _free(weights: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Let frozen weights have gradients inside the block."""
+    frozen = [weight for weight in weights if not weight.requires_grad]
+    try:
+        for weight in frozen:
+            weight.requires_grad_(True)
+        yield
+    finally:
+        for weight in frozen:
+            weight.requires_grad_(False)
 
 
 @contextmanager
@@ -214,6 +244,7 @@ def _watched(
 def _directions(output: Tensor, g: torch.Generator) -> Tensor:
     """v, of the shape of the output."""
     v = torch.randn(output.shape, generator=g)
-    if output.ndim > 1 and output.shape[-1] > 1:
-        v -= v.mean(-1, keepdim=True)
+    classes = -1 if output.ndim < 4 else 1
+    if output.ndim > 1 and output.shape[classes] > 1:
+        v -= v.mean(classes, keepdim=True)
     return v.to(output)

@@ -15,6 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from boildown.calibrate import evaluating, run, tensors_of
 
@@ -103,7 +104,7 @@ def reconstruct(
     if not reference:
         raise ValueError("there is nothing to reproduce: give at least one reference")
     model = copy.deepcopy(model)
-    with evaluating(model):
+    with evaluating(model), sdpa_kernel(SDPBackend.MATH):  # others have no second derivatives
         problem = _Problem(model, layers, reference)
         for name, value in problem.solve(steps, iterations).items():
             model.get_parameter(name).copy_(value)
@@ -274,8 +275,11 @@ def _weighed(t: Tensor, p: Tensor | None) -> Tensor:
 
 
 def _spread(parts: Sequence[Tensor]) -> float:
-    every = torch.cat([p.reshape(len(p), -1) for p in parts]).double()
-    return float((every - every.mean(0)).square().sum())
+    alike: dict[torch.Size, list[Tensor]] = {}
+    for p in parts:
+        alike.setdefault(p.shape[1:], []).append(p.double())
+    every = [torch.cat(group) for group in alike.values()]
+    return sum(float((each - each.mean(0)).square().sum()) for each in every)
 
 
 def _dot(a: Point, b: Point) -> float:
