@@ -276,6 +276,36 @@ def test_few_evaluations() -> None:
     assert len(calls) == 1 + len(result.path) == 5
 
 
+@pytest.mark.parametrize("unlucky", [2, 3, 4])
+def test_one_unlucky_network_does_not_end_the_search(unlucky: int) -> None:
+    torch.manual_seed(0)
+    wide = [nn.Linear(40, 60), nn.ReLU(), nn.Linear(60, 60), nn.ReLU(), nn.Linear(60, 4)]
+    model, x = nn.Sequential(*wide), draw(200, 40)
+    calls: list[float] = []
+
+    def evaluate(now: nn.Module) -> float:
+        calls.append(distance(model, x)(now))
+        return 1.0 if len(calls) == unlucky else calls[-1]
+
+    given: dict[str, Any] = {"method": "plain", "compare": False}
+    clean = prune_ranks(model, x, 0.5, evaluate=distance(model, x), **given)
+    found = prune_ranks(model, x, 0.5, evaluate=evaluate, **given)
+    assert found.path[unlucky - 2].metric == 1.0
+    assert found.parameters == clean.parameters
+
+
+def test_networks_are_fitted_only_where_solving_is_not_enough() -> None:
+    model, x = mlp(), samples()
+    path = prune_ranks(model, x, 0.05, evaluate=distance(model, x), compare=False).path
+    tried = [step.ranks for step in path]
+    assert any(step.fitted for step in path)
+    for i, step in enumerate(path):
+        if step.fitted:
+            assert path[i - 1].ranks == step.ranks
+            assert not path[i - 1].accepted
+        assert tried.count(step.ranks) == 1 + any(s.fitted and s.ranks == step.ranks for s in path)
+
+
 def test_layers_without_a_bias_get_none() -> None:
     model, x = mlp(bias=False), samples()
     result = prune_ranks(model, x, 0.2)

@@ -2,12 +2,12 @@
 
 Each layer is solved for what matters behind it: through its ReLU where one follows, for its outputs
 elsewhere. Which layer gets which rank is then found along one path of whole networks, from the
-dense one down; each network that is tried has its factors fitted to what the dense one says.
+dense one down; one that is not good enough has its factors fitted to what the dense one says.
 """
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -23,6 +23,7 @@ Evaluate = Callable[[nn.Module], float]
 
 METHODS = ("relu", "activation", "plain")
 GRID = 0.75  # of the next higher rank
+TRIES = 2  # networks in a row that must fail: what decides is noisy
 FINE = 0.1  # first step of the refinement, as a fraction of the rank
 
 
@@ -35,12 +36,14 @@ class Step:
         parameters: of the whole network.
         metric: what `evaluate` said.
         accepted: whether that was within the tolerance.
+        fitted: whether its factors were fitted to what the dense network says.
     """
 
     ranks: dict[str, int]
     parameters: int
     metric: float
     accepted: bool
+    fitted: bool
 
 
 @dataclass(frozen=True)
@@ -117,9 +120,9 @@ def prune_ranks(
             mode. It decides, so give it samples that the network was not trained on.
         layers: dotted paths of Linear and Conv2d modules; by default all that can be factorised.
         method: "relu" solves through the ReLU where one follows a layer and for its outputs
-            elsewhere, and with `evaluate` fits the factors of each network that is tried to what
-            the dense one says (`boildown.lowrank.reconstruct`); "activation" solves for the outputs
-            everywhere; "plain" truncates the weight.
+            elsewhere, and with `evaluate` fits the factors of a network that is not good enough as
+            solved to what the dense one says (`boildown.lowrank.reconstruct`), and tries it again;
+            "activation" solves for the outputs everywhere; "plain" truncates the weight.
         schemes: a convolution becomes, by "default", its kernel to r channels and a 1x1
             convolution; by "cheapest" that or rows x 1 and 1 x columns, whichever has fewer
             parameters at the same error of the kernel. It goes for every method.
@@ -200,7 +203,7 @@ class _Search:
         self.ways: dict[str, Way] = {}
         self.curves: dict[str, dict[int, float]] = {}
         self.solved: dict[tuple[tuple[str, int], ...], Solution] = {}
-        self.fitted: tuple[dict[str, int], nn.Module | None] = ({}, None)
+        self.best: tuple[dict[str, int], nn.Module] = ({}, net.build({}))  # within the tolerance
 
     def grid(self, name: str) -> dict[int, list[Solution]]:
         """Solutions of a layer over its ranks, one for each part of the samples to be judged by."""
@@ -286,17 +289,17 @@ class _Search:
             tick(1)
         return _Found(ranks, self.net.build(self.solutions(ranks)), None, [])
 
-    def network(self, ranks: Mapping[str, int]) -> nn.Module:
+    def networks(self, ranks: Mapping[str, int]) -> Iterator[tuple[nn.Module, bool]]:
+        """Networks of these ranks, from the cheapest to come by, and whether they are fitted."""
+        found = self.solutions(ranks)
+        yield self.net.build(found), False
         if not ranks or self.method != "relu":
-            return self.net.build(self.solutions(ranks))
-        before, base = self.fitted
-        if not before.keys() <= ranks.keys() or any(before[n] < ranks[n] for n in before):
-            before, base = {}, None
-        found = self.solutions(ranks) if before.keys() < ranks.keys() else {}
-        for name in before:  # goes on from where it was fitted with higher ranks
-            assert base is not None
-            found[name] = self.layers[name].lowered(base.get_submodule(name), ranks[name])
-        return self.net.fitted(self.net.build(found), ranks)
+            return
+        before, base = self.best
+        if before.keys() <= ranks.keys() and all(before[n] >= ranks[n] for n in before):
+            for name in before:  # goes on from where it was with higher ranks
+                found[name] = self.layers[name].lowered(base.get_submodule(name), ranks[name])
+        yield self.net.fitted(self.net.build(found), ranks), True
 
     def path(self, tick: Callable[[int], None]) -> list[dict[str, int]]:
         """Networks from the dense one down: always the step that costs least for what it saves."""
@@ -326,28 +329,34 @@ class _Search:
         """The smallest network found within the tolerance."""
         limit = dense + tolerance + 1e-12 * abs(dense)  # a count of errors may meet it exactly
         path: list[Step] = []
-        known: dict[tuple[tuple[str, int], ...], float] = {}
-        best = self.net.build({})
-        fewest = self.net.parameters({})
+        known: dict[tuple[tuple[str, int], ...], bool] = {}
 
-        def metric(ranks: dict[str, int]) -> float:
-            nonlocal best, fewest
+        def passes(ranks: dict[str, int]) -> bool:
             key = tuple((name, ranks[name]) for name in self.layers if name in ranks)
+            size = self.net.parameters(ranks)
             if key not in known:
-                network = self.network(ranks)
-                known[key] = _metric(evaluate, copy.deepcopy(network))
-                size = self.net.parameters(ranks)
-                if known[key] <= limit and size < fewest:
-                    best, fewest = network, size
-                    self.fitted = (ranks, network)
-                path.append(Step(ranks, size, known[key], known[key] <= limit))
-                tick(1)
+                known[key] = False
+                left = range(evaluations - len(path))
+                for _, (network, fitted) in zip(left, self.networks(ranks), strict=False):
+                    value = _metric(evaluate, copy.deepcopy(network))
+                    known[key] = value <= limit
+                    path.append(Step(ranks, size, value, known[key], fitted))
+                    tick(1)
+                    if known[key]:
+                        if size < self.net.parameters(self.best[0]):
+                            self.best = (ranks, network)
+                        break
             return known[key]
 
         low, high = 0, len(networks)
         while high - low > 1 and len(path) < evaluations:
             middle = (low + high) // 2
-            low, high = (middle, high) if metric(networks[middle]) <= limit else (low, middle)
+            for here in range(middle, min(middle + TRIES, high)):
+                if passes(networks[here]):
+                    low = here
+                    break
+            else:
+                high = middle
         for most in (self._cheapest, self._largest):
             ranks = networks[low]
             steps = {n: max(1, int(FINE * layer.highest)) for n, layer in self.layers.items()}
@@ -358,7 +367,7 @@ class _Search:
                     break
                 name = most(ranks, lower)
                 gap = self._rank(name, ranks) - lower[name]
-                if metric(ranks | {name: lower[name]}) <= limit:
+                if passes(ranks | {name: lower[name]}):
                     ranks = ranks | {name: lower[name]}
                 elif gap == 1:
                     del steps[name]
@@ -367,9 +376,8 @@ class _Search:
         least = min(
             (step for step in path if step.accepted), key=lambda s: s.parameters, default=None
         )
-        if least is None:
-            return _Found({}, best, dense, path)
-        return _Found(least.ranks, best, least.metric, path)
+        ranks, best = self.best
+        return _Found(ranks, best, dense if least is None else least.metric, path)
 
     def _cheapest(self, ranks: Mapping[str, int], lower: Mapping[str, int]) -> str:
         """The layer whose lower rank changes the outputs least for each parameter it saves."""
