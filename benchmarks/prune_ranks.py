@@ -10,6 +10,8 @@ the end.
 import argparse
 import statistics
 import time
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -30,24 +32,33 @@ WAYS = (("plain", "default"), ("plain", "cheapest"), ("relu", "cheapest"))
 
 
 class SmallVGG(nn.Module):
-    """Five 3x3 convolutions and two linear layers for 32x32 colour images, all with ReLU."""
+    """Five 3x3 convolutions with batch-norm, then linear layers, for 32x32 colour images.
 
-    def __init__(self, norm: bool) -> None:
+    Two hidden linear layers of equal width with dropout are how VGG and AlexNet end.
+    """
+
+    def __init__(self, hidden: Sequence[int]) -> None:
         super().__init__()
         channels = 3
         for i, outputs in enumerate((24, 48, 48, 96, 96), 1):
-            self.add_module(f"conv{i}", nn.Conv2d(channels, outputs, 3, padding=1, bias=not norm))
-            self.add_module(f"norm{i}", nn.BatchNorm2d(outputs) if norm else nn.Identity())
+            self.add_module(f"conv{i}", nn.Conv2d(channels, outputs, 3, padding=1, bias=False))
+            self.add_module(f"norm{i}", nn.BatchNorm2d(outputs))
             channels = outputs
-        self.fc6 = nn.Linear(channels * 16, 256)
-        self.fc7 = nn.Linear(256, 10)
+        widths = (channels * 16, *hidden, 10)
+        self.linear = [f"fc{i}" for i in range(6, 5 + len(widths))]
+        for name, (inputs, outputs) in zip(self.linear, pairwise(widths), strict=True):
+            self.add_module(name, nn.Linear(inputs, outputs))
+        self.drop = nn.Dropout(0.5 if len(hidden) > 1 else 0.0)
 
     def forward(self, x: Tensor) -> Tensor:
         for i in range(1, 6):
             x = self.get_submodule(f"norm{i}")(self.get_submodule(f"conv{i}")(x)).relu()
             if i in (1, 3, 5):
                 x = F.max_pool2d(x, 2)
-        logits: Tensor = self.fc7(self.fc6(x.flatten(1)).relu())
+        x = x.flatten(1)
+        for name in self.linear[:-1]:
+            x = self.drop(self.get_submodule(name)(x).relu())
+        logits: Tensor = self.get_submodule(self.linear[-1])(x)
         return logits
 
 
@@ -78,8 +89,8 @@ def cifar10(root: str, out: Path, seed: int) -> Dataset:
 
 NETS = {
     "lenet5": ("mnist", 6),
-    "vgg": ("cifar10", 4),
-    "vgg_norm": ("cifar10", 4),
+    "vgg": ("cifar10", 10),
+    "vgg_narrow": ("cifar10", 16),
 }
 
 
@@ -151,7 +162,8 @@ def study(net: str, root: str, seed: int, arguments: argparse.Namespace) -> dict
     data = (mnist if of == "mnist" else cifar10)(root, arguments.out, seed)
     data.prepare()
     torch.manual_seed(seed)
-    model = LeNet5(data.input_shape, 10) if net == "lenet5" else SmallVGG(net == "vgg_norm")
+    hidden = {"vgg": (1024, 1024), "vgg_narrow": (256,)}
+    model = SmallVGG(hidden[net]) if net in hidden else LeNet5(data.input_shape, 10)
     trained(model, data, arguments.epochs or epochs, arguments.out / f"{net}-{seed}.safetensors")
     calibration = calibrating(data, arguments.samples, arguments.views)
     chosen = spread(list(data.val_dataloader()), arguments.batches)
@@ -169,7 +181,7 @@ def study(net: str, root: str, seed: int, arguments: argparse.Namespace) -> dict
             schemes=kinds,
             compare=False,
             samples=sum(map(len, calibration)),
-            evaluations=arguments.fits if method == "relu" else arguments.evaluations,
+            evaluations=arguments.evaluations,
             seed=seed,
         )
         seconds = time.perf_counter() - began
@@ -194,8 +206,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--samples", type=int, default=500, help="training images to calibrate on")
     parser.add_argument("--views", type=int, default=2, help="augmentations of each of them")
-    parser.add_argument("--fits", type=int, default=14, help="networks to fit")
-    parser.add_argument("--evaluations", type=int, default=60, help="networks that plain tries")
+    parser.add_argument("--evaluations", type=int, default=40, help="networks that each way tries")
     parser.add_argument("--epochs", type=int, default=None, help="of training, to try things out")
     parser.add_argument("--batches", type=int, default=None, help="of images to evaluate on")
     parser.add_argument("--out", type=Path, default=Path("outputs/prune_ranks"))
