@@ -13,6 +13,7 @@ from boildown.lowrank import scheme as of
 from boildown.lowrank.activation import Moments, output_metric, regressed, whitened
 from boildown.lowrank.relu import ITERATIONS, PENALTIES, through_relu_ranks
 from boildown.lowrank.scheme import Scheme
+from boildown.lowrank.separable import separable_metric
 from boildown.lowrank.svd import Factors, decompose, lowered, svd_flops
 
 Method = Literal["relu", "activation", "plain"]
@@ -26,14 +27,6 @@ class Solution:
 
     factors: tuple[Factors, ...]
     bias: Tensor | None
-
-    def outputs(self, inputs: Tensor) -> Tensor:
-        """(groups, rows, m) of (groups, rows, n)."""
-        parts = [x @ f.v @ f.u.mT for x, f in zip(inputs, self.factors, strict=True)]
-        outputs: Tensor = torch.stack(parts)
-        if self.bias is not None:
-            outputs += self.bias.unflatten(0, (len(parts), 1, -1))
-        return outputs
 
 
 @dataclass(frozen=True)
@@ -74,7 +67,6 @@ class FittedLayer:
         layer = cast("nn.Linear", module)
         self.weight = of.matrices(layer.weight.detach(), scheme, self.groups)
         self.bias = None if layer.bias is None else layer.bias.detach()
-        self.spatial = scheme == "spatial"  # no rows of it are what the calibration shows
         self.dense = of.dense_parameters(module)
         self.highest = cast("int", of.break_even(module, scheme))
         self.spectra = [decompose(matrix) for matrix in self.weight]
@@ -101,9 +93,12 @@ class FittedLayer:
         for g, (weight, bias) in enumerate(zip(self.weight, biases, strict=True)):
             x, y = seen.inputs[g], seen.outputs[g] if asymmetric else None
             metric = None if way.floor is None else output_metric(self.gradients[g], way.floor)
-            if method == "plain" or self.spatial:
+            if method == "plain":
                 spectrum = self.spectra[g]
                 solved.append({rank: (spectrum.truncate(rank), bias) for rank in ranks})
+                continue
+            if self.scheme == "spatial":
+                solved.append(self._separable(g, ranks, x, seen.outputs[g], damping, metric))
                 continue
             if y is None:
                 moments = Moments()
@@ -121,6 +116,51 @@ class FittedLayer:
                 solutions |= {rank: (one.factors, one.bias) for rank, one in found.items()}
             solved.append(solutions)
         return {rank: self._joined([each[rank] for each in solved]) for rank in ranks}
+
+    def _separable(
+        self,
+        group: int,
+        ranks: Sequence[int],
+        x: Tensor,
+        y: Tensor,
+        damping: float | None,
+        metric: Tensor | None,
+    ) -> dict[int, tuple[Factors, Tensor | None]]:
+        """By the spatial scheme, whose matrix meets the columns of a patch one by one."""
+        columns = self.module.get_parameter("weight").shape[3]
+        weight = self.weight[group]
+        spectrum = separable_metric(
+            x,
+            columns,
+            len(weight) // columns,
+            damping=damping,
+            metric=metric,
+            centred=self.bias is not None,
+        ).decompose(weight)
+        found: dict[int, tuple[Factors, Tensor | None]] = {}
+        for rank in ranks:
+            factors, bias = spectrum.truncate(rank), None
+            if self.bias is not None:
+                bias = (y - self._applied(factors, x)).mean(0)
+            found[rank] = (factors, bias)
+        return found
+
+    def _applied(self, factors: Factors, x: Tensor) -> Tensor:
+        """(rows, m) of (rows, n), without the bias."""
+        if self.scheme != "spatial":
+            return x @ factors.v @ factors.u.mT
+        inputs, *kernel = self.module.get_parameter("weight").shape[1:]
+        product = factors.product()[None]
+        shape = (product.shape[1] // kernel[1], inputs, *kernel)
+        return x @ of.fold(product, self.scheme, shape).flatten(1).mT
+
+    def outputs(self, solution: Solution, inputs: Tensor) -> Tensor:
+        """(groups, rows, m) of (groups, rows, n)."""
+        pairs = zip(solution.factors, inputs, strict=True)
+        outputs = torch.stack([self._applied(factors, x) for factors, x in pairs])
+        if solution.bias is not None:
+            outputs += solution.bias.unflatten(0, (self.groups, 1, -1))
+        return outputs
 
     def _joined(self, parts: Sequence[tuple[Factors, Tensor | None]]) -> Solution:
         biases = [bias for _, bias in parts if bias is not None]

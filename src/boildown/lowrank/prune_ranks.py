@@ -235,7 +235,7 @@ class _Search:
         """Relative error behind a layer, each solution judged by its own part."""
         layer = self.layers[name]
         judged = [judge for _, judge in self.net.folds(layer.seen)]
-        now = [s.outputs(own.inputs) for s, own in zip(solutions, judged, strict=True)]
+        now = [layer.outputs(s, own.inputs) for s, own in zip(solutions, judged, strict=True)]
         before = torch.cat([own.outputs for own in judged], 1)
         return relative_gap(before, torch.cat(now, 1), layer.relu)
 
