@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from boildown.calibrate import Samples
 from boildown.lowrank import scheme as of
+from boildown.lowrank.fitted_layer import FittedLayer, Method, Way
 from boildown.lowrank.prune_ranks import prune_ranks
 from boildown.lowrank.separable import separable_metric
 
@@ -54,6 +56,23 @@ def test_one_patch_and_patches_of_zeros_are_enough_to_run() -> None:
 def test_a_metric_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match=r"the metric must be \(6, 6\), got \(5, 5\)"):
         separable_metric(draw(9, 36), 3, 6, metric=torch.eye(5))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_solution_is_never_worse_than_plain_on_what_it_is_fitted_to(seed: int) -> None:
+    torch.manual_seed(seed)
+    conv = nn.Conv2d(3, 6, 3).double()
+    x = draw(8, 27, seed=seed)  # too few and far from a Kronecker product
+    seen = Samples(x[None], (x @ conv.weight.flatten(1).mT + conv.bias)[None].detach())
+    layer = FittedLayer(conv, "spatial", seen, relu=False)
+
+    def lost(method: Method, rank: int) -> float:
+        (found,) = layer.solve(method, [rank], seen, Way(0.0), asymmetric=False).values()
+        gap = (seen.outputs - layer.outputs(found, seen.inputs))[0].detach()
+        return float((gap - gap.mean(0)).square().sum())
+
+    for rank in (1, 2, 4, 8):
+        assert lost("activation", rank) <= lost("plain", rank) * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("groups", [1, 2])

@@ -10,7 +10,13 @@ from torch import Tensor, nn
 
 from boildown.calibrate import Samples
 from boildown.lowrank import scheme as of
-from boildown.lowrank.activation import Moments, output_metric, regressed, whitened
+from boildown.lowrank.activation import (
+    Moments,
+    metric_root,
+    output_metric,
+    regressed,
+    whitened,
+)
 from boildown.lowrank.relu import ITERATIONS, PENALTIES, through_relu_ranks
 from boildown.lowrank.scheme import Scheme
 from boildown.lowrank.separable import separable_metric
@@ -137,12 +143,18 @@ class FittedLayer:
             metric=metric,
             centred=self.bias is not None,
         ).decompose(weight)
+        root = metric_root(metric, weight[: len(weight) // columns])
         found: dict[int, tuple[Factors, Tensor | None]] = {}
         for rank in ranks:
-            factors, bias = spectrum.truncate(rank), None
-            if self.bias is not None:
-                bias = (y - self._applied(factors, x)).mean(0)
-            found[rank] = (factors, bias)
+            least = math.inf  # the metric is an approximation, which may be worse than none
+            for factors in (spectrum.truncate(rank), self.spectra[group].truncate(rank)):
+                gap, bias = y - self._applied(factors, x), None
+                if self.bias is not None:
+                    mean = gap.mean(0)
+                    gap, bias = gap - mean, mean.to(self.bias.dtype)
+                lost = float((gap if root is None else gap.double() @ root.mT).square().sum())
+                if lost < least:
+                    least, found[rank] = lost, (factors, bias)
         return found
 
     def _applied(self, factors: Factors, x: Tensor) -> Tensor:
@@ -152,7 +164,7 @@ class FittedLayer:
         inputs, *kernel = self.module.get_parameter("weight").shape[1:]
         product = factors.product()[None]
         shape = (product.shape[1] // kernel[1], inputs, *kernel)
-        return x @ of.fold(product, self.scheme, shape).flatten(1).mT
+        return x @ of.fold(product, self.scheme, shape).flatten(1).mT.to(x.dtype)
 
     def outputs(self, solution: Solution, inputs: Tensor) -> Tensor:
         """(groups, rows, m) of (groups, rows, n)."""
