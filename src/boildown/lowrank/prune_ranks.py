@@ -373,11 +373,9 @@ class _Search:
                     del steps[name]
                 else:
                     steps[name] = gap // 2
-        least = min(
-            (step for step in path if step.accepted), key=lambda s: s.parameters, default=None
-        )
         ranks, best = self.best
-        return _Found(ranks, best, dense if least is None else least.metric, path)
+        said = [step.metric for step in path if step.accepted and step.ranks == ranks]
+        return _Found(ranks, best, said[0] if said else dense, path)
 
     def _cheapest(self, ranks: Mapping[str, int], lower: Mapping[str, int]) -> str:
         """The layer whose lower rank changes the outputs least for each parameter it saves."""
