@@ -10,8 +10,7 @@ the end.
 import argparse
 import statistics
 import time
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -31,34 +30,53 @@ RATE = 0.003
 WAYS = (("plain", "default"), ("plain", "cheapest"), ("relu", "cheapest"))
 
 
-class SmallVGG(nn.Module):
-    """Five 3x3 convolutions with batch-norm, then linear layers, for 32x32 colour images.
+class KerasCNN(nn.Module):
+    """The network of Keras's CIFAR-10 example: four convolutions, 512 hidden units, dropout.
 
-    Two hidden linear layers of equal width with dropout are how VGG and AlexNet end.
+    Source: https://github.com/keras-team/keras/blob/2.3.1/examples/cifar10_cnn.py
     """
 
-    def __init__(self, hidden: Sequence[int]) -> None:
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 32, 3, padding=1)
+        self.conv2 = nn.Conv2d(32, 32, 3)
+        self.conv3 = nn.Conv2d(32, 64, 3, padding=1)
+        self.conv4 = nn.Conv2d(64, 64, 3)
+        self.fc5 = nn.Linear(64 * 6 * 6, 512)
+        self.fc6 = nn.Linear(512, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(self.conv2(self.conv1(x).relu()).relu(), 2)
+        x = F.dropout(x, 0.25, self.training)
+        x = F.max_pool2d(self.conv4(self.conv3(x).relu()).relu(), 2)
+        x = F.dropout(x, 0.25, self.training).flatten(1)
+        x = F.dropout(self.fc5(x).relu(), 0.5, self.training)
+        logits: Tensor = self.fc6(x)
+        return logits
+
+
+class SmallVGG(nn.Module):
+    """Five 3x3 convolutions with batch-norm, then 1024 hidden units twice with dropout."""
+
+    def __init__(self) -> None:
         super().__init__()
         channels = 3
         for i, outputs in enumerate((24, 48, 48, 96, 96), 1):
             self.add_module(f"conv{i}", nn.Conv2d(channels, outputs, 3, padding=1, bias=False))
             self.add_module(f"norm{i}", nn.BatchNorm2d(outputs))
             channels = outputs
-        widths = (channels * 16, *hidden, 10)
-        self.linear = [f"fc{i}" for i in range(6, 5 + len(widths))]
-        for name, (inputs, outputs) in zip(self.linear, pairwise(widths), strict=True):
-            self.add_module(name, nn.Linear(inputs, outputs))
-        self.drop = nn.Dropout(0.5 if len(hidden) > 1 else 0.0)
+        self.fc6 = nn.Linear(channels * 4 * 4, 1024)
+        self.fc7 = nn.Linear(1024, 1024)
+        self.fc8 = nn.Linear(1024, 10)
 
     def forward(self, x: Tensor) -> Tensor:
         for i in range(1, 6):
             x = self.get_submodule(f"norm{i}")(self.get_submodule(f"conv{i}")(x)).relu()
             if i in (1, 3, 5):
                 x = F.max_pool2d(x, 2)
-        x = x.flatten(1)
-        for name in self.linear[:-1]:
-            x = self.drop(self.get_submodule(name)(x).relu())
-        logits: Tensor = self.get_submodule(self.linear[-1])(x)
+        x = F.dropout(self.fc6(x.flatten(1)).relu(), 0.5, self.training)
+        x = F.dropout(self.fc7(x).relu(), 0.5, self.training)
+        logits: Tensor = self.fc8(x)
         return logits
 
 
@@ -87,11 +105,12 @@ def cifar10(root: str, out: Path, seed: int) -> Dataset:
     )
 
 
-NETS = {
-    "lenet5": ("mnist", 6),
-    "vgg": ("cifar10", 10),
-    "vgg_narrow": ("cifar10", 16),
+NETS: dict[str, tuple[Callable[[], nn.Module], str, int]] = {
+    "lenet5": (lambda: LeNet5((1, 28, 28), 10), "mnist", 6),
+    "keras_cnn": (KerasCNN, "cifar10", 12),
+    "vgg": (SmallVGG, "cifar10", 10),
 }
+"""Net -> how it is built, the data set, the epochs of training."""
 
 
 def train(model: nn.Module, data: Dataset, epochs: int, rate: float) -> None:
@@ -158,12 +177,11 @@ def spread(batches: list[tuple[Tensor, Tensor]], most: int | None) -> list[tuple
 
 def study(net: str, root: str, seed: int, arguments: argparse.Namespace) -> dict[str, float]:
     """All methods on one net; the parameters that each keeps."""
-    of, epochs = NETS[net]
+    build, of, epochs = NETS[net]
     data = (mnist if of == "mnist" else cifar10)(root, arguments.out, seed)
     data.prepare()
     torch.manual_seed(seed)
-    hidden = {"vgg": (1024, 1024), "vgg_narrow": (256,)}
-    model = SmallVGG(hidden[net]) if net in hidden else LeNet5(data.input_shape, 10)
+    model = build()
     trained(model, data, arguments.epochs or epochs, arguments.out / f"{net}-{seed}.safetensors")
     calibration = calibrating(data, arguments.samples, arguments.views)
     chosen = spread(list(data.val_dataloader()), arguments.batches)
@@ -215,7 +233,7 @@ def main() -> None:
     print("| net | seed | method | parameters | error, chosen on | test error | |")
     print("|---|---|---|---|---|---|---|", flush=True)
     for net in arguments.nets:
-        root = getattr(arguments, NETS[net][0])
+        root = getattr(arguments, NETS[net][1])
         if root is None:
             continue
         runs = [study(net, root, seed, arguments) for seed in arguments.seeds]

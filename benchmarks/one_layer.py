@@ -1,0 +1,79 @@
+"""What each way to lower one layer's rank does to the answers of a trained network.
+
+python benchmarks/one_layer.py --net keras_cnn --root IMAGES.tar.gz [--seed 0] [--share 0.25]
+
+One layer at a time keeps a share of its parameters, by each of its schemes. Counted are the answers
+that change, and the error that this makes, on validation images.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from prune_ranks import NETS, calibrating, cifar10, error, mnist, trained
+from torch import Tensor, nn
+
+from boildown.lowrank.prune_ranks import METHODS, _Search
+from boildown.lowrank.studied import Schemes, Studied
+
+
+@torch.inference_mode()
+def answers(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> Tensor:
+    return torch.cat([model(x).argmax(1) for x, _ in batches])
+
+
+def networks(net: Studied, name: str, rank: int) -> Iterator[tuple[str, nn.Module]]:
+    """The network with one layer cut, by each method and then fitted."""
+    for method in reversed(METHODS):
+        search = _Search(net, method, asymmetric=False)
+        search.grid(name)
+        network = net.build(search.solutions({name: rank}))
+        yield method, network
+    yield "relu, fitted", net.fitted(network, [name])
+
+
+def main() -> None:
+    """Train the net, or load it if that was done before, then print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--net", choices=NETS, required=True)
+    parser.add_argument("--root", required=True, help="of the images")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--share", type=float, default=0.25, help="of the layer's parameters")
+    parser.add_argument("--samples", type=int, default=500, help="training images to calibrate on")
+    parser.add_argument("--views", type=int, default=2, help="augmentations of each of them")
+    parser.add_argument("--out", type=Path, default=Path("outputs/prune_ranks"))
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    build, kind, epochs = NETS[arguments.net]
+    data = (mnist if kind == "mnist" else cifar10)(arguments.root, arguments.out, arguments.seed)
+    data.prepare()
+    torch.manual_seed(arguments.seed)
+    model = build()
+    trained(model, data, epochs, arguments.out / f"{arguments.net}-{arguments.seed}.safetensors")
+    calibration = calibrating(data, arguments.samples, arguments.views)
+    batches = list(data.val_dataloader())
+    dense, said = error(model, batches), answers(model, batches)
+    print(f"| {arguments.net}, {dense:.2%} | rank | way | answers changed | error, points |")
+    print("|---|---|---|---|---|")
+    done = set()
+    settings: tuple[Schemes, ...] = ("default", "cheapest")
+    for kinds in settings:
+        net = Studied(model, calibration, None, kinds, len(torch.cat(calibration)), 8, 0)
+        for name, layer in net.layers.items():
+            rank = int(arguments.share * layer.dense / layer.parameters(1))
+            if rank < 1 or (name, layer.scheme) in done:
+                continue
+            done.add((name, layer.scheme))
+            for way, network in networks(net, name, rank):
+                now = answers(network.eval(), batches)
+                changed = float((now != said).double().mean())
+                more = 100.0 * (error(network, batches) - dense)
+                print(
+                    f"| {name}, {layer.scheme} | {rank} | {way} | {changed:.2%} | {more:+.2f} |",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
