@@ -24,7 +24,7 @@ from boildown.lowrank.svd import Factors, decompose, lowered, svd_flops
 
 Method = Literal["relu", "activation", "plain"]
 
-EXACT = 0.01  # fraction of the outputs' variance below which the ReLU changes nothing worth solving
+EXACT = 1e-4  # fraction of the outputs' variance, below which the ReLU changes nothing
 
 
 @dataclass(frozen=True)
