@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from boildown.calibrate import CalibrationError
-from boildown.lowrank.prune_ranks import RankPruning, _curve, _hull, prune_ranks
+from boildown.calibrate import CalibrationError, Samples
+from boildown.lowrank.fitted_layer import FittedLayer, Way, relative_gap
+from boildown.lowrank.prune_ranks import METHODS, RankPruning, _curve, _hull, prune_ranks
 from boildown.models.transformer import GPT
 
 
@@ -182,6 +183,22 @@ def test_the_response_that_counts_is_behind_the_batch_norm() -> None:
     model[1].weight.data[:5] = 1e-4
     result = prune_ranks(model, draw(60, 4, 6, 6), 0.02, method="plain", positions=16)
     assert result.ranks == {"0": 3}
+
+
+def test_small_outputs_beside_large_ones_are_solved_through_the_relu() -> None:
+    """Little is lost of the variance before the ReLU, and yet the ReLU hides much of that."""
+    module = nn.Linear(16, 24)
+    with torch.no_grad():
+        module.weight.copy_(torch.cat([30.0 * draw(4, 16), draw(20, 16, seed=1)]))
+        module.bias.copy_(torch.cat([torch.full((4,), 1000.0), torch.full((20,), -6.0)]))
+        x = draw(400, 16, seed=2)
+        seen = Samples(x[None], module(x)[None])
+    layer = FittedLayer(module, "linear", seen, relu=True)
+    gaps = []
+    for method in METHODS[:2]:
+        found = layer.solve(method, [8], seen, Way(0.0), asymmetric=False)[8]
+        gaps.append(relative_gap(seen.outputs, layer.outputs(found, seen.inputs), relu=True))
+    assert gaps[0] < 0.85 * gaps[1] < 0.1
 
 
 def test_later_layers_make_up_for_earlier_ones() -> None:
