@@ -3,8 +3,8 @@
 python benchmarks/prune_ranks.py --mnist DIR --cifar10 IMAGES.tar.gz [--seeds 0 1 2] [--out DIR]
 
 Each net is trained once per seed and kept in --out. The ranks are chosen on a validation part that
-was not trained on, with a few hundred training images to calibrate; the test set is used once, at
-the end.
+was not trained on, each image looked at in several augmentations, with a few hundred training
+images to calibrate; the test set is used once, at the end.
 """
 
 import argparse
@@ -149,22 +149,26 @@ def trained(model: nn.Module, data: Dataset, epochs: int, file: Path) -> None:
     print(f"{file.stem}: trained in {time.perf_counter() - began:.0f} s", flush=True)
 
 
-def calibrating(data: Dataset, samples: int, views: int) -> list[Tensor]:
-    """Some training images, each augmented in several ways."""
-    loader = data.train_dataloader()
-    assert isinstance(loader, TensorLoader)
-    assert loader.subset is not None
-    order = torch.randperm(len(loader.subset), generator=torch.Generator().manual_seed(0))
-    some = TensorLoader(
+def augmented(data: Dataset, loader: TensorLoader, rows: Tensor | None = None) -> TensorLoader:
+    """Images of a loader, all or some, each time augmented anew as in training."""
+    return TensorLoader(
         loader.inputs,
         loader.targets,
         250,
         shuffle=False,
         seed=0,
         drop_last=False,
-        transform=loader.transform,
-        subset=loader.subset[order[:samples]],
+        transform=data.train_dataloader().transform,
+        subset=loader.subset if rows is None else rows,
     )
+
+
+def calibrating(data: Dataset, samples: int, views: int) -> list[Tensor]:
+    """Some training images, each augmented in several ways."""
+    train = data.train_dataloader()
+    assert train.subset is not None
+    order = torch.randperm(len(train.subset), generator=torch.Generator().manual_seed(0))
+    some = augmented(data, train, train.subset[order[:samples]])
     return [inputs for _ in range(views) for inputs, _ in some]
 
 
@@ -184,7 +188,11 @@ def study(net: str, root: str, seed: int, arguments: argparse.Namespace) -> dict
     model = build()
     trained(model, data, arguments.epochs or epochs, arguments.out / f"{net}-{seed}.safetensors")
     calibration = calibrating(data, arguments.samples, arguments.views)
-    chosen = spread(list(data.val_dataloader()), arguments.batches)
+    validation = data.val_dataloader()
+    chosen = spread(list(validation), arguments.batches)
+    again = augmented(data, validation)
+    for _ in range(arguments.looks - 1):
+        chosen += spread(list(again), arguments.batches)
     test = spread(list(data.test_dataloader()), arguments.batches)
     print(f"| {net} | {seed} | dense | | {error(model, chosen):.2%} | {error(model, test):.2%} | |")
     kept: dict[str, float] = {}
@@ -224,6 +232,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--samples", type=int, default=500, help="training images to calibrate on")
     parser.add_argument("--views", type=int, default=2, help="augmentations of each of them")
+    parser.add_argument(
+        "--looks", type=int, default=4, help="at each validation image: as it is, then augmented"
+    )
     parser.add_argument("--evaluations", type=int, default=40, help="networks that each way tries")
     parser.add_argument("--epochs", type=int, default=None, help="of training, to try things out")
     parser.add_argument("--batches", type=int, default=None, help="of images to evaluate on")
