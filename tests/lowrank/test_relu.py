@@ -15,7 +15,7 @@ from boildown.lowrank.activation import Moments, output_metric, regressed, white
 from boildown.lowrank.relu import (
     LowRankLayer,
     _auxiliary,
-    relu_error,
+    output_error,
     through_relu,
     through_relu_ranks,
 )
@@ -105,7 +105,7 @@ def test_never_worse_than_activation_aware_nor_than_a_lower_rank(
         assert layer.factors.rank == rank
         assert (layer.bias is None) == (bias is None)
         assert measured(layer, inputs, targets) == pytest.approx(layer.error, rel=1e-9, abs=1e-20)
-        start = relu_error(*linear.truncate(rank), inputs, targets)
+        start = output_error(*linear.truncate(rank), inputs, targets)
         assert layer.start == pytest.approx(start, rel=1e-9, abs=1e-20)
         assert layer.error <= min(layer.start, lower)
         lower = layer.error
@@ -138,8 +138,8 @@ def test_clearly_less_error_on_inputs_not_seen() -> None:
     targets = held @ weight.T + bias
     for rank, layer in layers.items():
         assert layer.factors.u.dtype == torch.float32
-        error = relu_error(layer.factors, layer.bias, held, targets)
-        assert error < 0.92 * relu_error(*linear.truncate(rank), held, targets)
+        error = output_error(layer.factors, layer.bias, held, targets)
+        assert error < 0.92 * output_error(*linear.truncate(rank), held, targets)
         assert measured(layer, seen, seen @ weight.T + bias) == pytest.approx(layer.error, rel=1e-5)
 
 
@@ -148,10 +148,10 @@ def test_fewer_samples_than_inputs_generalise() -> None:
     seen, held = inputs[:40], inputs[40:]
     layer, bare = (through_relu(weight, bias, seen, 10, damping=d) for d in (None, 0.0))
     targets = held @ weight.T + bias
-    error = relu_error(layer.factors, layer.bias, held, targets)
-    assert error < 0.7 * relu_error(bare.factors, bare.bias, held, targets)
+    error = output_error(layer.factors, layer.bias, held, targets)
+    assert error < 0.7 * output_error(bare.factors, bare.bias, held, targets)
     start = whitened(weight, bias, gather(seen)).truncate(10)
-    assert error < relu_error(*start, held, targets)
+    assert error < output_error(*start, held, targets)
 
 
 def test_the_asymmetric_fit_makes_up_for_earlier_error() -> None:
@@ -161,7 +161,7 @@ def test_the_asymmetric_fit_makes_up_for_earlier_error() -> None:
     targets = inputs @ weight.T + bias
     symmetric = through_relu(weight, bias, before, 6)
     asymmetric = through_relu(weight, bias, before, 6, targets=targets)
-    assert asymmetric.error < 0.5 * relu_error(symmetric.factors, symmetric.bias, before, targets)
+    assert asymmetric.error < 0.5 * output_error(symmetric.factors, symmetric.bias, before, targets)
 
 
 def test_all_outputs_positive_is_the_linear_optimum() -> None:
@@ -178,7 +178,7 @@ def test_all_outputs_negative_gives_zero() -> None:
     bias = -(inputs @ weight.T).amax(0)
     layer = through_relu(weight, bias, inputs, 1)
     linear = whitened(weight, bias, gather(inputs)).truncate(1)
-    assert relu_error(*linear, inputs, inputs @ weight.T + bias) > 1e-4
+    assert output_error(*linear, inputs, inputs @ weight.T + bias) > 1e-4
     assert layer.error < 1e-6
 
 
@@ -208,7 +208,7 @@ def test_a_metric_weighs_what_matters(same: bool) -> None:
     layer = through_relu(weight, bias, inputs, 3, targets=targets, metric=torch.diag(q))
     plain = through_relu(weight, bias, inputs, 3, targets=targets)
     goal = inputs @ weight.T + bias
-    assert layer.error < 0.5 * relu_error(*plain_layer(plain), inputs, goal, torch.diag(q))
+    assert layer.error < 0.5 * output_error(*plain_layer(plain), inputs, goal, torch.diag(q))
     assert layer.error < layer.start
     missed = ((inputs @ layer.factors.product().T + layer.bias).relu() - goal.relu()) ** 2
     assert layer.error == pytest.approx(float((missed * q).sum(1).mean()), rel=1e-9)

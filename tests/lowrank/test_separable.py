@@ -1,14 +1,22 @@
 """The spatial scheme fitted to what a convolution sees."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from boildown.calibrate import Samples
 from boildown.lowrank import scheme as of
+from boildown.lowrank.activation import regressed
 from boildown.lowrank.fitted_layer import FittedLayer, Method, Way
 from boildown.lowrank.prune_ranks import prune_ranks
-from boildown.lowrank.separable import separable_metric
+from boildown.lowrank.relu import LowRankLayer
+from boildown.lowrank.separable import separable_metric, separable_ranks
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -56,6 +64,159 @@ def test_one_patch_and_patches_of_zeros_are_enough_to_run() -> None:
 def test_a_metric_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match=r"the metric must be \(6, 6\), got \(5, 5\)"):
         separable_metric(draw(9, 36), 3, 6, metric=torch.eye(5))
+
+
+def lost_by(
+    layer: LowRankLayer, shape: torch.Size, patches: Tensor, targets: Tensor, relu: bool
+) -> Tensor:
+    """(N, outputs), with the kernel that the factors stand for."""
+    kernel = of.fold(layer.factors.product()[None], "spatial", shape).flatten(1).double()
+    outputs = patches.double() @ kernel.mT
+    if layer.bias is not None:
+        outputs = outputs + layer.bias.double()
+    return outputs.relu() - targets.double().relu() if relu else outputs - targets
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.tuples(*[st.integers(1, 3)] * 4).map(lambda s: (s[0] + 1, *s[1:])),
+    st.integers(1, 30),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([None, 0.0, 0.4, 1.0]),
+    st.integers(0, 10**6),
+)
+def test_errors_are_the_measured_ones_and_never_above_what_it_began_with(
+    shape: tuple[int, int, int, int],
+    count: int,
+    with_bias: bool,
+    same: bool,
+    weighed: bool,
+    damping: float | None,
+    seed: int,
+) -> None:
+    kernel, patches = draw(*shape, seed=seed), draw(count, math.prod(shape[1:]), seed=seed + 1)
+    bias = draw(shape[0], seed=seed + 2) if with_bias else None
+    targets = patches @ kernel.flatten(1).mT + (0.0 if bias is None else bias)
+    patches = patches if same else patches + 0.2 * draw(*patches.shape, seed=seed + 3)
+    root = draw(shape[0], shape[0], seed=seed + 4)
+    eye = torch.eye(shape[0], dtype=torch.float64)
+    weigh = root @ root.mT + eye if weighed else eye
+    matrix = of.matrices(kernel, "spatial")[0]
+    for rank in {1, min(matrix.shape)}:
+        behind: list[float] = []
+        for relu in (False, True):
+            (layer,) = separable_ranks(
+                kernel,
+                bias,
+                patches,
+                [rank],
+                relu=relu,
+                targets=None if same else targets,
+                damping=damping,
+                metric=weigh if weighed else None,
+                iterations=4,
+            ).values()
+            assert layer.factors.rank == rank
+            assert (layer.bias is None) == (bias is None)
+            lost = lost_by(layer, kernel.shape, patches, targets, relu)
+            mean = float((lost @ weigh * lost).sum()) / count
+            assert layer.error == pytest.approx(mean, rel=1e-8, abs=1e-18)
+            assert layer.error <= layer.start
+            lost = lost_by(layer, kernel.shape, patches, targets, True)
+            behind.append(float(lost.square().sum()))
+        if not weighed:  # else the ReLU's own gates make it another regression
+            assert behind[1] <= behind[0] * (1.0 + 1e-9) + 1e-18
+
+
+def test_kernels_of_one_column_reach_the_closed_form() -> None:
+    kernel, bias, patches = draw(5, 4, 3, 1), draw(5, seed=1), draw(60, 12, seed=2)
+    targets = patches @ kernel.flatten(1).mT + bias + 0.5 * draw(60, 5, seed=3)
+    for rank in (1, 2, 4):
+        exact = regressed(kernel.flatten(1), bias, patches, targets, damping=0.0).error(rank)
+        (found,) = separable_ranks(
+            kernel, bias, patches, [rank], relu=False, targets=targets, damping=0.0, iterations=400
+        ).values()
+        assert found.error == pytest.approx(exact, rel=1e-6)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_close_to_the_best_that_a_general_optimiser_finds(relu: bool) -> None:
+    kernel, bias, patches = draw(3, 2, 2, 2), draw(3, seed=1), draw(60, 8, seed=2)
+    patches = patches @ draw(8, 8, seed=3)  # far from a Kronecker product
+    targets = patches @ kernel.flatten(1).mT + bias
+
+    def error(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        at = torch.from_numpy(flat).clone().requires_grad_()
+        u, v, b = at[:6].view(3, 2), at[6:10].view(2, 2), at[10:]
+        outputs = patches @ torch.einsum("oc,ir->oirc", u, v).flatten(1).mT + b
+        lost = outputs.relu() - targets.relu() if relu else outputs - targets
+        value = lost.square().sum(1).mean()
+        value.backward()
+        assert at.grad is not None
+        return float(value.detach()), at.grad.numpy()
+
+    rng = np.random.default_rng(0)
+    tries = [minimize(error, rng.normal(size=13), jac=True).fun for _ in range(30)]
+    (found,) = separable_ranks(
+        kernel, bias, patches, [1], relu=relu, damping=0.0, iterations=300
+    ).values()
+    assert min(tries) * (1 - 1e-6) <= found.error <= 1.02 * min(tries)
+    assert found.error < 0.9 * found.start
+
+
+def test_through_the_relu_there_is_clearly_less_error_on_patches_not_seen() -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(8, 12, 3)
+    images = nn.functional.avg_pool2d(torch.rand(300, 8, 12, 12), 3, 1).mul(6).sub(3).relu()
+    patches = nn.functional.unfold(images, 3).mT.flatten(0, 1)
+    patches = patches[torch.randperm(len(patches))[:9000]]
+    seen, held = patches[:2000], patches[2000:]
+    kernel, bias = conv.weight.detach(), conv.bias.detach() - 0.1  # type: ignore[union-attr]
+    targets = held @ kernel.flatten(1).mT + bias
+    errors = []
+    for relu in (False, True):
+        (found,) = separable_ranks(kernel, bias, seen, [6], relu=relu).values()
+        assert found.factors.u.dtype == torch.float32
+        lost = lost_by(found, kernel.shape, held, targets, True)
+        errors.append(float(lost.square().sum()))
+    plain = of.approximate(kernel, "spatial", 6)
+    bare = (held @ plain.flatten(1).mT + bias).relu() - targets.relu()
+    assert errors[0] < 0.9 * float(bare.square().sum())
+    assert errors[1] < 0.9 * errors[0]
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_tells_nothing_is_enough_to_run(relu: bool, dtype: torch.dtype) -> None:
+    kernel, patches = draw(6, 4, 3, 3).to(dtype), draw(50, 36, seed=1).to(dtype)
+    dead = patches.clone()
+    dead[:, :27] = 0.0
+    nothing = torch.zeros(6, dtype=dtype)
+    for weight, seen in (
+        (kernel, dead),
+        (kernel, patches[:1]),
+        (kernel, torch.zeros_like(patches)),
+        (torch.zeros_like(kernel), patches),
+        (kernel[:, :1].expand(-1, 4, -1, -1), patches),
+    ):
+        for bias in (None, nothing, nothing - 1e3):
+            found = separable_ranks(weight, bias, seen, [1, 3, 12], relu=relu, damping=0.0)
+            assert all(torch.isfinite(one.factors.product()).all() for one in found.values())
+            assert found[12].error == pytest.approx(0.0, abs=1e-6)
+
+
+def test_what_cannot_be_is_refused() -> None:
+    kernel, patches = draw(4, 2, 3, 3), draw(9, 18)
+    with pytest.raises(ValueError, match="rank must be"):
+        separable_ranks(kernel, None, patches, [7], relu=True)
+    with pytest.raises(ValueError, match="inputs have 17 features, but the weight takes 18"):
+        separable_ranks(kernel, None, patches[:, :17], [1], relu=True)
+    with pytest.raises(ValueError, match="NaN"):
+        separable_ranks(kernel, None, patches / 0.0, [1], relu=False)
+    with pytest.raises(ValueError, match=r"penalties must be above 0, got -1\.0"):
+        separable_ranks(kernel, None, patches, [1], relu=True, penalties=[-1.0])
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -10,16 +10,15 @@ from torch import Tensor, nn
 
 from boildown.calibrate import Samples
 from boildown.lowrank import scheme as of
+from boildown.lowrank import separable
 from boildown.lowrank.activation import (
     Moments,
-    metric_root,
     output_metric,
     regressed,
     whitened,
 )
 from boildown.lowrank.relu import ITERATIONS, PENALTIES, through_relu_ranks
 from boildown.lowrank.scheme import Scheme
-from boildown.lowrank.separable import separable_metric
 from boildown.lowrank.svd import Factors, decompose, lowered, svd_flops
 
 Method = Literal["relu", "activation", "plain"]
@@ -49,16 +48,9 @@ class Way:
     floor: float | None = None
 
 
-WAYS = (
-    Way(),
-    Way(0.3, 0.3),
-    Way(0.3, 5.0),
-    Way(0.7, 0.3),
-    Way(0.7, 5.0),
-    Way(1.0, 0.3),
-    Way(1.0, None),  # the plain truncation, with a bias that is fitted
-)
-"""Of these each layer takes the one that is best on samples that it was not fitted to."""
+DAMPINGS = (None, 0.3, 0.7, 1.0)  # the last is the plain truncation, with a bias that is fitted
+FLOORS = (0.3, 5.0)
+"""Of these each layer takes what is best on samples that it was not fitted to."""
 
 
 class FittedLayer:
@@ -104,7 +96,17 @@ class FittedLayer:
                 solved.append({rank: (spectrum.truncate(rank), bias) for rank in ranks})
                 continue
             if self.scheme == "spatial":
-                solved.append(self._separable(g, ranks, x, seen.outputs[g], damping, metric))
+                parts = separable.separable_ranks(
+                    of.fold(weight[None], self.scheme, self._shape()),
+                    bias,
+                    x,
+                    ranks,
+                    relu=method == "relu" and self.relu,
+                    targets=y,
+                    damping=damping,
+                    metric=metric,
+                )
+                solved.append({rank: (one.factors, one.bias) for rank, one in parts.items()})
                 continue
             if y is None:
                 moments = Moments()
@@ -123,48 +125,17 @@ class FittedLayer:
             solved.append(solutions)
         return {rank: self._joined([each[rank] for each in solved]) for rank in ranks}
 
-    def _separable(
-        self,
-        group: int,
-        ranks: Sequence[int],
-        x: Tensor,
-        y: Tensor,
-        damping: float | None,
-        metric: Tensor | None,
-    ) -> dict[int, tuple[Factors, Tensor | None]]:
-        """By the spatial scheme, whose matrix meets the columns of a patch one by one."""
-        columns = self.module.get_parameter("weight").shape[3]
-        weight = self.weight[group]
-        spectrum = separable_metric(
-            x,
-            columns,
-            len(weight) // columns,
-            damping=damping,
-            metric=metric,
-            centred=self.bias is not None,
-        ).decompose(weight)
-        root = metric_root(metric, weight[: len(weight) // columns])
-        found: dict[int, tuple[Factors, Tensor | None]] = {}
-        for rank in ranks:
-            least = math.inf  # the metric is an approximation, which may be worse than none
-            for factors in (spectrum.truncate(rank), self.spectra[group].truncate(rank)):
-                gap, bias = y - self._applied(factors, x), None
-                if self.bias is not None:
-                    mean = gap.mean(0)
-                    gap, bias = gap - mean, mean.to(self.bias.dtype)
-                lost = float((gap if root is None else gap.double() @ root.mT).square().sum())
-                if lost < least:
-                    least, found[rank] = lost, (factors, bias)
-        return found
+    def _shape(self) -> tuple[int, ...]:
+        """Of the kernel of one group."""
+        outputs, *rest = self.module.get_parameter("weight").shape
+        return outputs // self.groups, *rest
 
     def _applied(self, factors: Factors, x: Tensor) -> Tensor:
         """(rows, m) of (rows, n), without the bias."""
         if self.scheme != "spatial":
             return x @ factors.v @ factors.u.mT
-        inputs, *kernel = self.module.get_parameter("weight").shape[1:]
-        product = factors.product()[None]
-        shape = (product.shape[1] // kernel[1], inputs, *kernel)
-        return x @ of.fold(product, self.scheme, shape).flatten(1).mT.to(x.dtype)
+        kernel = of.fold(factors.product()[None], self.scheme, self._shape())
+        return x @ kernel.flatten(1).mT.to(x.dtype)
 
     def outputs(self, solution: Solution, inputs: Tensor) -> Tensor:
         """(groups, rows, m) of (groups, rows, n)."""
@@ -202,7 +173,12 @@ class FittedLayer:
         if method == "plain":
             return 0
         fit = 2 * rows * n * n + svd_flops(m, n)
-        if method == "relu" and self.relu:  # at most: high ranks take no iterations
+        relu = method == "relu" and self.relu
+        if self.scheme == "spatial":
+            m, n = self.module.get_parameter("weight").flatten(1).shape
+            steps = (1 + len(PENALTIES) * relu) * separable.ITERATIONS
+            fit += steps * len(ranks) * rows * 4 * m // self.groups * n
+        elif relu:  # at most: high ranks take no iterations
             fit += len(PENALTIES) * ITERATIONS * 5 * rows * sum(ranks) * (m + n)
         return self.groups * fit
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from boildown.calibrate import Data, Samples
 from boildown.data.progress import progress
-from boildown.lowrank.fitted_layer import WAYS, Method, Solution, Way, relative_gap
+from boildown.lowrank.fitted_layer import DAMPINGS, FLOORS, Method, Solution, Way, relative_gap
 from boildown.lowrank.studied import Schemes, Studied
 
 Evaluate = Callable[[nn.Module], float]
@@ -104,7 +104,7 @@ def prune_ranks(
     schemes: Schemes = "cheapest",
     compare: bool = True,
     samples: int = 500,
-    positions: int = 8,
+    positions: int = 32,
     evaluations: int = 60,
     asymmetric: bool = True,
     seed: int = 0,
@@ -128,7 +128,8 @@ def prune_ranks(
             parameters at the same error of the kernel. It goes for every method.
         compare: whether to run the same search with "plain" too.
         samples: calibration samples to use at most.
-        positions: random places per image at which a convolution is seen.
+        positions: random places per image at which a convolution is seen at most; its patches at
+            all of them are held in memory.
         evaluations: calls of `evaluate` at most, per search; at least 2.
         asymmetric: whether each layer is solved for the inputs it gets from the layers before it as
             approximated, so that it makes up for some of their error.
@@ -215,12 +216,17 @@ class _Search:
         """The one that changes the network's outputs least over the lower half of the ranks."""
         some = ranks[len(ranks) // 4 : len(ranks) // 2 + 1 : 2]
         told = all(g.count for g in self.layers[name].gradients)
-        changes = {}
-        for way in (way for way in WAYS if told or way.floor is None):
-            found = self.crossed(name, some, way).values()
-            losses = [self.net.change(name, solutions) for solutions in found]
-            changes[way] = sum(math.log(max(lost, 1e-12)) for lost in losses)
-        return min(changes, key=lambda way: changes[way])
+        changes: dict[Way, float] = {}
+
+        def best(ways: Iterable[Way]) -> Way:
+            for way in ways:
+                found = self.crossed(name, some, way).values()
+                losses = [self.net.change(name, solutions) for solutions in found]
+                changes[way] = sum(math.log(max(lost, 1e-12)) for lost in losses)
+            return min(changes, key=lambda way: changes[way])
+
+        damping = best(Way(damping) for damping in DAMPINGS).damping
+        return best(Way(damping, floor) for floor in FLOORS if told)
 
     def crossed(self, name: str, ranks: Sequence[int], way: Way) -> dict[int, list[Solution]]:
         """Solutions fitted without each part of the samples in turn."""

@@ -134,44 +134,52 @@ def through_relu_ranks(
     check_samples(weight, inputs, targets)
     for rank in ranks:
         check_rank(rank, min(weight.shape))
-    for penalty in penalties:
-        if not penalty > 0.0:
-            raise ValueError(f"penalties must be above 0, got {penalty!r}")
-    if iterations < 0:
-        raise ValueError(f"iterations must be at least 0, got {iterations!r}")
+    check_phases(penalties, iterations)
     root = metric_root(metric, weight)
-    given, targets = targets, _outputs(inputs, weight, bias) if targets is None else targets
-    gated = None if metric is None else _gated(metric, targets)
+    given, targets = targets, outputs_of(inputs, weight, bias) if targets is None else targets
+    gated = None if metric is None else gated_metric(metric, targets)
     if given is None:
         moments = Moments()
         moments.update(inputs)
         linear = whitened(weight, bias, moments, damping=damping, metric=gated)
     else:
         linear = regressed(weight, bias, inputs, targets, damping=damping, metric=gated)
-    problem = _Problem(weight, bias, inputs, targets, damping, root, gated)
+    problem = Problem(weight, bias, inputs, targets, damping, root, gated)
     layers: dict[int, LowRankLayer] = {}
     below: LowRankLayer | None = None
     for rank in sorted(set(ranks)):
         first = linear.truncate(rank)
-        start = relu_error(*first, inputs, targets, metric)
+        start = output_error(*first, inputs, targets, metric)
         layer = LowRankLayer(*first, start, start)
         for factors, offset in problem.solve(*first, penalties, iterations):
-            error = relu_error(factors, offset, inputs, targets, metric)
+            error = output_error(factors, offset, inputs, targets, metric)
             if error < layer.error:
                 layer = LowRankLayer(factors, offset, error, start)
-        if below is not None and below.error < layer.error:
-            wider = Factors(*(_widened(factor, rank) for factor in below.factors))
-            layer = LowRankLayer(wider, below.bias, below.error, start)
-        layers[rank] = below = layer
+        layers[rank] = below = better(layer, below)
     return layers
 
 
-def relu_error(
+def check_phases(penalties: Sequence[float], iterations: int) -> None:
+    """Refuse phases that cannot be.
+
+    Raises:
+        ValueError: naming the value.
+    """
+    for penalty in penalties:
+        if not penalty > 0.0:
+            raise ValueError(f"penalties must be above 0, got {penalty!r}")
+    if iterations < 0:
+        raise ValueError(f"iterations must be at least 0, got {iterations!r}")
+
+
+def output_error(
     factors: Factors,
     bias: Tensor | None,
     inputs: Tensor,
     targets: Tensor,
     metric: Tensor | None = None,
+    *,
+    relu: bool = True,
 ) -> float:
     """Mean over the inputs of e^T Q e, e = relu(y) - relu(u v^T x + b), in float64.
 
@@ -181,6 +189,7 @@ def relu_error(
         inputs: (N, n) x.
         targets: (N, m) y, before the ReLU.
         metric: (m, m) Q; None for the identity.
+        relu: without it e = y - u v^T x - b.
     """
     u, v = factors.u.double(), factors.v.double()
     total = 0.0
@@ -188,17 +197,28 @@ def relu_error(
         outputs = (x.double() @ v) @ u.mT
         if bias is not None:
             outputs += bias.double()
-        missed = outputs.relu() - y.double().relu()
+        missed = y.double()
+        missed = outputs.relu_() - missed.relu() if relu else outputs - missed
         weighed = missed if metric is None else missed @ metric.double()
         total += float((weighed * missed).sum())
     return total / len(inputs)
 
 
-class _Problem:
-    """What all ranks share: the inputs, the targets' ReLU, the factored metric.
+class Problem:
+    """What all ranks share: the inputs, what is to be put out, the factored metric.
 
     The sums over inputs are made in float32 unless the inputs are float64; all that is conditioned
     on the inputs' covariance is float64.
+
+    Args:
+        weight: (m, n).
+        bias: (m,) or None.
+        inputs: (N, n).
+        targets: (N, m), before the ReLU.
+        damping: see `boildown.lowrank.activation.whitened`.
+        root: of the metric of the errors; None for the identity.
+        gated: the metric of the regression; None for the identity.
+        relu: whether a ReLU follows.
     """
 
     def __init__(
@@ -210,6 +230,7 @@ class _Problem:
         damping: float | None,
         root: Tensor | None,
         gated: Tensor | None,
+        relu: bool = True,
     ) -> None:
         self.dtype = weight.dtype
         self.work = torch.float64 if inputs.dtype == torch.float64 else torch.float32
@@ -219,22 +240,28 @@ class _Problem:
         centred = x - mean
         covariance = centred.mT @ centred / len(x)
         self.rho, self.variance = damped(covariance, len(x), damping)
-        metric = shrunk(covariance, self.rho, self.variance)
+        second = shrunk(covariance, self.rho, self.variance)
         self.with_bias = bias is not None
         self.centre, self.mean = mean, torch.zeros_like(mean)  # taken off, left in
         if bias is None:
             self.centre, self.mean = self.mean, self.centre
-            metric = metric + torch.outer(mean, mean)
-        self.triangle = torch.linalg.cholesky(metric)
+            second = second + torch.outer(mean, mean)
+        self.second, self.triangle = second, torch.linalg.cholesky(second)
         self.x = (centred if bias is not None else x).to(self.work)
-        self.goal = targets.detach().relu().to(self.work)
+        self.relu = relu
+        self.targets = targets.detach().to(self.work)
+        self.goal = self.targets.relu() if relu else self.targets
         self.root = None if root is None else root.mT.to(self.work)
         self.gate = metric_root(gated, self.weight)
 
     def solve(
-        self, factors: Factors, bias: Tensor | None, penalties: Sequence[float], iterations: int
+        self,
+        factors: Factors,
+        bias: Tensor | None,
+        penalties: Sequence[float | None],
+        iterations: int,
     ) -> list[tuple[Factors, Tensor | None]]:
-        """The best iterate of each phase, as factors and bias."""
+        """The best iterate of each phase, as factors and bias; the phase None has no ReLU."""
         u, v = factors.u.double(), factors.v.double()
         offset = u @ (v.mT @ self.centre)
         if bias is not None:
@@ -243,22 +270,30 @@ class _Problem:
         for penalty in penalties:
             least, best = math.inf, (u, v, offset)
             for step in range(iterations + 1):
-                t = torch.addmm(offset.to(self.work), self.x @ v.to(self.work), u.mT.to(self.work))
+                t = self._outputs(u, v, offset)
                 error = self._error(t)
                 if error < least:
                     least, best = error, (u, v, offset)
                 if step < iterations:
-                    u, v, offset = self._regress(_auxiliary(t, self.goal, penalty), v)
+                    z = self.targets if penalty is None else _auxiliary(t, self.goal, penalty)
+                    u, v, offset = self.regress(z, v)
             found.append(best)
-        return [self._finished(*best) for best in found]
+        return [self.finished(*best) for best in found]
+
+    def _outputs(self, u: Tensor, v: Tensor, offset: Tensor) -> Tensor:
+        m, n = self.weight.shape
+        offset = offset.to(self.work)
+        if u.shape[1] * (m + n) < m * n:
+            return torch.addmm(offset, self.x @ v.to(self.work), u.mT.to(self.work))
+        return torch.addmm(offset, self.x, (v @ u.mT).to(self.work))
 
     def _error(self, t: Tensor) -> float:
-        missed = t.relu() - self.goal
+        missed = (t.relu() if self.relu else t) - self.goal
         if self.root is not None:
             missed = missed @ self.root
         return float(missed.square_().sum(dtype=torch.float64))
 
-    def _regress(self, z: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def regress(self, z: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One step of the reduced-rank regression of z on x: the best u for v, the best v for u.
 
         With D the damped cross moment of z and x and M the damped moment of x, the exact solution
@@ -280,10 +315,15 @@ class _Problem:
         offset = mean if self.with_bias else torch.zeros_like(mean)
         return u, torch.cholesky_solve(back, self.triangle), offset
 
-    def _finished(self, u: Tensor, v: Tensor, offset: Tensor) -> tuple[Factors, Tensor | None]:
+    def finished(self, u: Tensor, v: Tensor, offset: Tensor) -> tuple[Factors, Tensor | None]:
+        """Balanced factors and the bias, in the weight's dtype."""
         factors = balanced(u, v)
-        bias = (offset - u @ (v.mT @ self.centre)).to(self.dtype) if self.with_bias else None
-        return Factors(factors.u.to(self.dtype), factors.v.to(self.dtype)), bias
+        factors = Factors(factors.u.to(self.dtype), factors.v.to(self.dtype))
+        return factors, self.bias(u, v, offset)
+
+    def bias(self, u: Tensor, v: Tensor, offset: Tensor) -> Tensor | None:
+        """That of a layer whose outputs are u v^T x + offset of centred inputs."""
+        return (offset - u @ (v.mT @ self.centre)).to(self.dtype) if self.with_bias else None
 
 
 def _auxiliary(t: Tensor, goal: Tensor, penalty: float) -> Tensor:
@@ -298,20 +338,24 @@ def _auxiliary(t: Tensor, goal: Tensor, penalty: float) -> Tensor:
     return torch.where(t > -reach * goal, torch.lerp(t, goal, 1.0 / (1.0 + penalty)), t)
 
 
-def _gated(metric: Tensor, targets: Tensor) -> Tensor:
-    """(m, m): the metric as errors before the ReLU meet it, positive definite like it."""
+def gated_metric(metric: Tensor, targets: Tensor) -> Tensor:
+    """(m, m): a metric as errors before the ReLU meet it, positive definite like it."""
     passed = (targets > 0.0).float()
     both = (passed.mT @ passed).double() / len(passed)
     return metric.detach().double() * (UNGATED + (1.0 - UNGATED) * both)
 
 
-def _outputs(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def outputs_of(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """(N, m): W x + b, in the wider of the inputs' and the weight's dtype, at least float32."""
     work = torch.promote_types(torch.promote_types(inputs.dtype, weight.dtype), torch.float32)
     outputs = inputs.detach().to(work) @ weight.detach().to(work).mT
     return outputs if bias is None else outputs + bias.detach().to(work)
 
 
-def _widened(factor: Tensor, rank: int) -> Tensor:
-    """More columns, of zeros."""
-    return torch.nn.functional.pad(factor, (0, rank - factor.shape[1]))
+def better(layer: LowRankLayer, below: LowRankLayer | None) -> LowRankLayer:
+    """The layer, or one of a lower rank if that has less error, with more columns of zeros."""
+    if below is None or layer.error <= below.error:
+        return layer
+    more = layer.factors.rank - below.factors.rank
+    wider = Factors(*(torch.nn.functional.pad(factor, (0, more)) for factor in below.factors))
+    return LowRankLayer(wider, below.bias, below.error, layer.start)

@@ -1,17 +1,43 @@
-"""What an error of a convolution's separable factors does to its outputs, as a metric.
+"""A convolution's separable factors, fitted to what it sees and to what its ReLU passes.
 
 The spatial scheme's matrix (outputs x columns, inputs x rows) meets the columns of a patch one by
 one: with E_j the error of column j and p_j what the patch has there, the outputs are wrong by
-sum_j E_j p_j. The second moments of the p_j are taken for a Kronecker product, B between columns
-and A within one; then the mean squared error is ||(Q^1/2 x B^1/2) E A^1/2||^2, and the best factors
-are a singular value decomposition again.
+sum_j E_j p_j. If the second moments of the p_j are a Kronecker product, B between columns and A
+within one, the mean squared error is ||(Q^1/2 x B^1/2) E A^1/2||^2, and the best factors are a
+singular value decomposition again. That is where the search begins; from there on the two factors
+are solved for in turn, each in the patches' second moment as it is.
 """
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from boildown.lowrank.activation import damped, metric_root, shrunk
+from boildown.lowrank import scheme as of
+from boildown.lowrank.activation import (
+    LEAST_DAMPING,
+    check_layer,
+    check_samples,
+    damped,
+    metric_root,
+    shrunk,
+)
 from boildown.lowrank.metric import Metric
+from boildown.lowrank.relu import (
+    PENALTIES,
+    LowRankLayer,
+    Problem,
+    better,
+    check_phases,
+    gated_metric,
+    output_error,
+    outputs_of,
+)
+from boildown.lowrank.svd import Factors, Spectrum, balanced, check_rank, decompose
+
+ITERATIONS = 20  # of each phase
+INNER = 4  # steps of conjugate gradients for the first factor
 
 
 def separable_metric(
@@ -58,3 +84,178 @@ def separable_metric(
     weigh = metric_root(metric, seen.new_zeros(outputs, 1))
     weigh = torch.eye(outputs).to(root) if weigh is None else weigh
     return Metric(torch.kron(weigh, root).contiguous(), right)
+
+
+def separable_ranks(
+    kernel: Tensor,
+    bias: Tensor | None,
+    patches: Tensor,
+    ranks: Sequence[int],
+    *,
+    relu: bool,
+    targets: Tensor | None = None,
+    damping: float | None = None,
+    metric: Tensor | None = None,
+    penalties: Sequence[float] = PENALTIES,
+    iterations: int = ITERATIONS,
+) -> dict[int, LowRankLayer]:
+    """Approximations of a convolution by rows x 1 and 1 x columns, of several ranks.
+
+    Starts at the better of the truncated singular value decompositions of the kernel, bare and in
+    `separable_metric`, and keeps the best iterate, so it is never worse than either; nor is a rank
+    worse than a lower one of `ranks`. With `relu` the first phase is the one without, so it is
+    never worse than that behind the ReLU.
+
+    Args:
+        kernel: (outputs, inputs, rows, columns) floats, of one group.
+        bias: (outputs,), or None for a convolution without one.
+        patches: (N, inputs x rows x columns), in the order of the kernel.
+        ranks: each from 1 to min(outputs x columns, inputs x rows).
+        relu: whether a ReLU follows, and the error is that behind it.
+        targets: (N, outputs), what the convolution put out before its ReLU in the original network;
+            None for what it makes of these patches.
+        damping: see `boildown.lowrank.activation.whitened`.
+        metric: (outputs, outputs), see `boildown.lowrank.relu.through_relu_ranks`.
+        penalties: see there; without `relu` there is but one phase.
+        iterations: of each phase, at least 0.
+
+    Returns:
+        rank -> layer, whose factors are those of the spatial scheme's matrix, in the kernel's
+        dtype. Its `start` is the error of the truncations.
+
+    Raises:
+        ValueError: for sizes that do not fit, values that are not finite, a rank, damping or
+            penalty out of range.
+
+    Source: the scheme: Jaderberg et al. 2014, https://arxiv.org/abs/1405.3866; through the ReLU:
+    Zhang et al. 2015, sections 3.2 and 3.3, https://arxiv.org/abs/1505.06798
+    """
+    flat, columns = kernel.detach().flatten(1), kernel.shape[3]
+    check_layer(flat, bias)
+    check_samples(flat, patches, targets)
+    matrix = of.matrices(kernel.detach(), "spatial")[0]
+    for rank in ranks:
+        check_rank(rank, min(matrix.shape))
+    check_phases(penalties, iterations)
+    targets = outputs_of(patches, flat, bias) if targets is None else targets
+    root = metric_root(metric, flat)
+    gated = gated_metric(metric, targets) if relu and metric is not None else metric
+    spectra = [
+        separable_metric(
+            patches, columns, len(kernel), damping=damping, metric=gated, centred=bias is not None
+        ).decompose(matrix),
+        decompose(matrix),
+    ]
+    mean = targets.mean(0, dtype=torch.float64)
+    problem = _Separable(flat, bias, patches, targets, damping, root, gated, relu, columns)
+    phases = (None, *penalties) if relu else (None,)
+
+    def measured(factors: Factors, bias: Tensor | None) -> LowRankLayer:
+        error = output_error(problem.wide(factors), bias, patches, targets, metric, relu=relu)
+        return LowRankLayer(factors, bias, error, error)
+
+    def truncated(spectrum: Spectrum, rank: int) -> LowRankLayer:
+        factors = spectrum.truncate(rank)
+        u, v = problem.wide(factors)
+        return measured(factors, problem.bias(u.double(), v.double(), mean))
+
+    layers: dict[int, LowRankLayer] = {}
+    below: LowRankLayer | None = None
+    for rank in sorted(set(ranks)):
+        first = min((truncated(s, rank) for s in spectra), key=lambda one: one.error)
+        solved = problem.solve(problem.wide(first.factors), first.bias, phases, iterations)
+        best = min([first, *(measured(*one) for one in solved)], key=lambda one: one.error)
+        layers[rank] = below = better(replace(best, start=first.error), below)
+    return layers
+
+
+class _Separable(Problem):
+    """A `Problem` whose factors are the kernel's as (outputs, patch), of rank times columns.
+
+    Their v is the rows x 1 kernel, at each of the columns; their u is the 1 x columns kernel.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        inputs: Tensor,
+        targets: Tensor,
+        damping: float | None,
+        root: Tensor | None,
+        gated: Tensor | None,
+        relu: bool,
+        columns: int,
+    ) -> None:
+        super().__init__(weight, bias, inputs, targets, damping, root, gated, relu)
+        self.columns = columns
+        split = self.second.unflatten(1, (-1, columns)).unflatten(0, (-1, columns))
+        blocks = split.permute(1, 3, 0, 2)  # (columns, columns, n, n) of n = inputs x rows
+        self.within = torch.linalg.cholesky(blocks.diagonal().mean(-1))
+        self.blocks = blocks.contiguous()
+        self.rough = self.blocks.to(self.work)
+        self.weigh = None if gated is None else gated.detach().double()
+
+    def wide(self, factors: Factors) -> Factors:
+        """The matrix's factors as those of (outputs, patch)."""
+        u, v = factors
+        own = torch.eye(self.columns, dtype=v.dtype, device=v.device)
+        u = u.unflatten(0, (-1, self.columns)).mT.flatten(1)
+        return Factors(u, torch.einsum("nr,jk->njrk", v, own).flatten(2).flatten(0, 1))
+
+    def _narrow(self, factors: Factors) -> Factors:
+        u, v = factors
+        u = u.unflatten(1, (-1, self.columns)).mT.flatten(0, 1)
+        return Factors(u, v[:: self.columns, :: self.columns])
+
+    def regress(self, z: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The best u for v, then a better v for u: quadratic in either."""
+        mean = z.mean(0, dtype=torch.float64)
+        across = (1.0 - self.rho) / len(z) * (z.mT @ self.x).double()
+        across += self.rho * self.variance * self.weight + self.rho * torch.outer(mean, self.mean)
+        across = across.unflatten(1, (-1, self.columns))  # (m, n, columns)
+        v = torch.linalg.qr(v[:: self.columns, :: self.columns]).Q
+        u = self._best_u(across, v)
+        v = self._better_v(across, u, v)
+        offset = mean if self.with_bias else torch.zeros_like(mean)
+        return *self.wide(Factors(u.mT.flatten(0, 1), v)), offset
+
+    def _best_u(self, across: Tensor, v: Tensor) -> Tensor:
+        """(m, r, columns)."""
+        gram = torch.einsum("nr,jkns->rjsk", v, self.blocks @ v).flatten(2).flatten(0, 1)
+        gram.diagonal().add_(LEAST_DAMPING * float(gram.diagonal().mean()))
+        right = torch.einsum("mnj,nr->mrj", across, v).flatten(1)
+        solved = torch.cholesky_solve(right.mT, torch.linalg.cholesky(gram)).mT
+        split: Tensor = solved.unflatten(1, (-1, self.columns))
+        return split
+
+    def _better_v(self, across: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        """(n, r), by conjugate gradients from v, preconditioned by a Kronecker product."""
+        weighed = u if self.weigh is None else torch.einsum("ml,lrj->mrj", self.weigh, u)
+        between = torch.einsum("mrk,msj->jkrs", u, weighed)
+
+        def image(of: Tensor) -> Tensor:
+            seen: Tensor = (self.rough @ of.to(self.work)) @ between.to(self.work)
+            return seen.sum((0, 1)).double()
+
+        total = between.diagonal().sum(-1)
+        total.diagonal().add_(LEAST_DAMPING * (float(total.diagonal().mean()) or 1.0))
+        outside = torch.linalg.cholesky(total)
+        residue = torch.einsum("mnj,mrj->nr", across, weighed) - image(v)
+        along, size = torch.zeros_like(v), 0.0
+        for _ in range(INNER):
+            eased = torch.cholesky_solve(torch.cholesky_solve(residue, self.within).mT, outside).mT
+            before, size = size, float((residue * eased).sum())
+            along = eased + (size / before if before else 0.0) * along
+            moved = image(along)
+            curved = float((along * moved).sum())
+            if not curved > 0.0:
+                break
+            v, residue = v + size / curved * along, residue - size / curved * moved
+        return v
+
+    def finished(self, u: Tensor, v: Tensor, offset: Tensor) -> tuple[Factors, Tensor | None]:
+        """Of the spatial scheme's matrix."""
+        factors = balanced(*self._narrow(Factors(u, v)))
+        factors = Factors(factors.u.to(self.dtype), factors.v.to(self.dtype))
+        return factors, self.bias(u, v, offset)
