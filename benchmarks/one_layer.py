@@ -27,7 +27,7 @@ def networks(net: Studied, name: str, rank: int) -> Iterator[tuple[str, nn.Modul
     """The network with one layer cut, by each method and then fitted."""
     for method in reversed(METHODS):
         search = _Search(net, method, asymmetric=False)
-        search.grid(name)
+        search.ways[name] = search.best_way(name, [rank])
         network = net.build(search.solutions({name: rank}))
         yield method, network
     yield "relu, fitted", net.fitted(network, [name])
@@ -59,7 +59,7 @@ def main() -> None:
     done = set()
     settings: tuple[Schemes, ...] = ("default", "cheapest")
     for kinds in settings:
-        net = Studied(model, calibration, None, kinds, len(torch.cat(calibration)), 8, 0)
+        net = Studied(model, calibration, None, kinds, len(torch.cat(calibration)), 32, 0)
         for name, layer in net.layers.items():
             rank = int(arguments.share * layer.dense / layer.parameters(1))
             if rank < 1 or (name, layer.scheme) in done:

@@ -209,18 +209,19 @@ class _Search:
     def grid(self, name: str) -> dict[int, list[Solution]]:
         """Solutions of a layer over its ranks, one for each part of the samples to be judged by."""
         ranks = _grid(self.layers[name].highest)
-        self.ways[name] = Way() if self.method == "plain" else self._best_way(name, ranks)
+        self.ways[name] = self.best_way(name, ranks[len(ranks) // 4 : len(ranks) // 2 + 1 : 2])
         return self.crossed(name, ranks, self.ways[name])
 
-    def _best_way(self, name: str, ranks: Sequence[int]) -> Way:
-        """The one that changes the network's outputs least over the lower half of the ranks."""
-        some = ranks[len(ranks) // 4 : len(ranks) // 2 + 1 : 2]
+    def best_way(self, name: str, ranks: Sequence[int]) -> Way:
+        """The one that changes the network's outputs least over some ranks."""
+        if self.method == "plain":
+            return Way()
         told = all(g.count for g in self.layers[name].gradients)
         changes: dict[Way, float] = {}
 
         def best(ways: Iterable[Way]) -> Way:
             for way in ways:
-                found = self.crossed(name, some, way).values()
+                found = self.crossed(name, ranks, way).values()
                 losses = [self.net.change(name, solutions) for solutions in found]
                 changes[way] = sum(math.log(max(lost, 1e-12)) for lost in losses)
             return min(changes, key=lambda way: changes[way])

@@ -34,7 +34,7 @@ from boildown.lowrank.relu import (
     output_error,
     outputs_of,
 )
-from boildown.lowrank.svd import Factors, Spectrum, balanced, check_rank, decompose
+from boildown.lowrank.svd import Factors, balanced, check_rank, decompose
 
 ITERATIONS = 20  # of each phase
 INNER = 4  # steps of conjugate gradients for the first factor
@@ -154,18 +154,25 @@ def separable_ranks(
         error = output_error(problem.wide(factors), bias, patches, targets, metric, relu=relu)
         return LowRankLayer(factors, bias, error, error)
 
-    def truncated(spectrum: Spectrum, rank: int) -> LowRankLayer:
-        factors = spectrum.truncate(rank)
-        u, v = problem.wide(factors)
-        return measured(factors, problem.bias(u.double(), v.double(), mean))
+    def linear(layer: LowRankLayer) -> float:
+        if not relu:
+            return layer.error
+        wide = problem.wide(layer.factors)
+        return output_error(wide, layer.bias, patches, targets, metric, relu=False)
 
     layers: dict[int, LowRankLayer] = {}
     below: LowRankLayer | None = None
     for rank in sorted(set(ranks)):
-        first = min((truncated(s, rank) for s in spectra), key=lambda one: one.error)
+        truncated = []
+        for factors in (spectrum.truncate(rank) for spectrum in spectra):
+            u, v = problem.wide(factors)
+            truncated.append(measured(factors, problem.bias(u.double(), v.double(), mean)))
+        first = min(truncated, key=linear)  # whether a ReLU follows or not
         solved = problem.solve(problem.wide(first.factors), first.bias, phases, iterations)
-        best = min([first, *(measured(*one) for one in solved)], key=lambda one: one.error)
-        layers[rank] = below = better(replace(best, start=first.error), below)
+        found = [*truncated, *(measured(*one) for one in solved)]
+        best = min(found, key=lambda layer: layer.error)
+        best = replace(best, start=min(layer.error for layer in truncated))
+        layers[rank] = below = better(best, below)
     return layers
 
 
