@@ -1,7 +1,7 @@
 """One layer of a trained network, and what it may be replaced by at each rank."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -24,6 +24,10 @@ from boildown.lowrank.svd import Factors, decompose, lowered, svd_flops
 Method = Literal["relu", "activation", "plain"]
 
 EXACT = 1e-4  # fraction of the outputs' variance, below which the ReLU changes nothing
+
+
+Part = tuple[Factors, Tensor | None]
+"""The factors and the bias of one group of a layer."""
 
 
 @dataclass(frozen=True)
@@ -83,47 +87,51 @@ class FittedLayer:
         asymmetric: bool,
     ) -> dict[int, Solution]:
         """Solutions of several ranks on these rows."""
-        damping = way.damping
         biases: Sequence[Tensor | None] = [None] * self.groups
         if self.bias is not None:
             biases = list(self.bias.unflatten(0, (self.groups, -1)))
-        solved: list[Mapping[int, tuple[Factors, Tensor | None]]] = []
-        for g, (weight, bias) in enumerate(zip(self.weight, biases, strict=True)):
+        solved = []
+        for g, bias in enumerate(biases):
             x, y = seen.inputs[g], seen.outputs[g] if asymmetric else None
-            metric = None if way.floor is None else output_metric(self.gradients[g], way.floor)
-            if method == "plain":
-                spectrum = self.spectra[g]
-                solved.append({rank: (spectrum.truncate(rank), bias) for rank in ranks})
-                continue
-            if self.scheme == "spatial":
-                parts = separable.separable_ranks(
-                    of.fold(weight[None], self.scheme, self._shape()),
-                    bias,
-                    x,
-                    ranks,
-                    relu=method == "relu" and self.relu,
-                    targets=y,
-                    damping=damping,
-                    metric=metric,
-                )
-                solved.append({rank: (one.factors, one.bias) for rank, one in parts.items()})
-                continue
-            if y is None:
-                moments = Moments()
-                moments.update(x)
-                every = whitened(weight, bias, moments, damping=damping, metric=metric)
-            else:
-                every = regressed(weight, bias, x, y, damping=damping, metric=metric)
-            solutions = {rank: every.truncate(rank) for rank in ranks}
-            if method == "relu" and self.relu:
-                tails = every.tails()
-                coarse = [rank for rank in ranks if tails[rank] > EXACT * tails[0]]
-                found = through_relu_ranks(
-                    weight, bias, x, coarse, targets=y, damping=damping, metric=metric
-                )
-                solutions |= {rank: (one.factors, one.bias) for rank, one in found.items()}
-            solved.append(solutions)
+            solved.append(self._solve(g, bias, method, ranks, x, y, way))
         return {rank: self._joined([each[rank] for each in solved]) for rank in ranks}
+
+    def _solve(
+        self,
+        group: int,
+        bias: Tensor | None,
+        method: Method,
+        ranks: Sequence[int],
+        x: Tensor,
+        y: Tensor | None,
+        way: Way,
+    ) -> dict[int, Part]:
+        """One group's; y are the outputs to reproduce, None for those of these x."""
+        weight, relu = self.weight[group], method == "relu" and self.relu
+        if method == "plain":
+            return {rank: (self.spectra[group].truncate(rank), bias) for rank in ranks}
+        metric = None if way.floor is None else output_metric(self.gradients[group], way.floor)
+        if self.scheme == "spatial":
+            kernel = of.fold(weight[None], self.scheme, self._shape())
+            found = separable.separable_ranks(
+                kernel, bias, x, ranks, relu=relu, targets=y, damping=way.damping, metric=metric
+            )
+            return {rank: (layer.factors, layer.bias) for rank, layer in found.items()}
+        if y is None:
+            moments = Moments()
+            moments.update(x)
+            every = whitened(weight, bias, moments, damping=way.damping, metric=metric)
+        else:
+            every = regressed(weight, bias, x, y, damping=way.damping, metric=metric)
+        solutions = {rank: every.truncate(rank) for rank in ranks}
+        if relu:
+            tails = every.tails()
+            coarse = [rank for rank in ranks if tails[rank] > EXACT * tails[0]]
+            found = through_relu_ranks(
+                weight, bias, x, coarse, targets=y, damping=way.damping, metric=metric
+            )
+            solutions |= {rank: (layer.factors, layer.bias) for rank, layer in found.items()}
+        return solutions
 
     def _shape(self) -> tuple[int, ...]:
         """Of the kernel of one group."""
@@ -145,7 +153,7 @@ class FittedLayer:
             outputs += solution.bias.unflatten(0, (self.groups, 1, -1))
         return outputs
 
-    def _joined(self, parts: Sequence[tuple[Factors, Tensor | None]]) -> Solution:
+    def _joined(self, parts: Sequence[Part]) -> Solution:
         biases = [bias for _, bias in parts if bias is not None]
         return Solution(tuple(f for f, _ in parts), torch.cat(biases) if biases else None)
 
