@@ -209,7 +209,7 @@ class _Search:
     def grid(self, name: str) -> dict[int, list[Solution]]:
         """Solutions of a layer over its ranks, one for each part of the samples to be judged by."""
         ranks = _grid(self.layers[name].highest)
-        self.ways[name] = self.best_way(name, ranks[len(ranks) // 4 : len(ranks) // 2 + 1 : 2])
+        self.ways[name] = self.best_way(name, [ranks[len(ranks) // 4], ranks[len(ranks) // 2]])
         return self.crossed(name, ranks, self.ways[name])
 
     def best_way(self, name: str, ranks: Sequence[int]) -> Way:
@@ -412,7 +412,7 @@ class _Search:
 
 
 def _grid(highest: int) -> list[int]:
-    """Ranks from 1 to the highest, each about a fifth above the one before."""
+    """Ranks from 1 to the highest, each about a third above the one before."""
     ranks = [highest]
     while ranks[-1] > 1:
         ranks.append(min(ranks[-1] - 1, round(GRID * ranks[-1])))

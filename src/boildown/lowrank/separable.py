@@ -36,7 +36,7 @@ from boildown.lowrank.relu import (
 )
 from boildown.lowrank.svd import Factors, balanced, check_rank, decompose
 
-ITERATIONS = 20  # of each phase
+ITERATIONS = 15  # of each phase
 INNER = 4  # steps of conjugate gradients for the first factor
 
 
