@@ -122,6 +122,7 @@ def prune_ranks(
         method: "relu" solves through the ReLU where one follows a layer and for its outputs
             elsewhere, and with `evaluate` fits the factors of a network that is not good enough as
             solved to what the dense one says (`boildown.lowrank.reconstruct`), and tries it again;
+            where one of no lower rank was not good enough as solved, only that is tried;
             "activation" solves for the outputs everywhere; "plain" truncates the weight.
         schemes: a convolution becomes, by "default", its kernel to r channels and a 1x1
             convolution; by "cheapest" that or rows x 1 and 1 x columns, whichever has fewer
@@ -296,14 +297,19 @@ class _Search:
             tick(1)
         return _Found(ranks, self.net.build(self.solutions(ranks)), None, [])
 
-    def networks(self, ranks: Mapping[str, int]) -> Iterator[tuple[nn.Module, bool]]:
+    def networks(
+        self, ranks: Mapping[str, int], fitted_only: bool
+    ) -> Iterator[tuple[nn.Module, bool]]:
         """Networks of these ranks, from the cheapest to come by, and whether they are fitted."""
-        found = self.solutions(ranks)
-        yield self.net.build(found), False
+        before, base = self.best
+        lower = self._below(ranks, before)
+        solve = not fitted_only or not lower or before.keys() != ranks.keys()
+        found = self.solutions(ranks) if solve else {}
+        if not fitted_only:
+            yield self.net.build(found), False
         if not ranks or self.method != "relu":
             return
-        before, base = self.best
-        if before.keys() <= ranks.keys() and all(before[n] >= ranks[n] for n in before):
+        if lower:
             for name in before:  # goes on from where it was with higher ranks
                 found[name] = self.layers[name].lowered(base.get_submodule(name), ranks[name])
         yield self.net.fitted(self.net.build(found), ranks), True
@@ -337,6 +343,7 @@ class _Search:
         limit = dense + tolerance + 1e-12 * abs(dense)  # a count of errors may meet it exactly
         path: list[Step] = []
         known: dict[tuple[tuple[str, int], ...], bool] = {}
+        failed: list[dict[str, int]] = []  # as solved: what is lower is only tried fitted
 
         def passes(ranks: dict[str, int]) -> bool:
             key = tuple((name, ranks[name]) for name in self.layers if name in ranks)
@@ -344,11 +351,15 @@ class _Search:
             if key not in known:
                 known[key] = False
                 left = range(evaluations - len(path))
-                for _, (network, fitted) in zip(left, self.networks(ranks), strict=False):
+                hopeless = self.method == "relu" and any(self._below(ranks, f) for f in failed)
+                candidates = self.networks(ranks, hopeless)
+                for _, (network, fitted) in zip(left, candidates, strict=False):
                     value = _metric(evaluate, copy.deepcopy(network))
                     known[key] = value <= limit
                     path.append(Step(ranks, size, value, known[key], fitted))
                     tick(1)
+                    if not known[key] and not fitted:
+                        failed.append(ranks)
                     if known[key]:
                         if size < self.net.parameters(self.best[0]):
                             self.best = (ranks, network)
@@ -402,6 +413,10 @@ class _Search:
         layer = self.layers[name]
         now = layer.parameters(ranks[name]) if name in ranks else layer.dense
         return now - layer.parameters(rank)
+
+    def _below(self, ranks: Mapping[str, int], most: Mapping[str, int]) -> bool:
+        """Whether no layer has a higher rank than there."""
+        return all(name in ranks and ranks[name] <= rank for name, rank in most.items())
 
     def _rank(self, name: str, ranks: Mapping[str, int]) -> int:
         return ranks.get(name, self.layers[name].highest + 1)
