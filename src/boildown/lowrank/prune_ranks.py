@@ -24,7 +24,8 @@ Evaluate = Callable[[nn.Module], float]
 METHODS = ("relu", "activation", "plain")
 GRID = 0.75  # of the next higher rank
 TRIES = 2  # networks in a row that must fail: what decides is noisy
-FINE = 0.1  # first step of the refinement, as a fraction of the rank
+FINE = 0.05  # of the parameters, that the first steps of the refinement save
+CHOICES = 3  # layers to try before steps are halved
 
 
 @dataclass(frozen=True)
@@ -375,55 +376,40 @@ class _Search:
                     break
             else:
                 high = middle
-        for most in (self._cheapest, self._largest):
-            ranks = networks[low]
-            steps = {n: max(1, int(FINE * layer.highest)) for n, layer in self.layers.items()}
-            while len(path) < evaluations:
-                lower = {name: self._lower(name, ranks, step) for name, step in steps.items()}
-                lower = {name: rank for name, rank in lower.items() if rank >= 1}
-                if not lower:
+        ranks = networks[low]
+        saving = FINE * self.net.parameters(ranks)
+        while len(path) < evaluations and saving >= 1.0:
+            for lower in self._steps(ranks, saving)[:CHOICES]:
+                if passes(ranks | lower):
+                    ranks = ranks | lower
                     break
-                name = most(ranks, lower)
-                gap = self._rank(name, ranks) - lower[name]
-                if passes(ranks | {name: lower[name]}):
-                    ranks = ranks | {name: lower[name]}
-                elif gap == 1:
-                    del steps[name]
-                else:
-                    steps[name] = gap // 2
+            else:
+                saving /= 2.0
         ranks, best = self.best
         said = [step.metric for step in path if step.accepted and step.ranks == ranks]
         return _Found(ranks, best, said[0] if said else dense, path)
 
-    def _cheapest(self, ranks: Mapping[str, int], lower: Mapping[str, int]) -> str:
-        """The layer whose lower rank changes the outputs least for each parameter it saves."""
+    def _steps(self, ranks: Mapping[str, int], saving: float) -> list[dict[str, int]]:
+        """One layer's lower rank each, that saves so many parameters: the cheapest first.
 
-        def price(name: str) -> float:
-            curve = self.curves[name]
-            lost = curve[ranks[name]] if name in ranks else 0.0
-            return (curve[lower[name]] - lost) / self._saved(name, ranks, lower[name])
-
-        return min(lower, key=price)
-
-    def _largest(self, ranks: Mapping[str, int], lower: Mapping[str, int]) -> str:
-        """The layer whose lower rank saves the most parameters."""
-        return max(lower, key=lambda name: self._saved(name, ranks, lower[name]))
-
-    def _saved(self, name: str, ranks: Mapping[str, int], rank: int) -> int:
-        layer = self.layers[name]
-        now = layer.parameters(ranks[name]) if name in ranks else layer.dense
-        return now - layer.parameters(rank)
+        Cheap is what changes the outputs little for each parameter it saves.
+        """
+        found: list[tuple[float, str, int]] = []
+        for name, layer in self.layers.items():
+            before = ranks.get(name)
+            now = layer.dense if before is None else layer.parameters(before)
+            base, one = layer.parameters(0), layer.parameters(1) - layer.parameters(0)
+            highest = layer.highest if before is None else before - 1
+            rank = min(highest, math.floor((now - saving - base) / one))
+            if rank >= 1:
+                curve = self.curves[name]
+                more = curve[rank] - (0.0 if before is None else curve[before])
+                found.append((more / (now - layer.parameters(rank)), name, rank))
+        return [{name: rank} for _, name, rank in sorted(found)]
 
     def _below(self, ranks: Mapping[str, int], most: Mapping[str, int]) -> bool:
         """Whether no layer has a higher rank than there."""
         return all(name in ranks and ranks[name] <= rank for name, rank in most.items())
-
-    def _rank(self, name: str, ranks: Mapping[str, int]) -> int:
-        return ranks.get(name, self.layers[name].highest + 1)
-
-    def _lower(self, name: str, ranks: Mapping[str, int], step: int) -> int:
-        rank = self._rank(name, ranks)
-        return rank - max(1, min(step, int(FINE * rank)))
 
 
 def _grid(highest: int) -> list[int]:
