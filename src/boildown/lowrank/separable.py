@@ -103,8 +103,8 @@ def separable_ranks(
 
     Starts at the better of the truncated singular value decompositions of the kernel, bare and in
     `separable_metric`, and keeps the best iterate, so it is never worse than either; nor is a rank
-    worse than a lower one of `ranks`. With `relu` the first phase is the one without, so it is
-    never worse than that behind the ReLU.
+    worse than a lower one of `ranks`. With `relu` the first phase is the one without, so, if there
+    is no metric, it is never worse than that behind the ReLU.
 
     Args:
         kernel: (outputs, inputs, rows, columns) floats, of one group.
