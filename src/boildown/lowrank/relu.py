@@ -135,16 +135,14 @@ def through_relu_ranks(
     for rank in ranks:
         check_rank(rank, min(weight.shape))
     check_phases(penalties, iterations)
-    root = metric_root(metric, weight)
     given, targets = targets, outputs_of(inputs, weight, bias) if targets is None else targets
-    gated = None if metric is None else gated_metric(metric, targets)
+    problem = Problem(weight, bias, inputs, targets, damping, metric)
     if given is None:
         moments = Moments()
         moments.update(inputs)
-        linear = whitened(weight, bias, moments, damping=damping, metric=gated)
+        linear = whitened(weight, bias, moments, damping=damping, metric=problem.gated)
     else:
-        linear = regressed(weight, bias, inputs, targets, damping=damping, metric=gated)
-    problem = Problem(weight, bias, inputs, targets, damping, root, gated)
+        linear = regressed(weight, bias, inputs, targets, damping=damping, metric=problem.gated)
     layers: dict[int, LowRankLayer] = {}
     below: LowRankLayer | None = None
     for rank in sorted(set(ranks)):
@@ -204,6 +202,7 @@ def output_error(
     return total / len(inputs)
 
 
+@dataclass
 class Problem:
     """What all ranks share: the inputs, what is to be put out, the factored metric.
 
@@ -216,43 +215,43 @@ class Problem:
         inputs: (N, n).
         targets: (N, m), before the ReLU.
         damping: see `boildown.lowrank.activation.whitened`.
-        root: of the metric of the errors; None for the identity.
-        gated: the metric of the regression; None for the identity.
+        metric: (m, m), of the errors; None for the identity. `gated` is that of the regression.
         relu: whether a ReLU follows.
     """
 
-    def __init__(
-        self,
-        weight: Tensor,
-        bias: Tensor | None,
-        inputs: Tensor,
-        targets: Tensor,
-        damping: float | None,
-        root: Tensor | None,
-        gated: Tensor | None,
-        relu: bool = True,
-    ) -> None:
-        self.dtype = weight.dtype
+    weight: Tensor
+    bias: Tensor | None
+    inputs: Tensor
+    targets: Tensor
+    damping: float | None
+    metric: Tensor | None
+    relu: bool = True
+
+    def __post_init__(self) -> None:
+        inputs = self.inputs
         self.work = torch.float64 if inputs.dtype == torch.float64 else torch.float32
-        self.weight = weight.detach().double()
+        self.matrix = self.weight.detach().double()
         x = inputs.detach().double()
         mean = x.mean(0)
         centred = x - mean
         covariance = centred.mT @ centred / len(x)
-        self.rho, self.variance = damped(covariance, len(x), damping)
+        self.rho, self.variance = damped(covariance, len(x), self.damping)
         second = shrunk(covariance, self.rho, self.variance)
-        self.with_bias = bias is not None
+        self.with_bias = self.bias is not None
         self.centre, self.mean = mean, torch.zeros_like(mean)  # taken off, left in
-        if bias is None:
+        if self.bias is None:
             self.centre, self.mean = self.mean, self.centre
             second = second + torch.outer(mean, mean)
         self.second, self.triangle = second, torch.linalg.cholesky(second)
-        self.x = (centred if bias is not None else x).to(self.work)
-        self.relu = relu
-        self.targets = targets.detach().to(self.work)
-        self.goal = self.targets.relu() if relu else self.targets
+        self.x = (centred if self.with_bias else x).to(self.work)
+        self.y = self.targets.detach().to(self.work)
+        self.goal = self.y.relu() if self.relu else self.y
+        root = metric_root(self.metric, self.matrix)
         self.root = None if root is None else root.mT.to(self.work)
-        self.gate = metric_root(gated, self.weight)
+        self.gated = self.metric
+        if self.metric is not None and self.relu:
+            self.gated = gated_metric(self.metric, self.targets)
+        self.gate = metric_root(self.gated, self.matrix)
 
     def solve(
         self,
@@ -275,7 +274,7 @@ class Problem:
                 if error < least:
                     least, best = error, (u, v, offset)
                 if step < iterations:
-                    z = self.targets if penalty is None else _auxiliary(t, self.goal, penalty)
+                    z = self.y if penalty is None else _auxiliary(t, self.goal, penalty)
                     u, v, offset = self.regress(z, v)
             found.append(best)
         return [self.finished(*best) for best in found]
@@ -302,7 +301,7 @@ class Problem:
         """
         each, own = (1.0 - self.rho) / len(z), self.rho * self.variance
         mean = z.mean(0, dtype=torch.float64)
-        across = each * (z.mT @ (self.x @ v.to(self.work))).double() + own * (self.weight @ v)
+        across = each * (z.mT @ (self.x @ v.to(self.work))).double() + own * (self.matrix @ v)
         across += self.rho * torch.outer(mean, self.mean @ v)
         if self.gate is None:
             u = left = torch.linalg.qr(across).Q
@@ -311,19 +310,19 @@ class Problem:
             u = torch.linalg.solve_triangular(self.gate, basis, upper=True)
             left = self.gate.mT @ basis
         back = each * (self.x.mT @ (z @ left.to(self.work))).double()
-        back += own * (self.weight.mT @ left) + self.rho * torch.outer(self.mean, mean @ left)
+        back += own * (self.matrix.mT @ left) + self.rho * torch.outer(self.mean, mean @ left)
         offset = mean if self.with_bias else torch.zeros_like(mean)
         return u, torch.cholesky_solve(back, self.triangle), offset
 
     def finished(self, u: Tensor, v: Tensor, offset: Tensor) -> tuple[Factors, Tensor | None]:
         """Balanced factors and the bias, in the weight's dtype."""
         factors = balanced(u, v)
-        factors = Factors(factors.u.to(self.dtype), factors.v.to(self.dtype))
-        return factors, self.bias(u, v, offset)
+        dtype = self.weight.dtype
+        return Factors(factors.u.to(dtype), factors.v.to(dtype)), self.intercept(u, v, offset)
 
-    def bias(self, u: Tensor, v: Tensor, offset: Tensor) -> Tensor | None:
+    def intercept(self, u: Tensor, v: Tensor, offset: Tensor) -> Tensor | None:
         """That of a layer whose outputs are u v^T x + offset of centred inputs."""
-        return (offset - u @ (v.mT @ self.centre)).to(self.dtype) if self.with_bias else None
+        return (offset - u @ (v.mT @ self.centre)).to(self.weight.dtype) if self.with_bias else None
 
 
 def _auxiliary(t: Tensor, goal: Tensor, penalty: float) -> Tensor:

@@ -9,7 +9,7 @@ are solved for in turn, each in the patches' second moment as it is.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -30,7 +30,6 @@ from boildown.lowrank.relu import (
     Problem,
     better,
     check_phases,
-    gated_metric,
     output_error,
     outputs_of,
 )
@@ -138,16 +137,19 @@ def separable_ranks(
         check_rank(rank, min(matrix.shape))
     check_phases(penalties, iterations)
     targets = outputs_of(patches, flat, bias) if targets is None else targets
-    root = metric_root(metric, flat)
-    gated = gated_metric(metric, targets) if relu and metric is not None else metric
+    problem = _Separable(flat, bias, patches, targets, damping, metric, relu, columns)
     spectra = [
         separable_metric(
-            patches, columns, len(kernel), damping=damping, metric=gated, centred=bias is not None
+            patches,
+            columns,
+            len(kernel),
+            damping=damping,
+            metric=problem.gated,
+            centred=bias is not None,
         ).decompose(matrix),
         decompose(matrix),
     ]
     mean = targets.mean(0, dtype=torch.float64)
-    problem = _Separable(flat, bias, patches, targets, damping, root, gated, relu, columns)
     phases = (None, *penalties) if relu else (None,)
 
     def measured(factors: Factors, bias: Tensor | None) -> LowRankLayer:
@@ -166,7 +168,7 @@ def separable_ranks(
         truncated = []
         for factors in (spectrum.truncate(rank) for spectrum in spectra):
             u, v = problem.wide(factors)
-            truncated.append(measured(factors, problem.bias(u.double(), v.double(), mean)))
+            truncated.append(measured(factors, problem.intercept(u.double(), v.double(), mean)))
         first = min(truncated, key=linear)  # whether a ReLU follows or not
         solved = problem.solve(problem.wide(first.factors), first.bias, phases, iterations)
         found = [*truncated, *(measured(*one) for one in solved)]
@@ -176,32 +178,27 @@ def separable_ranks(
     return layers
 
 
+@dataclass
 class _Separable(Problem):
     """A `Problem` whose factors are the kernel's as (outputs, patch), of rank times columns.
 
     Their v is the rows x 1 kernel, at each of the columns; their u is the 1 x columns kernel.
+
+    Args:
+        columns: of the kernel.
     """
 
-    def __init__(
-        self,
-        weight: Tensor,
-        bias: Tensor | None,
-        inputs: Tensor,
-        targets: Tensor,
-        damping: float | None,
-        root: Tensor | None,
-        gated: Tensor | None,
-        relu: bool,
-        columns: int,
-    ) -> None:
-        super().__init__(weight, bias, inputs, targets, damping, root, gated, relu)
-        self.columns = columns
+    columns: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        columns = self.columns
         split = self.second.unflatten(1, (-1, columns)).unflatten(0, (-1, columns))
         blocks = split.permute(1, 3, 0, 2)  # (columns, columns, n, n) of n = inputs x rows
         self.within = torch.linalg.cholesky(blocks.diagonal().mean(-1))
         self.blocks = blocks.contiguous()
         self.rough = self.blocks.to(self.work)
-        self.weigh = None if gated is None else gated.detach().double()
+        self.weigh = None if self.gated is None else self.gated.detach().double()
 
     def wide(self, factors: Factors) -> Factors:
         """The matrix's factors as those of (outputs, patch)."""
@@ -219,7 +216,7 @@ class _Separable(Problem):
         """The best u for v, then a better v for u: quadratic in either."""
         mean = z.mean(0, dtype=torch.float64)
         across = (1.0 - self.rho) / len(z) * (z.mT @ self.x).double()
-        across += self.rho * self.variance * self.weight + self.rho * torch.outer(mean, self.mean)
+        across += self.rho * self.variance * self.matrix + self.rho * torch.outer(mean, self.mean)
         across = across.unflatten(1, (-1, self.columns))  # (m, n, columns)
         v = torch.linalg.qr(v[:: self.columns, :: self.columns]).Q
         u = self._best_u(across, v)
@@ -264,5 +261,5 @@ class _Separable(Problem):
     def finished(self, u: Tensor, v: Tensor, offset: Tensor) -> tuple[Factors, Tensor | None]:
         """Of the spatial scheme's matrix."""
         factors = balanced(*self._narrow(Factors(u, v)))
-        factors = Factors(factors.u.to(self.dtype), factors.v.to(self.dtype))
-        return factors, self.bias(u, v, offset)
+        dtype = self.weight.dtype
+        return Factors(factors.u.to(dtype), factors.v.to(dtype)), self.intercept(u, v, offset)
