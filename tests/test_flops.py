@@ -6,7 +6,13 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from boildown.flops import credited, flops_by_weight, training_flops
+from boildown.flops import (
+    credited,
+    flops_by_weight,
+    forward_flops,
+    layer_positions,
+    training_flops,
+)
 from boildown.models.transformer import BERT, GPT, Transformer
 
 
@@ -166,3 +172,61 @@ def test_nothing_changes() -> None:
     training_flops(model, torch.randn(8, 4, generator=torch.Generator().manual_seed(0)))
     assert torch.equal(torch.get_rng_state(), generator)
     torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+
+
+def test_a_module_of_two_names_keeps_its_weights() -> None:
+    twice = nn.Linear(6, 6)
+    model = nn.Sequential(twice, nn.ReLU(), twice)
+    before = twice.weight
+    inputs = torch.randn(3, 6)
+    assert training_flops(model, inputs) == 2 * 3 * 6 * 6 * (2 + 1 + 2)
+    assert forward_flops(model, inputs) == 2 * 3 * 6 * 6 * 2
+    assert layer_positions(model, inputs) == {"0": 2}
+    assert model[0].weight is before
+    assert model[2].weight is before
+    assert not before.is_meta
+
+
+class Looking(nn.Module):
+    """Attention whose forward pass makes tensors, keeps a constant and reads a value."""
+
+    def __init__(self, *, constant: bool, reads: bool) -> None:
+        super().__init__()
+        self.project = nn.Linear(8, 8)
+        self.attend = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.norm = nn.BatchNorm1d(5)
+        self.constant = torch.full((8,), 2.0) if constant else None
+        self.reads = reads
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        x = self.project(x * torch.ones(8)) + torch.arange(5)[:, None]
+        x = x if self.constant is None else x * self.constant
+        mask = torch.ones(5, 5, dtype=torch.bool).triu(1)
+        x, _ = self.attend(x, x, x, attn_mask=mask, need_weights=False)
+        x = self.norm(x)
+        if self.reads and x.abs().max().item() < 0.0:
+            raise AssertionError
+        return {"said": F.scaled_dot_product_attention(x, x, x)}
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("constant", "reads"), [(True, False), (False, True)])
+def test_a_forward_pass_that_needs_values_counts_the_same(
+    constant: bool, reads: bool, training: bool
+) -> None:
+    plain = Looking(constant=False, reads=False).train(training)
+    model = Looking(constant=constant, reads=reads).train(training)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    generator = torch.get_rng_state()
+    for inputs in (torch.ones(4, 5, 8), torch.empty(4, 5, 8, device="meta")):
+        for count in (training_flops, forward_flops, flops_by_weight, layer_positions):
+            assert count(model, inputs) == count(plain, inputs)  # type: ignore[operator]
+    assert forward_flops(model, inputs) > 2 * 4 * 5 * 8 * 8 * 5  # attention is counted
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert torch.backends.mha.get_fastpath_enabled()
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+
+
+def test_what_is_wrong_with_a_forward_pass_is_said_as_it_is() -> None:
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        training_flops(nn.Linear(4, 4), torch.randn(2, 5))

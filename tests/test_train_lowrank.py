@@ -122,6 +122,7 @@ def test_the_factors_are_pruned_and_shared(tmp_path: Path) -> None:
         (("compression.ranks={fc1: 60}",), ("fc1", "60", "save nothing")),
         (("compression.factors=1.5",), ("compression.factors", "1.5")),
         (("compression.factors=0.001",), ("rank 1", "fc1")),
+        (("compression.ratio=null",), ("give a ratio", "factors", "bytes")),
         (("compression.price=-1",), ("compression.price", "-1")),
         (("compression.price=1", "compression.energy=0.5"), ("energy and price", "one of them")),
     ],

@@ -52,7 +52,8 @@ class Following:
     Attributes:
         relu: whether all that is made of it is its ReLU, taken directly, after batch
             normalisation, or after what commutes with a ReLU (max-pooling, reshaping).
-        batchnorm: dotted path of the batch normalisation that alone consumes it, or None.
+        batchnorm: dotted path of the batch normalisation that alone consumes it, and consumes
+            nothing else; or None.
     """
 
     relu: bool
@@ -190,6 +191,11 @@ def feed(
         rows = rows_of(module, inputs.detach(), output.detach(), positions, g)
         for what, tensor in zip(("inputs", "outputs"), rows, strict=True):
             if not torch.isfinite(tensor).all():
+                if not all(torch.isfinite(p).all() for p in module.parameters(recurse=False)):
+                    raise CalibrationError(
+                        f"layer {name} itself holds NaN or infinity: the training has diverged; "
+                        "take weights from before that"
+                    )
                 raise CalibrationError(
                     f"the {what} of layer {name} hold NaN or infinity on the calibration data: "
                     "look for the cause in the data or in the layers before it"
@@ -418,7 +424,7 @@ def calibration_flops(model: nn.Module, data: Data, passes: int = 1) -> int:
 
     Raises:
         CalibrationError: for an empty set.
-        Exception: whatever the forward pass raises on meta tensors.
+        Exception: whatever the forward pass raises.
     """
     shapes: Counter[tuple[torch.Size, torch.dtype]] = Counter()
     shapes.update((inputs.shape, inputs.dtype) for inputs in batches_of(data))
@@ -494,6 +500,7 @@ class _Watch(TorchFunctionMode):
         self.uses_normed: dict[str, set[str]] = {}
         self.behind: dict[str, list[Tensor]] = {}  # each call's output, or its ReLU
         self.norm: list[Tensor] = []  # the inputs of the batch norms that are computing now
+        self.normalised: dict[str, set[str | None]] = {}  # norm -> the layers it was applied to
 
     def after_layer(self, name: str, module: nn.Module, _: Any, output: Tensor) -> None:
         self.uses.setdefault(name, set())
@@ -507,13 +514,15 @@ class _Watch(TorchFunctionMode):
 
     def after_norm(self, name: str, module: nn.Module, _: Any, output: Tensor) -> None:
         tag = self.tags.get(id(self.norm.pop()))
+        direct = tag is not None and not tag.normed and not tag.moved
+        if tag is not None and direct:
+            direct = tag.tensor.ndim == (2 if tag.linear else 4)
+        layers = self.normalised.setdefault(name, set())
+        layers.add(tag.layer if tag is not None and direct else None)
         if tag is None:
             return
-        by_channel = tag.tensor.ndim == 2 if tag.linear else tag.tensor.ndim == 4
-        if tag.normed or tag.moved or not by_channel:
-            self._use(tag, OTHER)
-        else:
-            self._use(tag, f"norm {name}")
+        self._use(tag, f"norm {name}" if direct else OTHER)
+        if direct:
             self._tag(output, replace(tag, normed=True))
 
     def other_uses(self, tensors: Iterable[Tensor]) -> None:
@@ -525,7 +534,7 @@ class _Watch(TorchFunctionMode):
         result = {}
         for layer, uses in self.uses.items():
             norm = next(iter(uses)).removeprefix("norm ") if len(uses) == 1 else None
-            if norm in (OTHER, "relu"):
+            if norm is not None and self.normalised.get(norm) != {layer}:
                 norm = None
             last = uses if norm is None else self.uses_normed[layer]
             result[layer] = Following(last == {"relu"}, norm)
@@ -538,7 +547,7 @@ class _Watch(TorchFunctionMode):
         tags = [self.tags[id(t)] for t in tensors_of((args, kwargs)) if id(t) in self.tags]
         output = func(*args, **kwargs)
         made = tensors_of(output)
-        if not made or self.norm:
+        if self.norm or not (made or func is Tensor.__setitem__):
             return output
         for tag in tags:
             if func in RELUS:

@@ -1,21 +1,30 @@
-"""What a training step costs in floating-point operations: counted once, on the meta device."""
+"""What a training step costs in floating-point operations, counted once.
+
+The pass that is counted runs on the meta device, where nothing is computed. A forward pass that
+needs values (`.item()`, a constant kept on the CPU) runs on the model's device instead, with copies
+of the model's tensors.
+"""
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
+
+T = TypeVar("T")
+Work = Callable[[dict[str, Tensor], Tensor], T]
 
 
 def training_flops(model: nn.Module, inputs: Tensor) -> int:
     """Operations of one forward and backward pass, a multiply-add counted as two.
 
-    Nothing is computed: the pass runs on the meta device, where torch's counter also sees
-    attention, which it misses on the CPU; attention counts in full, whether causal or not, and
+    Attention counts in full, whether causal or not, and
     without the recomputation of a fused backward pass, so a transformer of N weights and depth L
     takes 6 N + 12 L width context operations per token (Chowdhery et al. 2022, appendix B,
     https://arxiv.org/abs/2204.02311). The gradient with respect to `inputs` is not computed in
@@ -23,20 +32,21 @@ def training_flops(model: nn.Module, inputs: Tensor) -> int:
 
     Args:
         model: any module whose forward takes `inputs` alone.
-        inputs: (batch, ...) tensor; only its shape and dtype matter.
+        inputs: (batch, ...) tensor; only its shape and dtype matter, if the forward pass does not
+            look at values.
 
     Returns:
         The number of operations.
 
     Raises:
-        Whatever the forward pass raises on meta tensors.
+        Whatever the forward pass raises.
     """
-    tensors = _meta(model)
 
-    def work() -> None:
-        _loss(model, tensors, inputs).backward()
+    def work(tensors: dict[str, Tensor], inputs: Tensor) -> int:
+        with torch.enable_grad():
+            return _count(lambda: _loss(model, tensors, inputs).backward())
 
-    return _count(work)
+    return _run(model, inputs, work)
 
 
 def forward_flops(model: nn.Module, inputs: Tensor) -> int:
@@ -44,21 +54,21 @@ def forward_flops(model: nn.Module, inputs: Tensor) -> int:
 
     Args:
         model: any module whose forward takes `inputs` alone.
-        inputs: (batch, ...) tensor; only its shape and dtype matter.
+        inputs: (batch, ...) tensor; only its shape and dtype matter, if the forward pass does not
+            look at values.
 
     Returns:
         The number of operations.
 
     Raises:
-        Whatever the forward pass raises on meta tensors.
+        Whatever the forward pass raises.
     """
-    tensors = _meta(model)
 
-    def work() -> None:
+    def work(tensors: dict[str, Tensor], inputs: Tensor) -> int:
         with torch.no_grad():
-            torch.func.functional_call(model, tensors, (inputs.to("meta"),))
+            return _count(lambda: _call(model, tensors, inputs))
 
-    return _count(work)
+    return _run(model, inputs, work)
 
 
 def flops_by_weight(model: nn.Module, inputs: Tensor) -> dict[str, int]:
@@ -71,22 +81,26 @@ def flops_by_weight(model: nn.Module, inputs: Tensor) -> dict[str, int]:
 
     Args:
         model: any module whose forward takes `inputs` alone.
-        inputs: (batch, ...) tensor; only its shape and dtype matter.
+        inputs: (batch, ...) tensor; only its shape and dtype matter, if the forward pass does not
+            look at values.
 
     Returns:
         parameter name -> number of operations, 0 left out; a tied weight under its first name.
 
     Raises:
-        Whatever the forward pass raises on meta tensors.
+        Whatever the forward pass raises.
     """
-    tensors = _meta(model)
-    matrices = {n: tensors[n] for n, p in model.named_parameters() if p.ndim > 1}
-    counter = _ByWeight(matrices)
-    with torch.enable_grad(), counter:
-        loss = _loss(model, tensors, inputs)
-        counter.in_forward = False
-        loss.backward()
-    return dict(counter.flops)
+
+    def work(tensors: dict[str, Tensor], inputs: Tensor) -> dict[str, int]:
+        matrices = {n: tensors[n] for n, p in model.named_parameters() if p.ndim > 1}
+        counter = _ByWeight(matrices)
+        with torch.enable_grad(), counter:
+            loss = _loss(model, tensors, inputs)
+            counter.in_forward = False
+            loss.backward()
+        return dict(counter.flops)
+
+    return _run(model, inputs, work)
 
 
 def layer_positions(model: nn.Module, inputs: Tensor) -> dict[str, int]:
@@ -94,13 +108,14 @@ def layer_positions(model: nn.Module, inputs: Tensor) -> dict[str, int]:
 
     Args:
         model: any module whose forward takes `inputs` alone.
-        inputs: (batch, ...) tensor; only its shape and dtype matter.
+        inputs: (batch, ...) tensor; only its shape and dtype matter, if the forward pass does not
+            look at values.
 
     Returns:
         layer -> number of positions of its output, summed over its uses; 0 left out.
 
     Raises:
-        Whatever the forward pass raises on meta tensors.
+        Whatever the forward pass raises.
     """
     found: Counter[str] = Counter()
     hooks = []
@@ -113,12 +128,18 @@ def layer_positions(model: nn.Module, inputs: Tensor) -> dict[str, int]:
                 found[name] += output.numel() // output.shape[axis] // len(inputs)
 
             hooks.append(module.register_forward_hook(count))
+
+    def work(tensors: dict[str, Tensor], inputs: Tensor) -> dict[str, int]:
+        found.clear()
+        with torch.no_grad():
+            _call(model, tensors, inputs)
+        return dict(found)
+
     try:
-        _loss(model, _meta(model), inputs)
+        return _run(model, inputs, work)
     finally:
         for hook in hooks:
             hook.remove()
-    return dict(found)
 
 
 def weight_is_kernel(layer: nn.Module) -> bool:
@@ -144,23 +165,68 @@ def credited(total: int, by_weight: Mapping[str, int], density: Mapping[str, flo
     return round(total - saved)
 
 
-def _meta(model: nn.Module) -> dict[str, Tensor]:
-    """The model's parameters and buffers without their values."""
-    return {
-        name: torch.empty_like(tensor, device="meta", requires_grad=tensor.requires_grad)
-        for name, tensor in [*model.named_parameters(), *model.named_buffers()]
-    }
+def _run(model: nn.Module, inputs: Tensor, work: Work[T]) -> T:
+    """The work on stand-ins for the model's tensors and the inputs."""
+    try:
+        with torch.device("meta"):  # also for what the forward pass makes itself
+            return work(_tensors(model, _blank), inputs.to("meta"))
+    except RuntimeError:  # it needs values
+        pass
+    first = next(model.parameters(), torch.empty(0))
+    given = torch.zeros_like(inputs, device=first.device) if inputs.is_meta else inputs
+    with _decomposed(), torch.random.fork_rng(devices=[first.device] if first.is_cuda else []):
+        return work(_tensors(model, _copied), given.to(first.device))
 
 
-def _loss(model: nn.Module, tensors: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-    output = torch.func.functional_call(model, dict(tensors), (inputs.to("meta"),))
-    return (output if isinstance(output, Tensor) else output[0]).float().sum()
+def _tensors(model: nn.Module, stand_in: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    """Other tensors for a model's parameters and buffers, each module's under its first name."""
+    made: dict[int, Tensor] = {}
+    found = {}
+    for path, module in model.named_modules():
+        for own, tensor in [*module._parameters.items(), *module._buffers.items()]:
+            if tensor is not None:
+                if id(tensor) not in made:
+                    made[id(tensor)] = stand_in(tensor)
+                found[f"{path}.{own}" if path else own] = made[id(tensor)]
+    return found
+
+
+def _blank(tensor: Tensor) -> Tensor:
+    return torch.empty_like(tensor, device="meta", requires_grad=tensor.requires_grad)
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone().requires_grad_(tensor.requires_grad)
+
+
+@contextmanager
+def _decomposed() -> Iterator[None]:
+    """Attention as the products it consists of, where torch's counter misses the fused kernels."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _call(model: nn.Module, tensors: dict[str, Tensor], inputs: Tensor) -> Any:
+    # ties are in `tensors`; functional_call would set, and put back, shared modules twice
+    return torch.func.functional_call(model, tensors, (inputs,), tie_weights=False)
+
+
+def _loss(model: nn.Module, tensors: dict[str, Tensor], inputs: Tensor) -> Tensor:
+    output = _call(model, tensors, inputs)
+    while not isinstance(output, Tensor):
+        output = next(iter(output.values())) if isinstance(output, Mapping) else output[0]
+    return output.float().sum()
 
 
 def _count(work: Callable[[], object]) -> int:
     own = {torch.ops.aten.convolution_backward: _convolution_backward}
     counter = FlopCounterMode(display=False, custom_mapping=own)
-    with torch.enable_grad(), counter:
+    with counter:
         work()
     return int(counter.get_total_flops())
 

@@ -214,6 +214,9 @@ def resolve(cfg: DictConfig, dense_bytes: int) -> DictConfig:
     given = [key for key in (*deciding, "bytes") if recipe.get(key) is not None]
     if len(given) > 1:
         raise ConfigError(f"compression: {' and '.join(given)} are given; one of them decides")
+    if recipe.ratio is None and not given:
+        ways = ", ".join(key for key in (*deciding, "bytes") if key in recipe)
+        raise ConfigError(f"compression: give a ratio, or one of {ways}")
     if recipe.bytes is not None:
         if not 0 < recipe.bytes < dense_bytes:
             raise ConfigError(

@@ -1,5 +1,6 @@
 """Learning ranks inside Lightning: what is pulled where, what holds at the end, exact resume."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -88,7 +89,7 @@ def rank_of(weight: torch.Tensor) -> int:
 
 
 @pytest.mark.parametrize("choose", ["joint", "energy"])
-@pytest.mark.parametrize("unit", ["parameters", "flops"])
+@pytest.mark.parametrize("unit", ["parameters", "flops", "bytes"])
 @pytest.mark.parametrize("scheme", ["channel", "spatial"])
 def test_the_ranks_stay_within_the_share(choose: Any, unit: Any, scheme: str) -> None:
     technique = LearnRanks(share=0.4, choose=choose, unit=unit, scheme=scheme, **SETTINGS)
@@ -320,6 +321,7 @@ def test_c_steps_are_charged() -> None:
         ({"mu": (1.0,)}, r"lowrank\.mu"),
         ({"scheme": "tucker"}, r"lowrank\.scheme.*tucker"),
         ({"unit": "bits"}, r"lowrank\.unit.*bits"),
+        ({"dtype": "half8"}, r"lowrank\.dtype.*half8"),
         ({"metric": "loss"}, r"lowrank\.metric.*loss"),
         ({"samples": 0}, r"lowrank\.samples.*0"),
         ({"choose": "best"}, r"lowrank\.choose.*best"),
@@ -329,6 +331,42 @@ def test_c_steps_are_charged() -> None:
 def test_bad_settings(change: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         LearnRanks(**{"share": 0.5, **SETTINGS, **change})
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(None, 4), ("float16", 2)])
+def test_bytes_are_those_of_the_file(dtype: str | None, size: int) -> None:
+    by_bytes = LearnRanks(price=0.03 / size, unit="bytes", dtype=dtype, **SETTINGS)
+    by_count = LearnRanks(price=0.03, unit="parameters", **SETTINGS)
+    fit(by_bytes)
+    fit(by_count)
+    assert by_bytes.ranks == by_count.ranks
+    assert any(by_bytes.ranks.values())
+    assert by_bytes._cost() == size * by_count._cost()
+
+
+class Attending(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(*network())
+        self.attention = nn.MultiheadAttention(4, 2)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        for module in list(self)[:-1]:
+            inputs = module(inputs)
+        return inputs
+
+
+def test_a_layer_that_cannot_have_a_rank_is_named_with_the_reason() -> None:
+    technique = LearnRanks(ranks={"model.attention": 2}, **SETTINGS)
+    with pytest.raises(ValueError, match=r"model\.attention.*MultiheadAttention uses its weights"):
+        fit(technique, model=Attending())
+
+
+@pytest.mark.parametrize("what", [{"share": 0.5}, {"price": 0.1}, {"energy": 0.5}])
+def test_a_layer_that_has_diverged_is_named(what: dict[str, float]) -> None:
+    model = network()
+    model[3].weight.data[0, 0] = math.nan
+    with pytest.raises(ValueError, match=r"lowrank: model\.3: its weight holds NaN.*weights from"):
+        fit(LearnRanks(**what, **SETTINGS), model=model)
 
 
 def test_the_metric_of_the_outputs_needs_something_to_measure_on() -> None:

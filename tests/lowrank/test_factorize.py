@@ -70,6 +70,26 @@ def test_lenet_is_factorised_and_the_model_is_not_touched() -> None:
     torch.testing.assert_close(small(x), by_hand(x))
 
 
+@pytest.mark.parametrize("scheme", ["channel", "spatial"])
+@pytest.mark.parametrize(
+    "conv",
+    [
+        nn.Conv2d(8, 12, (3, 1)),
+        nn.Conv2d(8, 12, (3, 1), stride=2, padding=(1, 1)),
+        nn.Conv2d(8, 12, (3, 1), padding="same", dilation=(1, 2)),
+        nn.Conv2d(8, 12, (1, 3), stride=2),
+    ],
+)
+def test_the_structure_of_a_kernel_of_one_column_or_row(conv: nn.Conv2d, scheme: Any) -> None:
+    model = nn.Sequential(conv)
+    small = factorize(model, {"0": 2}, schemes={"0": scheme})
+    again = restructure(model, structure(model, small))
+    assert str(again) == str(small)
+    again.load_state_dict(small.state_dict())
+    x = torch.randn(2, 8, 9, 9)
+    torch.testing.assert_close(again(x), small(x), rtol=0, atol=0)
+
+
 def test_the_structure_leads_back() -> None:
     model = lenet()
     small = factorize(model, RANKS, schemes=SCHEMES)

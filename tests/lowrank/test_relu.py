@@ -220,6 +220,21 @@ def plain_layer(layer: LowRankLayer) -> tuple[Factors, Tensor | None]:
     return layer.factors, layer.bias
 
 
+def test_a_metric_is_never_worse_than_truncating_in_it() -> None:
+    worst = 0.0
+    for seed in range(60):
+        g = torch.Generator().manual_seed(seed)
+        weight, bias = torch.randn(20, 12, generator=g), torch.randn(20, generator=g)
+        inputs = torch.randn(100, 12, generator=g) @ torch.randn(12, 12, generator=g)
+        spread = torch.randn(100, 20, generator=g) @ torch.randn(20, 20, generator=g)
+        metric, moments = output_metric(gather(spread), 0.3), gather(inputs)
+        targets = inputs @ weight.T + bias
+        for rank, layer in through_relu_ranks(weight, bias, inputs, [3, 11], metric=metric).items():
+            linear = whitened(weight, bias, moments, metric=metric).truncate(rank)
+            worst = max(worst, layer.error / output_error(*linear, inputs, targets, metric))
+    assert worst <= 1.0
+
+
 def test_a_metric_of_few_directions_and_dead_outputs() -> None:
     weight, bias, inputs = problem(8, 10, 100)
     bias[:3] = -100.0

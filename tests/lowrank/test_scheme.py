@@ -254,6 +254,41 @@ def test_cheapest_is_the_cheapest_of_all_that_are_near_enough(cost: str) -> None
     assert s.cheapest(conv, 0.2, cost=cost, schemes=["channel"]).scheme == "channel"
 
 
+def test_bytes_are_those_of_the_parameters() -> None:
+    for dtype, size in ((torch.float32, 4), (torch.bfloat16, 2)):
+        conv = nn.Conv2d(6, 8, 3).to(dtype)
+        choice = s.cheapest(conv, 0.6, cost="bytes")
+        assert choice is not None
+        built = s.factor(conv, choice.scheme, choice.rank)
+        assert choice.cost == sum(p.nbytes for p in built.parameters())
+        assert s.price(conv, None, None, "bytes") == size * s.dense_parameters(conv)
+        assert s.price(conv, "channel", 3, "bytes", itemsize=1) == s.parameters(conv, "channel", 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    ("shape", "scheme", "rank"),
+    [
+        ((60, 90), "linear", 59),
+        ((16, 12, 3, 3), "spatial", 33),
+        ((16, 12, 3, 3), "tucker2", (15, 11)),
+    ],
+)
+def test_the_error_is_that_of_the_layers_also_when_they_are_rounded(
+    dtype: torch.dtype, shape: tuple[int, ...], scheme: str, rank: Any
+) -> None:
+    torch.manual_seed(0)
+    kind: Any = nn.Linear if len(shape) == 2 else nn.Conv2d
+    module = kind(*shape[1::-1], *([3] if len(shape) == 4 else [])).to(dtype)
+    built = s.factor(module, scheme, rank).double()
+    with torch.no_grad():
+        x = torch.eye(math.prod(shape[1:]), dtype=torch.float64).unflatten(1, shape[1:])
+        said = (built(x) - built.u.bias.view(-1, *[1] * (len(shape) - 2))).flatten(1)
+    lost = said.mT - module.weight.detach().double().flatten(1)
+    measured = float(lost.norm() / module.weight.detach().double().norm())
+    assert s.error_of(module, scheme, rank) == pytest.approx(measured, rel=1e-5)
+
+
 def test_cheapest_is_none_where_dense_is_cheaper() -> None:
     linear = nn.Linear(20, 20)
     assert s.cheapest(linear, 1e-3, cost="parameters") is None
@@ -261,7 +296,7 @@ def test_cheapest_is_none_where_dense_is_cheaper() -> None:
     assert s.cheapest(nn.LayerNorm(3), 0.5, cost="flops") is None
     nn.init.zeros_(linear.weight)
     assert s.cheapest(linear, 0.5, cost="parameters") == s.Choice("linear", 1, 0.0, 60)
-    for error, cost, says in ((0.0, "flops", "error must be"), (0.5, "bytes", "'bytes'")):
+    for error, cost, says in ((0.0, "flops", "error must be"), (0.5, "bits", "'bits'")):
         with pytest.raises(ValueError, match=says):
             s.cheapest(linear, error, cost=cost)
 

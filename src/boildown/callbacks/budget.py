@@ -257,7 +257,7 @@ class ComputeBudget(Callback):
             except (RuntimeError, NotImplementedError, TypeError) as error:
                 problem = (
                     f"cannot count the FLOPs of {type(pl_module).__name__} on a batch of shape "
-                    f"{shape}: its forward(inputs) must run on meta tensors ({error})"
+                    f"{shape}: its forward must take the inputs alone ({error})"
                 )
                 if self.unit == "flops":
                     raise ValueError(problem) from error

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -25,16 +26,16 @@ from boildown.lowrank.factorize import (
     describe,
     factorisable,
     factorize,
+    refused,
     restructure,
     structure,
 )
 from boildown.lowrank.metric import Metric, measure
 from boildown.lowrank.ranks import energy_ranks, joint_ranks
-from boildown.lowrank.svd import Spectrum, check_rank, decompose, svd_flops, tails
+from boildown.lowrank.svd import DIVERGED, Spectrum, check_rank, decompose, svd_flops, tails
 from boildown.schedule import OneShot, Schedule, check_window, fraction
-from boildown.select import by_pattern, without
+from boildown.select import by_pattern, matches, without
 
-Unit = Literal["parameters", "flops"]
 SETTLED = 0.75  # of the window, from where on the ranks are those of the final cost
 # the other parameters, the buffers and, for a share, the layers' tensors at that cost -> share
 ShareRule = Callable[
@@ -100,7 +101,8 @@ class LearnRanks(Constraint):
         samples: how many of its samples to measure on.
         schedule: of the fraction that is saved, over the first three quarters of the window; by
             default all at once, as in the paper. A price rises by it.
-        unit: of the cost: "parameters" or "flops".
+        unit: of the cost: "parameters", "flops" or "bytes".
+        dtype: for "bytes": what the file stores the parameters in; by default as they are.
         scheme: for convolutions: "channel" or "spatial" (`boildown.lowrank.scheme`).
         multipliers: whether to keep Y (the augmented Lagrangian); otherwise it is zero (the
             quadratic penalty).
@@ -135,7 +137,8 @@ class LearnRanks(Constraint):
         calibration: Callable[[], Iterable[Any]] | None = None,
         samples: int = 512,
         schedule: Schedule | None = None,
-        unit: Unit = "parameters",
+        unit: schemes.Cost = "parameters",
+        dtype: str | None = None,
         scheme: str = "channel",
         multipliers: bool = True,
         exclude: Sequence[str] = (),
@@ -165,13 +168,16 @@ class LearnRanks(Constraint):
             raise ValueError(f"lowrank.metric must be weights or outputs, got {metric!r}")
         if samples < 1:
             raise ValueError(f"lowrank.samples must be at least 1, got {samples}")
-        if unit not in ("parameters", "flops"):
-            raise ValueError(f"lowrank.unit must be parameters or flops, got {unit!r}")
+        if unit not in schemes.COSTS:
+            raise ValueError(f"lowrank.unit must be parameters, flops or bytes, got {unit!r}")
+        if dtype is not None and not isinstance(getattr(torch, dtype, None), torch.dtype):
+            raise ValueError(f"lowrank.dtype must be a torch dtype such as float16, got {dtype!r}")
         if scheme not in ("channel", "spatial"):
             raise ValueError(f"lowrank.scheme must be channel or spatial, got {scheme!r}")
         self.begin, self.end, self.steps, self.mu = begin, end, steps, (mu[0], mu[1])
         self.share, self.price, self.energy, self.given = share, price, energy, ranks
         self.choose, self.unit, self.scheme = choose, unit, scheme
+        self.itemsize: int | None = None if dtype is None else getattr(torch, dtype).itemsize
         self.metric, self.calibration, self.samples = metric, calibration, samples
         self.schedule = schedule or OneShot()
         self.multipliers, self.exclude = multipliers, exclude
@@ -223,10 +229,20 @@ class LearnRanks(Constraint):
         """The layers whose rank is chosen."""
         names = without(self.exclude, factorisable(pl_module), "lowrank.exclude")
         if self.given is not None:
+            self._check_given(pl_module, names)
             names = list(by_pattern(self.given, names, "lowrank.ranks"))
         if not names:
             raise ValueError("lowrank: the network has no layer to factorise")
         return names
+
+    def _check_given(self, pl_module: LightningModule, names: Sequence[str]) -> None:
+        """Say why a layer that `ranks` names cannot have one."""
+        for pattern in self.given or {}:
+            if any(matches(pattern, name) for name in names):
+                continue
+            for name, reason in refused(pl_module).items():
+                if matches(pattern, name):
+                    raise ValueError(f"lowrank.ranks: {name}: cannot be factorised: {reason}")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for kept in (self._nearest, self._owed):
@@ -243,7 +259,7 @@ class LearnRanks(Constraint):
         }
 
         example = pl_module.example_input_array
-        if self.structure is None and (self.unit == "parameters" or isinstance(example, Tensor)):
+        if self.structure is None and (self.unit != "flops" or isinstance(example, Tensor)):
             self._begin(pl_module, example)
 
     def on_train_batch_start(
@@ -269,14 +285,18 @@ class LearnRanks(Constraint):
             scheme = self.scheme if self.scheme in usable else usable[0]
             full = schemes.full_rank(module, scheme)
             assert isinstance(full, int)
-            if self.unit == "flops":
-                at = places.get(name, 1)
-                costs = [schemes.flops(module, scheme, r, at) for r in range(1, full + 1)]
-                dense = schemes.dense_flops(module, at)
-            else:
-                costs = [schemes.parameters(module, scheme, r) for r in range(1, full + 1)]
-                dense = schemes.dense_parameters(module)
+            price = partial(
+                schemes.price,
+                module,
+                scheme,
+                cost=self.unit,
+                positions=places.get(name, 1),
+                itemsize=self.itemsize,
+            )
+            costs, dense = [price(rank) for rank in range(1, full + 1)], price(None)
             worth = sum(cost < dense for cost in costs)
+            if not torch.isfinite(pl_module.get_parameter(f"{name}.weight")).all():
+                raise ValueError(f"lowrank: {name}: its weight holds NaN or infinity: {DIVERGED}")
             if worth:
                 found[name] = Layer(scheme, getattr(module, "groups", 1), costs[:worth], dense)
         if not found:
@@ -313,7 +333,10 @@ class LearnRanks(Constraint):
                 wanted = wanted - self._owed[name] / mu
             split = schemes.matrices(wanted, layer.scheme, layer.groups)
             ways = [m.decompose for m in metrics[name]] if metrics else [decompose] * len(split)
-            spectra[name] = [way(matrix) for way, matrix in zip(ways, split, strict=True)]
+            try:
+                spectra[name] = [way(matrix) for way, matrix in zip(ways, split, strict=True)]
+            except ValueError as error:
+                raise ValueError(f"lowrank: {name}: {error}") from None
         return spectra
 
     def act(self, trainer: Trainer, pl_module: LightningModule, progress: float) -> None:

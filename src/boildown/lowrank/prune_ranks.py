@@ -23,6 +23,7 @@ Evaluate = Callable[[nn.Module], float]
 
 METHODS = ("relu", "activation", "plain")
 GRID = 0.75  # of the next higher rank
+HALVINGS = 6  # of what each layer may lose by itself, until the whole network loses no more
 TRIES = 2  # networks in a row that must fail: what decides is noisy
 FINE = 0.05  # of the parameters, that the first steps of the refinement save
 CHOICES = 3  # layers to try before steps are halved
@@ -116,7 +117,8 @@ def prune_ranks(
         model: any network that takes a batch of inputs alone; it is not touched.
         calibration: inputs, a few hundred; no targets are needed.
         tolerance: with `evaluate`, how much it may rise above what it says of the dense network, at
-            least 0; without, the largest relative error behind each layer, in (0, 1).
+            least 0; without, the largest relative error behind each layer of the new network, in
+            (0, 1).
         evaluate: network -> its error or loss, less is better. Called with a network in evaluation
             mode. It decides, so give it samples that the network was not trained on.
         layers: dotted paths of Linear and Conv2d modules; by default all that can be factorised.
@@ -157,7 +159,7 @@ def prune_ranks(
     if positions < 1:
         raise ValueError(f"positions must be at least 1, got {positions}")
     net = Studied(model, calibration, layers, schemes, samples, positions, seed)
-    dense = None if evaluate is None else _metric(evaluate, copy.deepcopy(net.model))
+    dense = None if evaluate is None else _metric(evaluate, copy.deepcopy(model))
 
     def search(method: Method) -> _Found:
         one = _Search(net, method, asymmetric and method != "plain")
@@ -282,21 +284,39 @@ class _Search:
         return found
 
     def within(self, tolerance: float, tick: Callable[[int], None]) -> _Found:
-        """Each layer's lowest rank whose error behind the layer is within the tolerance."""
-        ranks = {}
-        for name, layer in self.layers.items():
-            errors = {r: self.error(name, found) for r, found in self.grid(name).items()}
-            low, high = 0, layer.highest + 1
+        """Each layer's lowest rank whose error behind the layer is within the tolerance.
+
+        Errors add up from layer to layer: the ranks are those whose errors, each layer by itself,
+        are within the largest part of the tolerance that keeps the whole network within it.
+        """
+        errors = {}
+        for name in self.layers:
+            errors[name] = {r: self.error(name, found) for r, found in self.grid(name).items()}
+            tick(1)
+
+        def lowest(name: str, most: float) -> int:
+            known, low, high = errors[name], 0, self.layers[name].highest + 1
             while high - low > 1:
                 middle = (low + high) // 2
-                if middle not in errors:
+                if middle not in known:
                     (one,) = self.crossed(name, [middle], self.ways[name]).values()
-                    errors[middle] = self.error(name, one)
-                low, high = (low, middle) if errors[middle] <= tolerance else (middle, high)
-            if high <= layer.highest:
-                ranks[name] = high
-            tick(1)
-        return _Found(ranks, self.net.build(self.solutions(ranks)), None, [])
+                    known[middle] = self.error(name, one)
+                low, high = (low, middle) if known[middle] <= most else (middle, high)
+            return high
+
+        best, low, part, high = _Found({}, self.best[1], None, []), 0.0, 1.0, 1.0
+        for _ in range(HALVINGS):
+            found = {name: lowest(name, part * tolerance) for name in self.layers}
+            ranks = {n: rank for n, rank in found.items() if rank <= self.layers[n].highest}
+            network = self.net.build(self.solutions(ranks))
+            if max(self.net.errors(network, self.layers).values()) <= tolerance:
+                best, low = _Found(ranks, network, None, []), part
+            else:
+                high = part
+            if low == high:
+                break
+            part = (low + high) / 2.0
+        return best
 
     def networks(
         self, ranks: Mapping[str, int], fitted_only: bool

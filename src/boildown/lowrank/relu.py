@@ -22,6 +22,7 @@ from torch import Tensor
 
 from boildown.lowrank.activation import (
     Moments,
+    Whitened,
     check_layer,
     check_samples,
     damped,
@@ -98,9 +99,9 @@ def through_relu_ranks(
     """Approximations of a linear layer that a ReLU follows, of several ranks.
 
     Starts at the activation-aware truncation and keeps the best iterate, so it is never worse than
-    that behind the ReLU; nor is a rank worse than a lower one of `ranks`. The map is fitted to the
-    inputs directly, not to the responses W x, and shrunk towards reproducing W x + b, so that a few
-    hundred inputs do.
+    that behind the ReLU, in whichever metric that is truncated; nor is a rank worse than a lower
+    one of `ranks`. The map is fitted to the inputs directly, not to the responses W x, and shrunk
+    towards reproducing W x + b, so that a few hundred inputs do.
 
     Each step costs about 5 N r (m + n) operations, and N m float32 numbers are held four times.
 
@@ -137,18 +138,22 @@ def through_relu_ranks(
     check_phases(penalties, iterations)
     given, targets = targets, outputs_of(inputs, weight, bias) if targets is None else targets
     problem = Problem(weight, bias, inputs, targets, damping, metric)
-    if given is None:
-        moments = Moments()
-        moments.update(inputs)
-        linear = whitened(weight, bias, moments, damping=damping, metric=problem.gated)
-    else:
-        linear = regressed(weight, bias, inputs, targets, damping=damping, metric=problem.gated)
+    moments = Moments()
+    moments.update(inputs)
+
+    def linear(metric: Tensor | None) -> Whitened:
+        if given is None:
+            return whitened(weight, bias, moments, damping=damping, metric=metric)
+        return regressed(weight, bias, inputs, given, damping=damping, metric=metric)
+
+    fits = [linear(problem.gated)] + ([] if metric is None else [linear(metric)])
     layers: dict[int, LowRankLayer] = {}
     below: LowRankLayer | None = None
     for rank in sorted(set(ranks)):
-        first = linear.truncate(rank)
-        start = output_error(*first, inputs, targets, metric)
-        layer = LowRankLayer(*first, start, start)
+        truncated = [fit.truncate(rank) for fit in fits]
+        errors = [output_error(*one, inputs, targets, metric) for one in truncated]
+        first, start = truncated[0], min(errors)
+        layer = LowRankLayer(*truncated[errors.index(start)], start, start)
         for factors, offset in problem.solve(*first, penalties, iterations):
             error = output_error(factors, offset, inputs, targets, metric)
             if error < layer.error:

@@ -28,6 +28,8 @@ from boildown.lowrank.tucker import Tucker, tucker2
 
 Scheme = Literal["linear", "embedding", "channel", "spatial", "tucker2"]
 Rank: TypeAlias = int | tuple[int, int]
+Cost = Literal["parameters", "flops", "bytes"]
+COSTS: tuple[Cost, ...] = ("parameters", "flops", "bytes")
 Parts: TypeAlias = Factors | Sequence[Factors] | Tucker
 
 SCHEMES: Mapping[type[nn.Module], tuple[Scheme, ...]] = MappingProxyType(
@@ -270,6 +272,41 @@ def dense_flops(module: nn.Module, positions: int = 1) -> int:
     return 2 * cast("Layer", module).weight.numel() * positions
 
 
+def price(
+    module: nn.Module,
+    scheme: Scheme | None,
+    rank: Rank | None,
+    cost: Cost,
+    *,
+    positions: int = 1,
+    itemsize: int | None = None,
+) -> int:
+    """What a layer costs at a rank.
+
+    Args:
+        module: the dense layer.
+        scheme: how it is factorised.
+        rank: see `full_rank`; None for the layer as it is.
+        cost: what to count.
+        positions: for "flops", see `flops`.
+        itemsize: for "bytes", those of one parameter; by default as the weight is.
+
+    Raises:
+        ValueError: if the layer cannot be factorised so.
+    """
+    if cost == "flops":
+        if rank is None or scheme is None:
+            return dense_flops(module, positions)
+        return flops(module, scheme, rank, positions)
+    count = (
+        dense_parameters(module)
+        if rank is None or scheme is None
+        else parameters(module, scheme, rank)
+    )
+    each = cast("Layer", module).weight.itemsize if itemsize is None else itemsize
+    return count * (each if cost == "bytes" else 1)
+
+
 def break_even(module: nn.Module, scheme: Scheme) -> Rank:
     """The highest rank at which the factors have fewer parameters than the layer; 0 if none.
 
@@ -292,7 +329,7 @@ def break_even(module: nn.Module, scheme: Scheme) -> Rank:
 
 
 def error_of(module: nn.Module, scheme: Scheme, rank: Rank) -> float:
-    """||W - W_r|| / ||W|| in the Frobenius norm, W_r the weight of the factors.
+    """||W - W_r|| / ||W|| in the Frobenius norm, W_r the weight of the factors in its dtype.
 
     Raises:
         ValueError: if the layer cannot have that rank.
@@ -300,7 +337,12 @@ def error_of(module: nn.Module, scheme: Scheme, rank: Rank) -> float:
     layer, rank = _check(module, scheme), check(module, scheme, rank)
     weight = layer.weight.detach()
     if scheme == "tucker2":
-        return relative_error(weight, tucker2(weight.double(), _pair(rank)).product())
+        parts = tucker2(weight, _pair(rank))
+        return relative_error(weight, Tucker(*(part.double() for part in parts)).product())
+    if weight.itemsize < 4:  # what rounding the factors adds may be more than the rest
+        found = factors_of(module, scheme, factor(module, scheme, rank))
+        products = torch.stack([Factors(f.u.double(), f.v.double()).product() for f in found])
+        return relative_error(weight, fold(products, scheme, weight.shape))
     lost = squared_errors(weight, scheme, _groups(layer))
     return math.sqrt(float(lost[rank]) / float(lost[0])) if lost[0] else 0.0
 
@@ -313,7 +355,7 @@ class Choice:
         scheme: how.
         rank: how far.
         error: relative, see `error_of`.
-        cost: parameters, or operations per output position.
+        cost: parameters, their bytes in the weight's dtype, or operations per output position.
     """
 
     scheme: Scheme
@@ -326,7 +368,7 @@ def cheapest(
     module: nn.Module,
     error: float,
     *,
-    cost: Literal["parameters", "flops"],
+    cost: Cost,
     schemes: Sequence[Scheme] | None = None,
 ) -> Choice | None:
     """The cheapest scheme and rank that keep a layer's relative error within a bound.
@@ -337,7 +379,8 @@ def cheapest(
     Args:
         module: a layer.
         error: largest ||W - W_r|| / ||W||, in (0, 1).
-        cost: what to count, see `parameters` and `flops`.
+        cost: what to count, see `parameters` and `flops`; "bytes" are those of the parameters in
+            the weight's dtype.
         schemes: those to choose from; by default all that it can have.
 
     Returns:
@@ -349,22 +392,18 @@ def cheapest(
     """
     if not 0.0 < error < 1.0:
         raise ValueError(f"error must be in (0, 1), got {error}")
-    if cost not in ("parameters", "flops"):
-        raise ValueError(f"cost must be 'parameters' or 'flops', got {cost!r}")
-    price, dense = (
-        (parameters, dense_parameters(module))
-        if cost == "parameters"
-        else (flops, dense_flops(module))
-    )
+    if cost not in COSTS:
+        raise ValueError(f"cost must be {', '.join(COSTS[:-1])} or {COSTS[-1]}, got {cost!r}")
     best: Choice | None = None
     for scheme in schemes_for(module) if schemes is None else schemes:
         layer = _check(module, scheme)
         lost = squared_errors(layer.weight, scheme, _groups(layer))
         enough = (lost <= error**2 * lost.flatten()[0]).nonzero().tolist()
         ranks: list[Rank] = [r[0] if len(r) == 1 else (r[0], r[1]) for r in enough if min(r) > 0]
-        rank = min(ranks, key=lambda r, s=scheme: price(module, s, r))  # type: ignore[misc]
-        count = price(module, scheme, rank)
-        if count < (dense if best is None else best.cost):
+        counts = [price(module, scheme, rank, cost) for rank in ranks]
+        count = min(counts)
+        rank = ranks[counts.index(count)]
+        if count < (price(module, None, None, cost) if best is None else best.cost):
             best = Choice(scheme, rank, error_of(module, scheme, rank), count)
     return best
 
@@ -544,8 +583,12 @@ def recognise(module: nn.Module, built: nn.Module) -> tuple[Scheme, Rank]:
     elif kinds == {nn.Linear}:
         scheme, rank = "linear", parts.u.in_features
     elif isinstance(module, _CONVOLUTIONS) and kinds == {type(module)}:
-        scheme = "channel" if parts.v.kernel_size == module.kernel_size else "spatial"
         rank = parts.v.out_channels // module.groups
+        scheme = "channel" if parts.v.kernel_size == module.kernel_size else "spatial"
+        if scheme == "channel" and why_not(module, "spatial") is None:  # a kernel of one column
+            across = blank(module, "spatial", rank, bias=parts.u.bias is not None, device="meta")
+            plain = blank(module, "channel", rank, bias=parts.u.bias is not None, device="meta")
+            scheme = "spatial" if str(plain) != str(built) == str(across) else "channel"
     else:
         raise ValueError(f"{built} does not stand for a {type(module).__name__}")
     wanted = blank(module, scheme, rank, bias=parts.u.bias is not None, device="meta")

@@ -57,7 +57,9 @@ class Studied:
         self.pass_flops = calibration_flops(self.model, self.batches)
         self.flops = 0
         self.layers = self._layers(chosen, after, kinds)
-        self.work = copy.deepcopy(self.model).requires_grad_()
+        self.work = copy.deepcopy(self.model)
+        for parameter in self.work.parameters():
+            parameter.requires_grad_(parameter.is_floating_point())
         feed_gradients(self.work, self.batches, self.layers, self.gather, seed=seed)
         self.flops += 3 * self.pass_flops  # the backward pass is about two forward ones
         self.parts = _parts(self.batches)
@@ -187,10 +189,16 @@ def _choose(
             raise ValueError("nothing can be factorised: the model has no Linear or Conv2d in use")
         return chosen
     wanted = list(names)
-    reasons = refused(model)
+    reasons, modules = refused(model), dict(model.named_modules(remove_duplicate=False))
     for name in wanted:
         if name in reasons:
             raise ValueError(f"{name}: cannot be factorised: {reasons[name]}")
+        if name in modules and name not in able:
+            kind = type(modules[name]).__name__
+            raise ValueError(
+                f"{name}: cannot be factorised: {kind} is not one of Linear and Conv2d; leave it "
+                f"out of the layers, which can be {', '.join(able) or 'none'}"
+            )
         if name not in able:
             raise ValueError(f"there is no layer {name!r}; there are {', '.join(able) or 'none'}")
     unreached = [name for name in wanted if name not in after]

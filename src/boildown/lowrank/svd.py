@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+DIVERGED = "the training has diverged; take weights from before that"
+
 GRAM_FROM = 512  # min(m, n) above which eigenvectors are the faster way
 
 
@@ -290,7 +292,7 @@ def check_matrix(weight: Tensor, name: str = "the weight") -> None:
             f"{name} must be a matrix of floats, got {tuple(weight.shape)} {weight.dtype}"
         )
     if not torch.isfinite(weight).all():
-        raise ValueError(f"{name} holds NaN or infinity: there is nothing to factorise")
+        raise ValueError(f"{name} holds NaN or infinity: {DIVERGED}")
 
 
 def lowered(factors: Factors, rank: int) -> Factors:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from boildown.lowrank.svd import DIVERGED
+
 SWEEPS = 10  # at most; each is two eigenvalue problems
 CONVERGED = 1e-6  # gain of a sweep, as a fraction of the kernel's energy, below which it was enough
 
@@ -110,7 +112,7 @@ def check_kernel(kernel: Tensor) -> None:
             f"got {tuple(kernel.shape)} {kernel.dtype}"
         )
     if not torch.isfinite(kernel).all():
-        raise ValueError("the weight holds NaN or infinity: there is nothing to factorise")
+        raise ValueError(f"the weight holds NaN or infinity: {DIVERGED}")
 
 
 def _flat(kernel: Tensor) -> Tensor:
