@@ -55,6 +55,28 @@ class KerasCNN(nn.Module):
         return logits
 
 
+class TutorialCNN(nn.Module):
+    """The network of TensorFlow's tutorial on CIFAR-10: three convolutions, 64 hidden units.
+
+    Source: https://www.tensorflow.org/tutorials/images/cnn
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 32, 3)
+        self.conv2 = nn.Conv2d(32, 64, 3)
+        self.conv3 = nn.Conv2d(64, 64, 3)
+        self.fc4 = nn.Linear(64 * 4 * 4, 64)
+        self.fc5 = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(self.conv1(x).relu(), 2)
+        x = F.max_pool2d(self.conv2(x).relu(), 2)
+        x = self.fc4(self.conv3(x).relu().flatten(1)).relu()
+        logits: Tensor = self.fc5(x)
+        return logits
+
+
 class VGG11(nn.Module):
     """VGG-11 with batch-norm as it is used on CIFAR-10, a quarter as wide: 16 to 128 channels.
 
@@ -108,6 +130,7 @@ def cifar10(root: str, out: Path, seed: int) -> Dataset:
 NETS: dict[str, tuple[Callable[[], nn.Module], str, int]] = {
     "lenet5": (lambda: LeNet5((1, 28, 28), 10), "mnist", 6),
     "keras_cnn": (KerasCNN, "cifar10", 12),
+    "tutorial_cnn": (TutorialCNN, "cifar10", 12),
     "vgg11": (VGG11, "cifar10", 12),
 }
 """Net -> how it is built, the data set, the epochs of training."""
@@ -207,6 +230,7 @@ def study(net: str, root: str, seed: int, arguments: argparse.Namespace) -> dict
             schemes=kinds,
             compare=False,
             samples=sum(map(len, calibration)),
+            positions=arguments.positions,
             evaluations=arguments.evaluations,
             seed=seed,
         )
@@ -231,7 +255,8 @@ def main() -> None:
     parser.add_argument("--nets", nargs="+", choices=NETS, default=list(NETS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--samples", type=int, default=500, help="training images to calibrate on")
-    parser.add_argument("--views", type=int, default=2, help="augmentations of each of them")
+    parser.add_argument("--views", type=int, default=8, help="augmentations of each of them")
+    parser.add_argument("--positions", type=int, default=8, help="in each view, of a convolution")
     parser.add_argument(
         "--looks", type=int, default=4, help="at each validation image: as it is, then augmented"
     )

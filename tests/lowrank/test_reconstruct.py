@@ -45,6 +45,23 @@ def test_the_network_says_more_nearly_what_the_dense_one_does() -> None:
     assert all(p.requires_grad and p.grad is None for p in fitted.parameters())
 
 
+def test_the_curvature_of_some_samples_does_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, small = mlp(), factorize(mlp(), {"0": 6, "2": 5})
+    same, others = [draw(100, 20)] * 4, list(draw(400, 20).split(100))
+    for seen, alike in ((same, True), (others, False)):
+        reference = references(model, seen, LAYERS)
+        monkeypatch.setattr("boildown.lowrank.reconstruct.CURVATURE", 1000)
+        full, passes = reconstruct(small, LAYERS, reference)
+        monkeypatch.setattr("boildown.lowrank.reconstruct.CURVATURE", 100)
+        part, fewer = reconstruct(small, LAYERS, reference)
+        assert fewer < 0.5 * passes
+        x = torch.cat(seen)
+        assert distance(part, model, x) < 0.5 * distance(small, model, x)
+        if alike:
+            with torch.no_grad():
+                torch.testing.assert_close(part(x), full(x), rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("scheme", ["channel", "spatial", "tucker2"])
 def test_every_scheme_of_a_convolution(scheme: str) -> None:
     torch.manual_seed(1)
