@@ -129,7 +129,6 @@ def cifar10(root: str, out: Path, seed: int) -> Dataset:
 
 NETS: dict[str, tuple[Callable[[], nn.Module], str, int]] = {
     "lenet5": (lambda: LeNet5((1, 28, 28), 10), "mnist", 6),
-    "lenet5_cifar": (lambda: LeNet5((3, 32, 32), 10), "cifar10", 12),
     "keras_cnn": (KerasCNN, "cifar10", 12),
     "tutorial_cnn": (TutorialCNN, "cifar10", 12),
     "vgg11": (VGG11, "cifar10", 12),
