@@ -514,16 +514,14 @@ class _Watch(TorchFunctionMode):
 
     def after_norm(self, name: str, module: nn.Module, _: Any, output: Tensor) -> None:
         tag = self.tags.get(id(self.norm.pop()))
-        direct = tag is not None and not tag.normed and not tag.moved
-        if tag is not None and direct:
-            direct = tag.tensor.ndim == (2 if tag.linear else 4)
-        layers = self.normalised.setdefault(name, set())
-        layers.add(tag.layer if tag is not None and direct else None)
-        if tag is None:
-            return
-        self._use(tag, f"norm {name}" if direct else OTHER)
-        if direct:
-            self._tag(output, replace(tag, normed=True))
+        layer = None  # that it normalises, channel by channel and as it is
+        if tag is not None and not tag.normed and not tag.moved:
+            layer = tag.layer if tag.tensor.ndim == (2 if tag.linear else 4) else None
+        self.normalised.setdefault(name, set()).add(layer)
+        if tag is not None:
+            self._use(tag, OTHER if layer is None else f"norm {name}")
+            if layer is not None:
+                self._tag(output, replace(tag, normed=True))
 
     def other_uses(self, tensors: Iterable[Tensor]) -> None:
         for tensor in tensors:

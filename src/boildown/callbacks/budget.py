@@ -254,10 +254,10 @@ class ComputeBudget(Callback):
             try:
                 self.flops_per_batch[shape] = training_flops(pl_module, inputs)
                 self._by_weight[shape] = flops_by_weight(pl_module, inputs)
-            except (RuntimeError, NotImplementedError, TypeError) as error:
+            except (RuntimeError, TypeError) as error:
                 problem = (
                     f"cannot count the FLOPs of {type(pl_module).__name__} on a batch of shape "
-                    f"{shape}: its forward must take the inputs alone ({error})"
+                    f"{shape}: {error}; its forward must take the inputs alone"
                 )
                 if self.unit == "flops":
                     raise ValueError(problem) from error

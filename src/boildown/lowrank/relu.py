@@ -139,7 +139,8 @@ def through_relu_ranks(
     given, targets = targets, outputs_of(inputs, weight, bias) if targets is None else targets
     problem = Problem(weight, bias, inputs, targets, damping, metric)
     moments = Moments()
-    moments.update(inputs)
+    if given is None:
+        moments.update(inputs)
 
     def linear(metric: Tensor | None) -> Whitened:
         if given is None:

@@ -585,16 +585,17 @@ def recognise(module: nn.Module, built: nn.Module) -> tuple[Scheme, Rank]:
     elif isinstance(module, _CONVOLUTIONS) and kinds == {type(module)}:
         rank = parts.v.out_channels // module.groups
         scheme = "channel" if parts.v.kernel_size == module.kernel_size else "spatial"
-        if scheme == "channel" and why_not(module, "spatial") is None:  # a kernel of one column
-            across = blank(module, "spatial", rank, bias=parts.u.bias is not None, device="meta")
-            plain = blank(module, "channel", rank, bias=parts.u.bias is not None, device="meta")
-            scheme = "spatial" if str(plain) != str(built) == str(across) else "channel"
     else:
         raise ValueError(f"{built} does not stand for a {type(module).__name__}")
-    wanted = blank(module, scheme, rank, bias=parts.u.bias is not None, device="meta")
-    if str(wanted) != str(built):
-        raise ValueError(f"expected {wanted}, got {built}")
-    return scheme, rank
+    options = [scheme]
+    if isinstance(module, nn.Conv2d) and scheme == "channel" and module.kernel_size[1] == 1:
+        options += ["spatial"] if why_not(module, "spatial") is None else []  # steps across in u
+    bias = parts.u.bias is not None
+    wanted = [blank(module, option, rank, bias=bias, device="meta") for option in options]
+    for option, one in zip(options, wanted, strict=True):
+        if str(one) == str(built):
+            return option, rank
+    raise ValueError(f"expected {wanted[0]}, got {built}")
 
 
 Layer: TypeAlias = nn.Linear | nn.Embedding | nn.Conv1d | nn.Conv2d | nn.Conv3d
