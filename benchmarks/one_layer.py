@@ -24,13 +24,11 @@ def answers(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> Tensor:
 
 
 def networks(net: Studied, name: str, rank: int) -> Iterator[tuple[str, nn.Module]]:
-    """The network with one layer cut, by each method and then fitted."""
+    """The network with one layer cut, by each method."""
     for method in reversed(METHODS):
         search = _Search(net, method, asymmetric=False)
         search.ways[name] = search.best_way(name, [rank])
-        network = net.build(search.solutions({name: rank}))
-        yield method, network
-    yield "relu, fitted", net.fitted(network, [name])
+        yield method, net.build(search.solutions({name: rank}))
 
 
 def main() -> None:

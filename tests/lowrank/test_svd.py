@@ -1,7 +1,6 @@
 """boildown.lowrank.svd: the best factors, against numpy, and errors that are those measured."""
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from boildown.lowrank.svd import (
     balanced,
     check_rank,
     decompose,
-    lowered,
     randomized,
     rank_for_energy,
     relative_error,
@@ -201,24 +199,3 @@ def test_bad_input_is_named() -> None:
         rank_for_energy(torch.ones(2), 0.0)
     with pytest.raises(ValueError, match="at least 0, got -1 and 2"):
         randomized(torch.ones(2, 2), 1, oversample=-1)
-
-
-@settings(max_examples=40, deadline=None)
-@given(SIZES, st.data())
-def test_lowered_factors_are_those_of_the_product(sizes: tuple[int, int, int], data: Any) -> None:
-    m, n, seed = sizes
-    full = min(m, n)
-    rank = data.draw(st.integers(1, full))
-    g = torch.Generator().manual_seed(seed)
-    u, v = (torch.randn(size, full, generator=g, dtype=torch.float64) for size in (m, n))
-    wanted = truncate(u @ v.T, rank).product()
-    found = lowered(Factors(u, v), rank)
-    assert found.rank == rank
-    missed = (found.product() - u @ v.T).square().sum()
-    torch.testing.assert_close(missed, (wanted - u @ v.T).square().sum(), rtol=1e-6, atol=1e-9)
-    torch.testing.assert_close(found.u.norm(dim=0), found.v.norm(dim=0))
-
-
-def test_lowered_to_a_rank_above_its_own_is_refused() -> None:
-    with pytest.raises(ValueError, match="3"):
-        lowered(Factors(torch.ones(5, 2), torch.ones(4, 2)), 3)

@@ -1,6 +1,5 @@
 """One layer of a trained network, and what it may be replaced by at each rank."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -19,7 +18,7 @@ from boildown.lowrank.activation import (
 )
 from boildown.lowrank.relu import ITERATIONS, PENALTIES, through_relu_ranks
 from boildown.lowrank.scheme import Scheme
-from boildown.lowrank.svd import Factors, decompose, lowered, svd_flops
+from boildown.lowrank.svd import Factors, decompose, svd_flops
 
 Method = Literal["relu", "activation", "plain"]
 
@@ -163,15 +162,6 @@ class FittedLayer:
         products = torch.stack([f.product() for f in solution.factors])
         return of.fold(products, self.scheme, weight.shape)
 
-    def lowered(self, built: nn.Module, rank: int) -> Solution:
-        """Of a rank at most that of the layers v and u."""
-        parts = [
-            factors if factors.rank == rank else lowered(factors, rank)
-            for factors in of.factors_of(self.module, self.scheme, built)
-        ]
-        bias = dict(built.named_parameters()).get("u.bias")
-        return Solution(tuple(parts), None if bias is None else bias.detach())
-
     def build(self, solution: Solution) -> nn.Sequential:
         return of.layers(self.module, self.scheme, solution.factors, solution.bias)
 
@@ -189,13 +179,3 @@ class FittedLayer:
         elif relu:  # at most: high ranks take no iterations
             fit += len(PENALTIES) * ITERATIONS * 5 * rows * sum(ranks) * (m + n)
         return self.groups * fit
-
-
-def relative_gap(before: Tensor, now: Tensor, relu: bool) -> float:
-    """Root of the squared error over the variance, of (groups, rows, m)."""
-    y, z = before.double(), now.double()
-    if relu:
-        y, z = y.relu(), z.relu()
-    spread = float((y - y.mean(1, keepdim=True)).square().sum())
-    missed = float((y - z).square().sum())
-    return math.sqrt(missed / spread) if spread else math.inf if missed else 0.0

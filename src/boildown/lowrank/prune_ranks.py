@@ -2,12 +2,12 @@
 
 Each layer is solved for what matters behind it: through its ReLU where one follows, for its outputs
 elsewhere. Which layer gets which rank is then found along one path of whole networks, from the
-dense one down; one that is not good enough has its factors fitted to what the dense one says.
+dense one down.
 """
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -16,7 +16,8 @@ from torch import nn
 
 from boildown.calibrate import Data, Samples
 from boildown.data.progress import progress
-from boildown.lowrank.fitted_layer import DAMPINGS, FLOORS, Method, Solution, Way, relative_gap
+from boildown.lowrank.fitted_layer import DAMPINGS, FLOORS, Method, Solution, Way
+from boildown.lowrank.gap import relative_gap
 from boildown.lowrank.studied import Schemes, Studied
 
 Evaluate = Callable[[nn.Module], float]
@@ -38,14 +39,12 @@ class Step:
         parameters: of the whole network.
         metric: what `evaluate` said.
         accepted: whether that was within the tolerance.
-        fitted: whether its factors were fitted to what the dense network says.
     """
 
     ranks: dict[str, int]
     parameters: int
     metric: float
     accepted: bool
-    fitted: bool
 
 
 @dataclass(frozen=True)
@@ -123,9 +122,7 @@ def prune_ranks(
             mode. It decides, so give it samples that the network was not trained on.
         layers: dotted paths of Linear and Conv2d modules; by default all that can be factorised.
         method: "relu" solves through the ReLU where one follows a layer and for its outputs
-            elsewhere, and with `evaluate` fits the factors of a network that is not good enough as
-            solved to what the dense one says (`boildown.lowrank.reconstruct`), and tries it again;
-            where one of no lower rank was not good enough as solved, only that is tried;
+            elsewhere;
             "activation" solves for the outputs everywhere; "plain" truncates the weight.
         schemes: a convolution becomes, by "default", its kernel to r channels and a 1x1
             convolution; by "cheapest" that or rows x 1 and 1 x columns, whichever has fewer
@@ -208,7 +205,6 @@ class _Search:
         self.ways: dict[str, Way] = {}
         self.curves: dict[str, dict[int, float]] = {}
         self.solved: dict[tuple[tuple[str, int], ...], Solution] = {}
-        self.best: tuple[dict[str, int], nn.Module] = ({}, net.build({}))  # within the tolerance
 
     def grid(self, name: str) -> dict[int, list[Solution]]:
         """Solutions of a layer over its ranks, one for each part of the samples to be judged by."""
@@ -304,7 +300,7 @@ class _Search:
                 low, high = (low, middle) if known[middle] <= most else (middle, high)
             return high
 
-        best, low, part, high = _Found({}, self.best[1], None, []), 0.0, 1.0, 1.0
+        best, low, part, high = _Found({}, self.net.build({}), None, []), 0.0, 1.0, 1.0
         for _ in range(HALVINGS):
             found = {name: lowest(name, part * tolerance) for name in self.layers}
             ranks = {n: rank for n, rank in found.items() if rank <= self.layers[n].highest}
@@ -317,23 +313,6 @@ class _Search:
                 break
             part = (low + high) / 2.0
         return best
-
-    def networks(
-        self, ranks: Mapping[str, int], fitted_only: bool
-    ) -> Iterator[tuple[nn.Module, bool]]:
-        """Networks of these ranks, from the cheapest to come by, and whether they are fitted."""
-        before, base = self.best
-        lower = self._below(ranks, before)
-        solve = not fitted_only or not lower or before.keys() != ranks.keys()
-        found = self.solutions(ranks) if solve else {}
-        if not fitted_only:
-            yield self.net.build(found), False
-        if not ranks or self.method != "relu":
-            return
-        if lower:
-            for name in before:  # goes on from where it was with higher ranks
-                found[name] = self.layers[name].lowered(base.get_submodule(name), ranks[name])
-        yield self.net.fitted(self.net.build(found), ranks), True
 
     def path(self, tick: Callable[[int], None]) -> list[dict[str, int]]:
         """Networks from the dense one down: always the step that costs least for what it saves."""
@@ -363,28 +342,23 @@ class _Search:
         """The smallest network found within the tolerance."""
         limit = dense + tolerance + 1e-12 * abs(dense)  # a count of errors may meet it exactly
         path: list[Step] = []
+        best = _Found({}, self.net.build({}), dense, path)
         known: dict[tuple[tuple[str, int], ...], bool] = {}
-        failed: list[dict[str, int]] = []  # as solved: what is lower is only tried fitted
 
         def passes(ranks: dict[str, int]) -> bool:
+            nonlocal best
             key = tuple((name, ranks[name]) for name in self.layers if name in ranks)
-            size = self.net.parameters(ranks)
             if key not in known:
                 known[key] = False
-                left = range(evaluations - len(path))
-                hopeless = self.method == "relu" and any(self._below(ranks, f) for f in failed)
-                candidates = self.networks(ranks, hopeless)
-                for _, (network, fitted) in zip(left, candidates, strict=False):
+                if len(path) < evaluations:
+                    size = self.net.parameters(ranks)
+                    network = self.net.build(self.solutions(ranks))
                     value = _metric(evaluate, copy.deepcopy(network))
                     known[key] = value <= limit
-                    path.append(Step(ranks, size, value, known[key], fitted))
+                    path.append(Step(ranks, size, value, known[key]))
                     tick(1)
-                    if not known[key] and not fitted:
-                        failed.append(ranks)
-                    if known[key]:
-                        if size < self.net.parameters(self.best[0]):
-                            self.best = (ranks, network)
-                        break
+                    if known[key] and size < self.net.parameters(best.ranks):
+                        best = _Found(ranks, network, value, path)
             return known[key]
 
         low, high = 0, len(networks)
@@ -405,9 +379,7 @@ class _Search:
                     break
             else:
                 saving /= 2.0
-        ranks, best = self.best
-        said = [step.metric for step in path if step.accepted and step.ranks == ranks]
-        return _Found(ranks, best, said[0] if said else dense, path)
+        return best
 
     def _steps(self, ranks: Mapping[str, int], saving: float) -> list[dict[str, int]]:
         """One layer's lower rank each, that saves so many parameters: the cheapest first.
@@ -426,10 +398,6 @@ class _Search:
                 more = curve[rank] - (0.0 if before is None else curve[before])
                 found.append((more / (now - layer.parameters(rank)), name, rank))
         return [{name: rank} for _, name, rank in sorted(found)]
-
-    def _below(self, ranks: Mapping[str, int], most: Mapping[str, int]) -> bool:
-        """Whether no layer has a higher rank than there."""
-        return all(name in ranks and ranks[name] <= rank for name, rank in most.items())
 
 
 def _grid(highest: int) -> list[int]:

@@ -24,7 +24,7 @@ from boildown.lowrank import scheme as of
 from boildown.lowrank.batchnorm import fold_batchnorm
 from boildown.lowrank.factorize import factorisable, factorize, refused, tied
 from boildown.lowrank.fitted_layer import FittedLayer, Solution
-from boildown.lowrank.reconstruct import missed, reconstruct, references
+from boildown.lowrank.gap import relative_gaps
 from boildown.lowrank.scheme import Scheme
 
 Schemes = Literal["cheapest", "default"]
@@ -64,12 +64,6 @@ class Studied:
         self.flops += 3 * self.pass_flops  # the backward pass is about two forward ones
         self.parts = _parts(self.batches)
         self.reference = [self.outputs(part) for part in self.parts]
-        self.said = references(self.model, self.batches, self.relus(self.layers))
-
-    def relus(self, names: Iterable[str]) -> dict[str, bool]:
-        """Which of these layers a ReLU follows, in forward order."""
-        wanted = set(names)
-        return {name: one.relu for name, one in self.layers.items() if name in wanted}
 
     def _layers(
         self, chosen: Sequence[str], after: Mapping[str, Following], kinds: Schemes
@@ -155,15 +149,11 @@ class Studied:
         return found
 
     def errors(self, model: nn.Module, names: Iterable[str]) -> dict[str, float]:
-        """Relative error behind each layer of a network."""
-        self.flops += self.pass_flops
-        return missed(model, self.relus(names), self.said)
-
-    def fitted(self, model: nn.Module, names: Iterable[str]) -> nn.Module:
-        """The network with these layers' factors fitted to what the dense one says."""
-        found, passes = reconstruct(model, self.relus(names), self.said)
-        self.flops += passes * self.pass_flops
-        return found
+        """Relative error behind each of these layers of a network, in forward order."""
+        self.flops += 2 * self.pass_flops
+        wanted = set(names)
+        relus = {name: one.relu for name, one in self.layers.items() if name in wanted}
+        return relative_gaps(self.model, model, self.batches, relus)
 
     def build(self, solutions: Mapping[str, Solution]) -> nn.Module:
         built = {name: self.layers[name].build(one) for name, one in solutions.items()}

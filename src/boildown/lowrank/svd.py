@@ -295,23 +295,6 @@ def check_matrix(weight: Tensor, name: str = "the weight") -> None:
         raise ValueError(f"{name} holds NaN or infinity: {DIVERGED}")
 
 
-def lowered(factors: Factors, rank: int) -> Factors:
-    """The best factors of a lower rank of a product, without forming it, balanced.
-
-    Args:
-        factors: u (m, r) and v (n, r).
-        rank: in [1, r].
-
-    Raises:
-        ValueError: for a rank out of range.
-    """
-    check_rank(rank, factors.rank)
-    left, right = (torch.linalg.qr(factor.double()) for factor in factors)
-    found = decompose(left.R @ right.R.mT).truncate(rank)
-    dtype = factors.u.dtype
-    return Factors((left.Q @ found.u).to(dtype), (right.Q @ found.v).to(dtype))
-
-
 def check_rank(rank: int, full: int, name: str = "rank") -> None:
     """Refuse a rank that is not in [1, full].
 

@@ -1,0 +1,130 @@
+"""Parameters against loss: what each way to lower the ranks keeps at the same loss, less noisily.
+
+python benchmarks/rank_curves.py --net tutorial_cnn --root IMAGES.tar.gz [--seeds 0 1 2]
+
+A search for the smallest network within 0.2 points, as in `prune_ranks.py`, also finds lucky ones:
+where 3 % of 10,000 answers change, the difference of two errors has a standard deviation of 0.17
+points. Here networks all along the path of each way are looked at, as solved. What a network loses
+is proportional to its divergence from the dense one, to first order, and the divergence is hardly
+noisy: the errors of all networks together give the factor, which gives the divergence at 0.2
+points, and that the parameters. All on validation images.
+"""
+
+import argparse
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from prune_ranks import NETS, TOLERANCE, WAYS, augmented, calibrating, cifar10, mnist, trained
+from torch import Tensor, nn
+
+from boildown.data.progress import progress
+from boildown.lowrank.prune_ranks import _Search
+from boildown.lowrank.studied import Studied, _divergence
+
+SHARES = [share / 100 for share in range(95, 0, -5)]  # of the parameters, to look at
+ENOUGH = 3.0  # times the tolerance, where a way is no longer followed
+
+
+@dataclass(frozen=True)
+class Point:
+    """One network: its parameters, and what it does to the answers."""
+
+    parameters: int
+    changed: float
+    divergence: float
+    error: float  # more than that of the dense network
+
+
+@torch.inference_mode()
+def logits(model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    return torch.cat([model(x) for x, _ in batches])
+
+
+def spaced(net: Studied, path: list[dict[str, int]]) -> list[dict[str, int]]:
+    """Of a path of networks those next to the shares of parameters, the largest first."""
+    total = net.parameters({})
+    nearest = [min(path, key=lambda r: abs(net.parameters(r) - share * total)) for share in SHARES]
+    return [r for i, r in enumerate(nearest) if r and r not in nearest[:i]]
+
+
+def at(points: Sequence[Point], loss: float) -> float:
+    """Parameters at a loss, by the divergences that the errors of all points calibrate."""
+    factor = sum(p.error * p.divergence for p in points) / sum(p.divergence**2 for p in points)
+    wanted = loss / factor if factor > 0.0 else math.inf
+    for large, small in pairwise(points):
+        if large.divergence <= wanted <= small.divergence:
+            t = math.log(wanted / large.divergence) / math.log(small.divergence / large.divergence)
+            return large.parameters + t * (small.parameters - large.parameters)
+    return math.nan
+
+
+def main() -> None:
+    """Run, then print the points of each way and what they keep."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--net", choices=NETS, required=True)
+    parser.add_argument("--root", required=True, help="of the images")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--samples", type=int, default=500, help="training images to calibrate on")
+    parser.add_argument("--views", type=int, default=8, help="augmentations of each of them")
+    parser.add_argument("--positions", type=int, default=8, help="in each view, of a convolution")
+    parser.add_argument("--looks", type=int, default=4, help="at each validation image")
+    parser.add_argument("--out", type=Path, default=Path("outputs/prune_ranks"))
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    build, kind, epochs = NETS[arguments.net]
+    print("| net | seed | way | parameters | answers changed | divergence | error, points |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    for seed in arguments.seeds:
+        data = (mnist if kind == "mnist" else cifar10)(arguments.root, arguments.out, seed)
+        data.prepare()
+        torch.manual_seed(seed)
+        model = build()
+        trained(model, data, epochs, arguments.out / f"{arguments.net}-{seed}.safetensors")
+        calibration = calibrating(data, arguments.samples, arguments.views)
+        batches = list(data.val_dataloader())
+        again = augmented(data, data.val_dataloader())
+        for _ in range(arguments.looks - 1):
+            batches += list(again)
+        targets, said = torch.cat([y for _, y in batches]), logits(model, batches)
+        wrong = float((said.argmax(1) != targets).double().mean())
+        kept = {}
+        for method, kinds in WAYS:
+            rows = len(torch.cat(calibration))
+            net = Studied(model, calibration, None, kinds, rows, arguments.positions, seed)
+            search = _Search(net, method, method != "plain")
+            with progress(f"layers ({method})", len(net.layers), in_bytes=False) as tick:
+                path = search.path(tick)
+            way, points = f"{method}, {kinds} schemes", []
+            for ranks in spaced(net, path):
+                now = logits(net.build(search.solutions(ranks)).eval(), batches)
+                point = Point(
+                    net.parameters(ranks),
+                    float((now.argmax(1) != said.argmax(1)).double().mean()),
+                    _divergence(said.double(), now.double()),
+                    float((now.argmax(1) != targets).double().mean()) - wrong,
+                )
+                points.append(point)
+                print(
+                    f"| {arguments.net} | {seed} | {way} | {point.parameters} | "
+                    f"{point.changed:.2%} | {point.divergence:.5f} | {100 * point.error:+.3f} |",
+                    flush=True,
+                )
+                if point.error > ENOUGH * TOLERANCE:
+                    break
+            kept[way] = at(points, TOLERANCE)
+        ours = "relu, cheapest schemes"
+        for way, parameters in kept.items():
+            fewer = "" if way == ours else f", {ours} {1 - kept[ours] / parameters:.1%} fewer"
+            print(
+                f"| {arguments.net} | {seed} | {way} | {parameters:.0f} at {TOLERANCE:.1%} lost"
+                f"{fewer} | | | |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
