@@ -119,11 +119,11 @@ def prune_ranks(
             least 0; without, the largest relative error behind each layer of the new network, in
             (0, 1).
         evaluate: network -> its error or loss, less is better. Called with a network in evaluation
-            mode. It decides, so give it samples that the network was not trained on.
+            mode. It decides, so give it samples that the network was not trained on, and many: a
+            count of errors is noisy.
         layers: dotted paths of Linear and Conv2d modules; by default all that can be factorised.
         method: "relu" solves through the ReLU where one follows a layer and for its outputs
-            elsewhere;
-            "activation" solves for the outputs everywhere; "plain" truncates the weight.
+            elsewhere; "activation" solves for the outputs everywhere; "plain" truncates the weight.
         schemes: a convolution becomes, by "default", its kernel to r channels and a 1x1
             convolution; by "cheapest" that or rows x 1 and 1 x columns, whichever has fewer
             parameters at the same error of the kernel. It goes for every method.
