@@ -4,10 +4,10 @@ python benchmarks/rank_curves.py --net tutorial_cnn --root IMAGES.tar.gz [--seed
 
 A search for the smallest network within 0.2 points, as in `prune_ranks.py`, also finds lucky ones:
 where 3 % of 10,000 answers change, the difference of two errors has a standard deviation of 0.17
-points. Here networks all along the path of each way are looked at, as solved. What a network loses
-is proportional to its divergence from the dense one, to first order, and the divergence is hardly
-noisy: the errors of all networks together give the factor, which gives the divergence at 0.2
-points, and that the parameters. All on validation images.
+points. Here networks all along the path of each way are looked at. What a network loses is about
+proportional to its divergence from the dense one, and that is hardly noisy: the errors of the
+networks together give the factor, which gives the divergence at 0.2 points, and that the
+parameters. All on validation images.
 """
 
 import argparse
@@ -52,8 +52,9 @@ def spaced(net: Studied, path: list[dict[str, int]]) -> list[dict[str, int]]:
 
 
 def at(points: Sequence[Point], loss: float) -> float:
-    """Parameters at a loss, by the divergences that the errors of all points calibrate."""
-    factor = sum(p.error * p.divergence for p in points) / sum(p.divergence**2 for p in points)
+    """Parameters at a loss, by the divergences that the errors of points not far off calibrate."""
+    near = [p for p in points if p.error <= ENOUGH * loss]
+    factor = sum(p.error for p in near) / sum(p.divergence for p in near)
     wanted = loss / factor if factor > 0.0 else math.inf
     for large, small in pairwise(points):
         if large.divergence <= wanted <= small.divergence:
