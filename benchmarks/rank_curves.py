@@ -54,6 +54,8 @@ def spaced(net: Studied, path: list[dict[str, int]]) -> list[dict[str, int]]:
 def at(points: Sequence[Point], loss: float) -> float:
     """Parameters at a loss, by the divergences that the errors of points not far off calibrate."""
     near = [p for p in points if p.error <= ENOUGH * loss]
+    if not near:
+        return math.nan
     factor = sum(p.error * p.divergence for p in near) / sum(p.divergence**2 for p in near)
     wanted = loss / factor if factor > 0.0 else math.inf
     for large, small in pairwise(points):
