@@ -6,12 +6,10 @@ One layer at a time keeps a share of its parameters, by each of its schemes. Cou
 that change, and the error that this makes, on validation images.
 """
 
-import argparse
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
-from prune_ranks import NETS, calibrating, cifar10, error, mnist, trained
+from rank_nets import calibrating, error, options, prepared
 from torch import Tensor, nn
 
 from boildown.lowrank.prune_ranks import METHODS, _Search
@@ -33,22 +31,12 @@ def networks(net: Studied, name: str, rank: int) -> Iterator[tuple[str, nn.Modul
 
 def main() -> None:
     """Train the net, or load it if that was done before, then print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--net", choices=NETS, required=True)
-    parser.add_argument("--root", required=True, help="of the images")
+    parser = options(__doc__, views=2, positions=32)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--share", type=float, default=0.25, help="of the layer's parameters")
-    parser.add_argument("--samples", type=int, default=500, help="training images to calibrate on")
-    parser.add_argument("--views", type=int, default=2, help="augmentations of each of them")
-    parser.add_argument("--out", type=Path, default=Path("outputs/prune_ranks"))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    build, kind, epochs = NETS[arguments.net]
-    data = (mnist if kind == "mnist" else cifar10)(arguments.root, arguments.out, arguments.seed)
-    data.prepare()
-    torch.manual_seed(arguments.seed)
-    model = build()
-    trained(model, data, epochs, arguments.out / f"{arguments.net}-{arguments.seed}.safetensors")
+    model, data = prepared(arguments.net, arguments.root, arguments.seed, arguments.out)
     calibration = calibrating(data, arguments.samples, arguments.views)
     batches = list(data.val_dataloader())
     dense, said = error(model, batches), answers(model, batches)
@@ -57,7 +45,8 @@ def main() -> None:
     done = set()
     settings: tuple[Schemes, ...] = ("default", "cheapest")
     for kinds in settings:
-        net = Studied(model, calibration, None, kinds, len(torch.cat(calibration)), 32, 0)
+        rows = len(torch.cat(calibration))
+        net = Studied(model, calibration, None, kinds, rows, arguments.positions, 0)
         for name, layer in net.layers.items():
             rank = int(arguments.share * layer.dense / layer.parameters(1))
             if rank < 1 or (name, layer.scheme) in done:

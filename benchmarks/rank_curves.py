@@ -10,23 +10,25 @@ networks together give the factor, which gives the divergence at 0.2 points, and
 parameters. All on validation images.
 """
 
-import argparse
 import math
-from collections.abc import Sequence
+import statistics
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import torch
-from prune_ranks import NETS, TOLERANCE, WAYS, augmented, calibrating, cifar10, mnist, trained
+from rank_nets import TOLERANCE, WAYS, augmented, calibrating, compared, options, prepared
 from torch import Tensor, nn
 
 from boildown.data.progress import progress
+from boildown.lowrank.fitted_layer import Method
 from boildown.lowrank.prune_ranks import _Search
 from boildown.lowrank.studied import Studied, _divergence
 
 SHARES = [share / 100 for share in range(95, 0, -5)]  # of the parameters, to look at
 ENOUGH = 3.0  # times the tolerance, where a way is no longer followed
+
+Batches = list[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Point:
 
 
 @torch.inference_mode()
-def logits(model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+def logits(model: nn.Module, batches: Batches) -> Tensor:
     return torch.cat([model(x) for x, _ in batches])
 
 
@@ -49,6 +51,22 @@ def spaced(net: Studied, path: list[dict[str, int]]) -> list[dict[str, int]]:
     total = net.parameters({})
     nearest = [min(path, key=lambda r: abs(net.parameters(r) - share * total)) for share in SHARES]
     return [r for i, r in enumerate(nearest) if r and r not in nearest[:i]]
+
+
+def followed(net: Studied, method: Method, model: nn.Module, batches: Batches) -> Iterator[Point]:
+    """Networks from the dense one down, until they lose too much."""
+    search = _Search(net, method, method != "plain")
+    with progress(f"layers ({method})", len(net.layers), in_bytes=False) as tick:
+        path = search.path(tick)
+    targets, said = torch.cat([y for _, y in batches]), logits(model, batches)
+    wrong = float((said.argmax(1) != targets).double().mean())
+    for ranks in spaced(net, path):
+        now = logits(net.build(search.solutions(ranks)).eval(), batches)
+        error = float((now.argmax(1) != targets).double().mean()) - wrong
+        changed = float((now.argmax(1) != said.argmax(1)).double().mean())
+        yield Point(net.parameters(ranks), changed, _divergence(said.double(), now.double()), error)
+        if error > ENOUGH * TOLERANCE:
+            return
 
 
 def at(points: Sequence[Point], loss: float) -> float:
@@ -67,66 +85,47 @@ def at(points: Sequence[Point], loss: float) -> float:
 
 def main() -> None:
     """Run, then print the points of each way and what they keep."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--net", choices=NETS, required=True)
-    parser.add_argument("--root", required=True, help="of the images")
+    parser = options(__doc__, views=2, positions=16)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--samples", type=int, default=500, help="training images to calibrate on")
-    parser.add_argument("--views", type=int, default=8, help="augmentations of each of them")
-    parser.add_argument("--positions", type=int, default=8, help="in each view, of a convolution")
     parser.add_argument("--looks", type=int, default=4, help="at each validation image")
-    parser.add_argument("--out", type=Path, default=Path("outputs/prune_ranks"))
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    build, kind, epochs = NETS[arguments.net]
     print("| net | seed | way | parameters | answers changed | divergence | error, points |")
     print("|---|---|---|---|---|---|---|", flush=True)
+    kept: dict[str, list[float]] = {way: [] for way in arguments.ways}
     for seed in arguments.seeds:
-        data = (mnist if kind == "mnist" else cifar10)(arguments.root, arguments.out, seed)
-        data.prepare()
-        torch.manual_seed(seed)
-        model = build()
-        trained(model, data, epochs, arguments.out / f"{arguments.net}-{seed}.safetensors")
+        model, data = prepared(arguments.net, arguments.root, seed, arguments.out)
         calibration = calibrating(data, arguments.samples, arguments.views)
+        rows = len(torch.cat(calibration))
         batches = list(data.val_dataloader())
         again = augmented(data, data.val_dataloader())
         for _ in range(arguments.looks - 1):
             batches += list(again)
-        targets, said = torch.cat([y for _, y in batches]), logits(model, batches)
-        wrong = float((said.argmax(1) != targets).double().mean())
-        kept = {}
-        for method, kinds in WAYS:
-            rows = len(torch.cat(calibration))
+        for way in arguments.ways:
+            method, kinds = WAYS[way]
             net = Studied(model, calibration, None, kinds, rows, arguments.positions, seed)
-            search = _Search(net, method, method != "plain")
-            with progress(f"layers ({method})", len(net.layers), in_bytes=False) as tick:
-                path = search.path(tick)
-            way, points = f"{method}, {kinds} schemes", []
-            for ranks in spaced(net, path):
-                now = logits(net.build(search.solutions(ranks)).eval(), batches)
-                point = Point(
-                    net.parameters(ranks),
-                    float((now.argmax(1) != said.argmax(1)).double().mean()),
-                    _divergence(said.double(), now.double()),
-                    float((now.argmax(1) != targets).double().mean()) - wrong,
-                )
+            points = []
+            for point in followed(net, method, model, batches):
                 points.append(point)
                 print(
                     f"| {arguments.net} | {seed} | {way} | {point.parameters} | "
                     f"{point.changed:.2%} | {point.divergence:.5f} | {100 * point.error:+.3f} |",
                     flush=True,
                 )
-                if point.error > ENOUGH * TOLERANCE:
-                    break
-            kept[way] = at(points, TOLERANCE)
-        ours = "relu, cheapest schemes"
-        for way, parameters in kept.items():
-            fewer = "" if way == ours else f", {ours} {1 - kept[ours] / parameters:.1%} fewer"
+            kept[way].append(at(points, TOLERANCE))
             print(
-                f"| {arguments.net} | {seed} | {way} | {parameters:.0f} at {TOLERANCE:.1%} lost"
-                f"{fewer} | | | |",
+                f"| {arguments.net} | {seed} | {way} | {kept[way][-1]:.0f} at {TOLERANCE:.1%} lost "
+                "| | | |",
                 flush=True,
             )
+    for ours, plain in compared(arguments.ways):
+        fewer = [1.0 - a / b for a, b in zip(kept[ours], kept[plain], strict=True)]
+        print(
+            f"| {arguments.net} | all | {ours} | {statistics.mean(fewer):.1%} fewer than {plain} "
+            f"({', '.join(f'{one:.1%}' for one in fewer)}) | | | |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
