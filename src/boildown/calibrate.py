@@ -8,7 +8,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -39,10 +39,17 @@ class Samples:
     Attributes:
         inputs: (groups, rows, n); groups is 1 but for a grouped convolution.
         outputs: (groups, rows, m), bias included: weight @ input + bias of the group.
+        batches: (rows,) the number of the batch that each row comes from.
     """
 
     inputs: Tensor
     outputs: Tensor
+    batches: Tensor
+
+    def rows(self, chosen: Tensor) -> "Samples":
+        """Some of the rows, by a mask or by their indices."""
+        there = chosen.to(self.inputs.device)
+        return Samples(self.inputs[:, there], self.outputs[:, there], self.batches[chosen])
 
 
 @dataclass(frozen=True)
@@ -316,25 +323,35 @@ def samples_of(
     if rows < 1:
         raise ValueError(f"rows must be at least 1, got {rows}")
     layers = list(layers)
-    kept: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+    kept: dict[str, tuple[Tensor, Samples]] = {}
     generators = {name: _generator(seed, name, -1, 0) for name in layers}
+    batch = -1
+
+    def counted() -> Iterator[Tensor]:
+        nonlocal batch
+        for inputs in batches_of(data):
+            batch += 1
+            yield inputs
 
     def take(name: str, inputs: Tensor, outputs: Tensor) -> None:
         # the rows with the smallest random keys are a uniform sample without replacement
         keys = torch.rand(inputs.shape[1], generator=generators[name], dtype=torch.float64)
-        inputs, outputs = inputs.clone(), outputs.clone()
+        new = Samples(inputs.clone(), outputs.clone(), torch.full((len(keys),), batch))
         if name in kept:
-            keys = torch.cat([kept[name][0], keys])
-            inputs = torch.cat([kept[name][1], inputs], 1)
-            outputs = torch.cat([kept[name][2], outputs], 1)
+            before, old = kept[name]
+            keys = torch.cat([before, keys])
+            new = Samples(
+                torch.cat([old.inputs, new.inputs], 1),
+                torch.cat([old.outputs, new.outputs], 1),
+                torch.cat([old.batches, new.batches]),
+            )
         if len(keys) > rows:
             chosen = keys.topk(rows, largest=False).indices.sort().values
-            keys, chosen = keys[chosen], chosen.to(inputs.device)
-            inputs, outputs = inputs[:, chosen], outputs[:, chosen]
-        kept[name] = (keys, inputs, outputs)
+            keys, new = keys[chosen], new.rows(chosen)
+        kept[name] = (keys, new)
 
-    feed(model, data, layers, take, positions=positions, seed=seed)
-    return {name: Samples(kept[name][1], kept[name][2]) for name in layers}
+    feed(model, counted(), layers, take, positions=positions, seed=seed)
+    return {name: kept[name][1] for name in layers}
 
 
 def rows_of(
@@ -428,10 +445,11 @@ def calibration_flops(model: nn.Module, data: Data, passes: int = 1) -> int:
     """
     shapes: Counter[tuple[torch.Size, torch.dtype]] = Counter()
     shapes.update((inputs.shape, inputs.dtype) for inputs in batches_of(data))
-    return passes * sum(
-        count * forward_flops(model, torch.empty(shape, dtype=dtype, device="meta"))
-        for (shape, dtype), count in shapes.items()
-    )
+    with evaluating(model):
+        return passes * sum(
+            count * forward_flops(model, torch.empty(shape, dtype=dtype, device="meta"))
+            for (shape, dtype), count in shapes.items()
+        )
 
 
 def follows(model: nn.Module, batch: Any) -> dict[str, Following]:
@@ -567,12 +585,74 @@ class _Watch(TorchFunctionMode):
         self.tags[id(tensor)] = replace(tag, tensor=tensor)
 
 
+def read_elsewhere(model: nn.Module, batch: Any) -> set[str]:
+    """The layers whose weight something else than their own forward pass computes with.
+
+    A decoder that takes its encoder's weight, for one: where the layer is replaced, that fails.
+
+    Args:
+        model: takes a batch of inputs alone.
+        batch: as in `Data`.
+
+    Returns:
+        Dotted paths; a module under several names has the first.
+
+    Raises:
+        CalibrationError: if the batch has no tensor.
+    """
+    owners = {
+        id(module._parameters["weight"]): name
+        for name, module in model.named_modules()
+        if module._parameters.get("weight") is not None
+    }
+    reads = _Reads(owners)
+    with evaluating(model), _hooks() as handles:
+        for module in model.modules():
+            weight = module._parameters.get("weight")
+            if weight is not None:
+                enter, leave = partial(reads.enter, id(weight)), partial(reads.leave, id(weight))
+                handles.append(module.register_forward_pre_hook(enter, prepend=True))
+                handles.append(module.register_forward_hook(leave, always_call=True))
+        with reads:
+            run(model, inputs_of(batch))
+    return reads.found
+
+
+class _Reads(TorchFunctionMode):
+    """See which weights functions are given outside of their own layer."""
+
+    def __init__(self, owners: Mapping[int, str]) -> None:
+        super().__init__()
+        self.owners = owners  # id of a weight -> its layer
+        self.inside: Counter[int] = Counter()
+        self.found: set[str] = set()
+
+    def enter(self, weight: int, *_: Any) -> None:
+        self.inside[weight] += 1
+
+    def leave(self, weight: int, *_: Any) -> None:
+        self.inside[weight] -= 1
+
+    def __torch_function__(
+        self, func: Any, types: Iterable[type], args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        output = func(*args, **kwargs)
+        if tensors_of(output):  # else a device or a shape, which any parameter may be asked for
+            for tensor in tensors_of((args, kwargs)):
+                if id(tensor) in self.owners and not self.inside[id(tensor)]:
+                    self.found.add(self.owners[id(tensor)])
+        return output
+
+
 def tensors_of(value: Any) -> list[Tensor]:
-    """All tensors in nested lists, tuples and mappings."""
+    """All tensors in nested lists, tuples, mappings and dataclasses."""
     if isinstance(value, Tensor):
         return [value]
     if isinstance(value, Mapping):
         value = value.values()
+    elif is_dataclass(value) and not isinstance(value, type):
+        value = [getattr(value, field.name) for field in fields(value)]
     elif not isinstance(value, list | tuple):
         return []
     return [tensor for part in value for tensor in tensors_of(part)]

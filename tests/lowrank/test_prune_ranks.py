@@ -224,7 +224,7 @@ def test_small_outputs_beside_large_ones_are_solved_through_the_relu() -> None:
         module.weight.copy_(torch.cat([30.0 * draw(4, 16), draw(20, 16, seed=1)]))
         module.bias.copy_(torch.cat([torch.full((4,), 1000.0), torch.full((20,), -6.0)]))
         x = draw(400, 16, seed=2)
-        seen = Samples(x[None], module(x)[None])
+        seen = Samples(x[None], module(x)[None], torch.zeros(len(x)))
     layer = FittedLayer(module, "linear", seen, relu=True)
     gaps = []
     for method in METHODS[:2]:

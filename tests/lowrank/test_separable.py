@@ -224,7 +224,8 @@ def test_a_solution_is_never_worse_than_plain_on_what_it_is_fitted_to(seed: int)
     torch.manual_seed(seed)
     conv = nn.Conv2d(3, 6, 3).double()
     x = draw(8, 27, seed=seed)  # too few and far from a Kronecker product
-    seen = Samples(x[None], (x @ conv.weight.flatten(1).mT + conv.bias)[None].detach())
+    y = (x @ conv.weight.flatten(1).mT + conv.bias).detach()
+    seen = Samples(x[None], y[None], torch.zeros(len(x)))
     layer = FittedLayer(conv, "spatial", seen, relu=False)
 
     def lost(method: Method, rank: int) -> float:

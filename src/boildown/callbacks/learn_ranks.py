@@ -7,7 +7,8 @@ against is the loss, so the ranks settle where the data need them.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from boildown.calibrate import calibration_flops, collect
+from boildown.calibrate import calibration_flops, collect, read_elsewhere
 from boildown.callbacks.budget import clock_of, inputs_of, progress_of
 from boildown.callbacks.constraint import BrokenConstraintError, Check, Constraint
 from boildown.flops import layer_positions
@@ -235,6 +236,27 @@ class LearnRanks(Constraint):
             raise ValueError("lowrank: the network has no layer to factorise")
         return names
 
+    def _unread(self, pl_module: LightningModule, inputs: Any) -> list[str]:
+        """Those of `_names` whose weight nothing else reads, as far as a pass can be made to see.
+
+        Raises:
+            ValueError: if `ranks` names one of the others, or there are only these.
+        """
+        names = self._names(pl_module)
+        if self.metric == "weights" or not isinstance(inputs, Tensor):
+            return names
+        trainer = pl_module.trainer
+        with _passing(trainer):
+            read = read_elsewhere(pl_module, trainer.precision_plugin.convert_input(inputs))
+        unread = [name for name in names if name not in read]
+        asked = read.intersection(names) if self.given is not None or not unread else set()
+        if asked:
+            raise ValueError(
+                f"lowrank: {min(asked)}: cannot be factorised: something else than its forward "
+                "pass reads its weight; call the layer instead, or leave it out"
+            )
+        return unread
+
     def _check_given(self, pl_module: LightningModule, names: Sequence[str]) -> None:
         """Say why a layer that `ranks` names cannot have one."""
         for pattern in self.given or {}:
@@ -279,7 +301,7 @@ class LearnRanks(Constraint):
         """What each rank of each layer costs, up to where factors save nothing."""
         places = layer_positions(pl_module, inputs) if self.unit == "flops" else {}
         found = {}
-        for name in self._names(pl_module):
+        for name in self._unread(pl_module, inputs):
             module = self._modules[name] = pl_module.get_submodule(name)
             usable = schemes.schemes_for(module)
             scheme = self.scheme if self.scheme in usable else usable[0]
@@ -412,14 +434,8 @@ class LearnRanks(Constraint):
                 batches = collect(self.calibration(), self.samples)
             self._batches = [precision.convert_input(batch) for batch in batches]
         layers = {name: layer.scheme for name, layer in self._layers.items()}
-        try:
-            with precision.forward_context():
-                found = measure(pl_module, self._batches, layers)
-        except (TypeError, NotImplementedError) as error:
-            raise ValueError(
-                "lowrank.metric=outputs needs a forward that takes the inputs alone; write one, or "
-                f"set metric=weights ({error})"
-            ) from error
+        with _passing(trainer):
+            found = measure(pl_module, self._batches, layers)
         flops = calibration_flops(pl_module, self._batches, passes=3)
         if trainer.world_size > 1:
             sent = {name: [metric.to("cpu") for metric in each] for name, each in found.items()}
@@ -628,6 +644,23 @@ class LearnRanks(Constraint):
         self._step, self._share = state_dict["step"], state_dict["share"]
         self._nearest, self._owed = state_dict["nearest"], state_dict["owed"]
         self._dense = state_dict["dense"]
+
+
+@contextmanager
+def _passing(trainer: Trainer) -> Iterator[None]:
+    """Pass inputs through the network as in training, at the precision of the trainer.
+
+    Raises:
+        ValueError: if its forward pass wants something else than the inputs.
+    """
+    try:
+        with trainer.precision_plugin.forward_context():
+            yield
+    except (TypeError, NotImplementedError) as error:
+        raise ValueError(
+            "lowrank.metric=outputs needs a forward that takes the inputs alone; write one, or "
+            f"set metric=weights ({error})"
+        ) from error
 
 
 def _values(spectra: Sequence[Spectrum]) -> Tensor:

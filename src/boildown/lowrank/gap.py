@@ -36,7 +36,8 @@ def relative_gaps(
         for batch in batches:
             before, now = _responses(dense, batch, layers), _responses(model, batch, layers)
             for name, gap in gaps.items():
-                gap.update(before[name], now[name])
+                for was, became in zip(before[name], now[name], strict=True):
+                    gap.update(was, became)
     return {name: gap.relative() for name, gap in gaps.items()}
 
 
@@ -73,11 +74,14 @@ def _behind(outputs: Tensor, relu: bool) -> Tensor:
     return outputs.relu() if relu else outputs
 
 
-def _responses(model: nn.Module, batch: Tensor, layers: Mapping[str, bool]) -> dict[str, Tensor]:
-    seen: dict[str, Tensor] = {}
+def _responses(
+    model: nn.Module, batch: Tensor, layers: Mapping[str, bool]
+) -> dict[str, list[Tensor]]:
+    """What each call of a layer puts out."""
+    seen: dict[str, list[Tensor]] = {name: [] for name in layers}
 
     def see(name: str, module: nn.Module, args: object, output: Tensor) -> None:
-        seen[name] = _behind(output, layers[name]).clone()
+        seen[name].append(_behind(output, layers[name]).clone())
 
     handles = [
         model.get_submodule(name).register_forward_hook(partial(see, name)) for name in layers

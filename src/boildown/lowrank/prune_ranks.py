@@ -8,7 +8,7 @@ dense one down.
 import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -272,7 +272,7 @@ class _Search:
                 if late:
                     self.net.set(found)
                     now = self.net.see(self.net.work, [name])[name]
-                    seen = Samples(now.inputs, seen.outputs)
+                    seen = replace(seen, inputs=now.inputs)
                 one = self.solve(name, [ranks[name]], seen, self.ways[name], late)
                 self.solved[here] = one[ranks[name]]
             found[name] = self.solved[here]

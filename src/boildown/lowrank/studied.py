@@ -1,13 +1,14 @@
 """A trained network under study: its layers, what calibration samples show, what a change does."""
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from boildown.calibrate import (
+    CalibrationError,
     Data,
     Following,
     Samples,
@@ -16,6 +17,7 @@ from boildown.calibrate import (
     evaluating,
     feed_gradients,
     follows,
+    read_elsewhere,
     run,
     samples_of,
     tensors_of,
@@ -26,6 +28,7 @@ from boildown.lowrank.factorize import factorisable, factorize, refused, tied
 from boildown.lowrank.fitted_layer import FittedLayer, Solution
 from boildown.lowrank.gap import relative_gaps
 from boildown.lowrank.scheme import Scheme
+from boildown.lowrank.svd import DIVERGED
 
 Schemes = Literal["cheapest", "default"]
 
@@ -47,10 +50,12 @@ class Studied:
         positions: int,
         seed: int,
     ) -> None:
-        self.batches = collect(calibration, samples)
+        self.parts = _parts(collect(calibration, samples))
+        self.batches = [batch for part in self.parts for batch in part]
         self.positions, self.seed, self.rows = positions, seed, samples * positions
+        _check_finite(model)
         after = follows(model, self.batches[0])
-        chosen = _choose(model, names, after)
+        chosen = _choose(model, names, after, read_elsewhere(model, self.batches[0]))
         after = {name: _foldable(model, one, after) for name, one in after.items()}
         norms = {name: after[name].batchnorm for name in chosen if name in after}
         self.model = fold_batchnorm(model, [(n, norm) for n, norm in norms.items() if norm])
@@ -62,8 +67,12 @@ class Studied:
             parameter.requires_grad_(parameter.is_floating_point())
         feed_gradients(self.work, self.batches, self.layers, self.gather, seed=seed)
         self.flops += 3 * self.pass_flops  # the backward pass is about two forward ones
-        self.parts = _parts(self.batches)
         self.reference = [self.outputs(part) for part in self.parts]
+        if not any(self.reference):
+            raise CalibrationError(
+                "the network returns no floating-point tensor to judge its layers by: return "
+                "scores or logits, or lists, tuples, mappings or dataclasses of them"
+            )
 
     def _layers(
         self, chosen: Sequence[str], after: Mapping[str, Following], kinds: Schemes
@@ -134,18 +143,13 @@ class Studied:
         return missed / spread if spread else missed
 
     def folds(self, seen: Samples) -> list[tuple[Samples, Samples]]:
-        """For each part of the samples, the rows of the others and its own."""
-        rows, total = seen.inputs.shape[1], sum(map(len, self.batches))
-        ends = [0, *(sum(map(len, part)) for part in self.parts)]
-        if len(ends) == 2:
-            return [(seen, seen)]
-        found = []
-        for k in range(len(self.parts)):
-            start, end = (rows * sum(ends[: k + j]) // total for j in (1, 2))
-            own = torch.zeros(rows, dtype=torch.bool, device=seen.inputs.device)
-            own[start:end] = True
-            pair = [Samples(seen.inputs[:, x], seen.outputs[:, x]) for x in (~own, own)]
-            found.append((pair[0], pair[1]))
+        """Of each part of the samples, the rows of the others and its own; all where none are."""
+        found, end = [], 0
+        for part in self.parts:
+            start, end = end, end + len(part)
+            own = (start <= seen.batches) & (seen.batches < end)
+            fit, judge = (seen.rows(x) if x.any() else seen for x in (~own, own))
+            found.append((fit, judge))
         return found
 
     def errors(self, model: nn.Module, names: Iterable[str]) -> dict[str, float]:
@@ -164,17 +168,38 @@ class Studied:
         return sum(p.numel() for p in self.model.parameters()) - saved
 
 
+def _check_finite(model: nn.Module) -> None:
+    """Refuse a network that has diverged; a buffer may be infinite, as masks are.
+
+    Raises:
+        CalibrationError: naming the tensor.
+    """
+    bad = [name for name, p in model.named_parameters() if not torch.isfinite(p).all()]
+    bad += [name for name, buffer in model.named_buffers() if torch.isnan(buffer).any()]
+    if bad:
+        raise CalibrationError(f"{bad[0]} holds NaN or infinity: {DIVERGED}")
+
+
 def _choose(
-    model: nn.Module, names: Iterable[str] | None, after: Mapping[str, Following]
+    model: nn.Module,
+    names: Iterable[str] | None,
+    after: Mapping[str, Following],
+    read: Collection[str],
 ) -> list[str]:
     """The layers to look at, in forward order.
+
+    Args:
+        model: the network.
+        names: those that are asked for; None for all.
+        after: those that are reached.
+        read: those whose weight is read elsewhere.
 
     Raises:
         ValueError: for a layer that is not there or cannot be factorised, or if none can.
     """
     able = [n for n in factorisable(model) if isinstance(model.get_submodule(n), KINDS)]
     if names is None:
-        chosen = [name for name in after if name in able]
+        chosen = [name for name in after if name in able and name not in read]
         if not chosen:
             raise ValueError("nothing can be factorised: the model has no Linear or Conv2d in use")
         return chosen
@@ -188,6 +213,11 @@ def _choose(
             raise ValueError(
                 f"{name}: cannot be factorised: {kind} is not one of Linear and Conv2d; leave it "
                 f"out of the layers, which can be {', '.join(able) or 'none'}"
+            )
+        if name in read:
+            raise ValueError(
+                f"{name}: cannot be factorised: something else than its forward pass reads its "
+                "weight; call the layer instead, or leave it out of the layers"
             )
         if name not in able:
             raise ValueError(f"there is no layer {name!r}; there are {', '.join(able) or 'none'}")
