@@ -1,6 +1,7 @@
 """boildown.calibrate: the layers' inputs and outputs, and what follows each layer."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import TensorDataset
 
 from boildown.calibrate import (
     CalibrationError,
@@ -20,7 +22,9 @@ from boildown.calibrate import (
     feed,
     follows,
     inputs_of,
+    read_elsewhere,
     samples_of,
+    tensors_of,
 )
 from boildown.models.lenet import LeNet5
 from boildown.models.resnet import ResNet
@@ -362,6 +366,8 @@ def test_evaluating_covers_modules_one_by_one() -> None:
         ([torch.zeros(0, 3)], "the calibration set is empty"),
         (["image.png"], "must be a tensor, or begin with one, got str"),
         ([{}], "must be a tensor, or begin with one, got list"),
+        ((torch.zeros(4, 3), torch.zeros(4).long()), "are torch.float32, then torch.int64: give"),
+        (TensorDataset(torch.zeros(4, 3)), "TensorDataset gives one sample at a time: wrap it"),
         (torch.full((2, 3), torch.nan), "the inputs of layer 0 hold NaN"),
         ([torch.full((2, 3), 3e38)], "the outputs of layer 0 hold NaN or infinity"),
     ],
@@ -415,3 +421,55 @@ def test_flops_of_batches_of_several_sizes() -> None:
     model = nn.Linear(3, 2)
     data = [draw(4, 3), (draw(4, 3), 0), draw(1, 3)]
     assert calibration_flops(model, data, passes=2) == 2 * 2 * 9 * 6
+
+
+def test_flops_are_counted_in_evaluation_mode() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2)).train()
+    assert calibration_flops(model, draw(1, 3)) >= 2 * 6  # one sample cannot be normalised
+    assert [module.training for module in model.modules()] == [True] * 3
+
+
+@pytest.mark.parametrize("rows", [1000, 9])
+def test_rows_say_which_batch_they_come_from(rows: int) -> None:
+    """The layer sees time first, and twice in every pass: rows are not in the samples' order."""
+    model = Net(lambda m, x: m.a(x.transpose(0, 1)) + m.a(x.transpose(0, 1)), a=nn.Linear(3, 3))
+    batches = [torch.full((n, 4, 3), float(i)) for i, n in enumerate((2, 3, 1))]
+    seen = samples_of(model, batches, ["a"], rows=rows, positions=None, seed=0)["a"]
+    assert seen.inputs.shape[1] == len(seen.batches) == min(rows, 48)
+    assert torch.equal(seen.inputs[0, :, 0], seen.batches.float())
+    some = seen.rows(seen.batches == 1)
+    assert torch.equal(some.inputs[0, :, 0], torch.ones(len(some.batches)))
+
+
+@pytest.mark.parametrize(
+    ("forward", "found"),
+    [
+        (lambda m, x: F.linear(m.a(x), m.a.weight.T), {"a"}),
+        (lambda m, x: F.linear(m.b(m.a(x)), m.a.weight), {"a"}),
+        (lambda m, x: m.b(m.a(x)) + m.a.weight.sum(), {"a"}),
+        (lambda m, x: m.b(m.a(x.to(m.a.weight.device, next(m.parameters()).dtype))), set()),
+        (lambda m, x: m.b(m.a(m.a(x))), set()),
+    ],
+)
+def test_weights_that_are_read_elsewhere(
+    forward: Callable[[Any, Tensor], Any], found: set[str]
+) -> None:
+    model = Net(forward, a=nn.Linear(3, 3), b=nn.Linear(3, 3)).train()
+    assert read_elsewhere(model, draw(2, 3)) == found
+    assert model.training
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_tensors_are_found_in_what_networks_return() -> None:
+    @dataclass
+    class Output:
+        logits: Tensor
+        hidden: tuple[Tensor, ...]
+        name: str
+
+    x, y = torch.zeros(1), torch.zeros(2)
+    for value in ([x, y], {"a": x, "b": (y,)}, Output(x, (y,), "c")):
+        found = tensors_of(value)
+        assert found[0] is x
+        assert found[1] is y
+    assert tensors_of(Output) == []

@@ -173,6 +173,17 @@ def test_started_again_it_measures_only_what_is_missing(tmp_path: Path) -> None:
     assert len(more.seen) == 1  # the unchanged model is known
 
 
+def test_a_cache_in_a_new_directory_of_a_module_with_state_of_its_own(tmp_path: Path) -> None:
+    class Counting(nn.Linear):
+        def get_extra_state(self) -> dict[str, int]:
+            return {"calls": 3}
+
+    model = nn.Sequential(Counting(6, 6), nn.Linear(6, 6))
+    cache = tmp_path / "new" / "measured.jsonl"
+    sensitivity(model, lambda _: {"loss": 1.0}, technique="rank", cache=cache)
+    assert cache.read_text().count("\n") > 1
+
+
 def test_what_was_measured_of_other_weights_or_data_is_not_taken(tmp_path: Path) -> None:
     asked: dict[str, Any] = {"technique": "rank", "levels": [1], "cache": tmp_path / "c.jsonl"}
     model = network()

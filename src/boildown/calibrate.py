@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+from torch.utils.data import Dataset, IterableDataset
 from torch.utils.hooks import RemovableHandle
 
 from boildown.flops import forward_flops
@@ -88,11 +89,23 @@ def batches_of(data: Data) -> Iterator[Tensor]:
     """The inputs, batch by batch; a single tensor in batches of at most 256 samples.
 
     Raises:
-        CalibrationError: if there are none, or a batch has no tensor.
+        CalibrationError: if there are none, a batch has no tensor, batches differ in their dtype,
+            or there are single samples instead of batches.
     """
-    count = 0
+    if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
+        raise CalibrationError(
+            f"calibration data come in batches, and a {type(data).__name__} gives one sample at a "
+            "time: wrap it in a torch.utils.data.DataLoader"
+        )
+    count, dtype = 0, None
     for batch in data.split(BATCH) if isinstance(data, Tensor) and data.ndim else data:
         inputs = inputs_of(batch)
+        dtype = dtype or inputs.dtype
+        if inputs.dtype != dtype:
+            raise CalibrationError(
+                f"the calibration batches are {dtype}, then {inputs.dtype}: give one tensor of "
+                "inputs, or batches that each begin with the inputs, such as [(inputs, targets)]"
+            )
         count += len(inputs)
         if len(inputs):
             yield inputs

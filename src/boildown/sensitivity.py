@@ -298,9 +298,9 @@ def _measure(model: nn.Module, evaluate: Evaluate) -> dict[str, float]:
 
 
 def _digest(model: nn.Module) -> str:
-    """Of all weights and buffers."""
+    """Of all parameters and buffers."""
     digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
@@ -317,6 +317,8 @@ class _Cache:
     def __init__(self, path: str | Path | None, basis: str) -> None:
         self.path = None if path is None else Path(path)
         self.basis = basis
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
         self._found = {} if self.path is None else _read(self.path)
 
     def _key(self, layer: str | None, technique: str | None, level: float | None) -> str:

@@ -375,5 +375,44 @@ def test_the_metric_of_the_outputs_needs_something_to_measure_on() -> None:
 
 
 def test_a_share_that_rank_one_exceeds_is_refused_before_the_training() -> None:
-    with pytest.raises(ValueError, match=r"rank 1"):
+    with pytest.raises(ValueError, match=r"lowrank\.share=0\.01 .* rank 1 .* at least 0\.08"):
         fit(LearnRanks(share=0.01, **SETTINGS))
+
+
+@pytest.mark.parametrize(
+    ("ranks", "says"),
+    [
+        ({"model.3": 3, "model.5": 3}, r"model\.5: factors of any rank cost as much as the layer"),
+        ({"model.5": 3}, r"model\.5: factors of any rank cost as much as the layer"),
+        ({"model.4": 3}, r"model\.4: cannot be factorised: ReLU is not one of"),
+        ({"model.9": 3}, r"'model\.9' matches no tensor; there are model\.0, model\.3"),
+    ],
+)
+def test_ranks_for_what_can_have_none(ranks: dict[str, int], says: str) -> None:
+    model = network()
+    model[5] = nn.Linear(30, 1, bias=False)
+    model.append(nn.Linear(1, 4))
+    with pytest.raises(ValueError, match=says):
+        fit(LearnRanks(ranks=ranks, **SETTINGS), model=model)
+
+
+class TiedDecoder(nn.Module):
+    """Computes with the weight of one of its layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.code = nn.Linear(72, 30)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(self.code(inputs), self.code.weight.T)
+
+
+def test_a_layer_whose_weight_is_read_elsewhere_stays() -> None:
+    model = network()
+    model.insert(3, TiedDecoder())
+    technique = by_outputs(share=0.5)
+    after = technique.restructure(fit(technique, model=model))
+    assert {row["name"] for row in technique.ranks_report} == {"0", "4", "6"}
+    assert after(torch.zeros(1, 2, 5, 5)).shape == (1, 4)
+    with pytest.raises(ValueError, match=r"model\.3\.code: .* reads its weight"):
+        fit(by_outputs(share=None, ranks={"*.code": 3}), model=model)

@@ -4,6 +4,7 @@ import copy
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -118,6 +119,28 @@ def test_a_layer_that_would_not_shrink_is_left_alone() -> None:
     even = s.break_even(model.fc2, "linear")
     for rank, becomes in ((even, nn.Sequential), (even + 1, nn.Linear)):
         assert type(factorize(model, {"fc2": rank}).fc2) is becomes
+
+
+def test_ranks_of_numpy_and_none_for_a_layer_that_stays() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 20), nn.Linear(20, 20), nn.Conv2d(8, 8, 3))
+    built = factorize(
+        model,
+        {"0": np.int64(3), "1": None, "2": (np.int64(2), np.int64(3))},
+        schemes={"2": "tucker2"},
+    )
+    assert structure(model, built) == {
+        "0": {"scheme": "linear", "rank": 3},
+        "2": {"scheme": "tucker2", "rank": [2, 3]},
+    }
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
+def test_a_network_that_cannot_be_copied_says_why() -> None:
+    model = nn.Sequential(nn.Linear(20, 20), weight_norm(nn.Linear(20, 20)))
+    model(torch.zeros(1, 20))
+    with pytest.raises(ValueError, match=r"Sequential cannot be copied: .*remove_weight_norm"):
+        factorize(model, {"0": 3})
 
 
 def test_layers_of_other_factors_take_the_place() -> None:

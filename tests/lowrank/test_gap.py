@@ -64,3 +64,27 @@ def test_what_never_varies() -> None:
     assert relative_gap(y, y, relu=False) == 0.0
     assert relative_gap(y, y + 1.0, relu=False) == math.inf
     assert relative_gap(-y, -2.0 * y, relu=True) == 0.0
+
+
+class Twice(nn.Module):
+    """A layer that is called on two inputs of different size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc = nn.Linear(20, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.fc(x) + self.fc(0.01 * x.flip(1))
+        return y
+
+
+def test_every_call_of_a_layer_counts() -> None:
+    model, x = Twice(), torch.randn(50, 20, generator=torch.Generator().manual_seed(4))
+    other = copy.deepcopy(model)
+    other.fc.weight.data *= 0.9
+    both = torch.cat([x, 0.01 * x.flip(1)])
+    with torch.no_grad():
+        wanted = expected(model.fc(both).double(), other.fc(both).double())
+    found = relative_gaps(model, other, x.split(20), {"fc": False})
+    assert found == {"fc": pytest.approx(wanted, rel=1e-5)}

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from boildown.calibrate import CalibrationError, Samples
+from boildown.lowrank.factorize import factorize
 from boildown.lowrank.fitted_layer import FittedLayer, Way
 from boildown.lowrank.gap import relative_gap
 from boildown.lowrank.prune_ranks import METHODS, RankPruning, _curve, _hull, prune_ranks
@@ -509,3 +510,101 @@ def test_images_of_several_sizes() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3))
     batches = [torch.randn(8, 3, 8, 8), torch.randn(8, 3, 10, 10)]
     assert prune_ranks(model, batches, 0.5, compare=False).errors
+
+
+class Detector(nn.Module):
+    """Wants targets while it is trained, and normalises single samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.norm, self.fc = nn.BatchNorm1d(20), nn.Linear(20, 20)
+
+    def forward(self, x: Tensor, targets: Tensor | None = None) -> Tensor:
+        if self.training and targets is None:
+            raise ValueError("in training mode, targets should be passed")
+        y: Tensor = self.fc(self.norm(x))
+        return y
+
+
+def test_a_network_straight_from_its_training() -> None:
+    model = Detector().train()
+    assert prune_ranks(model, draw(257, 20), 0.5, compare=False).ranks  # batches of 256 and 1
+    assert all(module.training for module in model.modules())
+
+
+class Twice(nn.Module):
+    """A layer on the outputs of others and on its own inputs, in one order or the other."""
+
+    def __init__(self, swapped: bool) -> None:
+        super().__init__()
+        self.swapped, self.trunk, self.o = swapped, mlp()[:2], nn.Linear(12, 3)
+        self.fc = nn.Linear(24, 12)
+        self.wide = nn.Linear(20, 24)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = self.trunk(x), 0.1 * self.wide(x)
+        calls = [self.fc(b), self.fc(a)] if self.swapped else [self.fc(a), self.fc(b)]
+        y: Tensor = self.o(calls[0] + calls[1])
+        return y
+
+
+def test_the_order_of_a_layers_calls_does_not_matter() -> None:
+    results = []
+    for swapped in (False, True):
+        torch.manual_seed(1)
+        model = Twice(swapped)
+        results.append(prune_ranks(model, draw(60, 20), 0.3, compare=False, positions=1000))
+    assert results[0].ranks == results[1].ranks
+    assert results[0].errors == pytest.approx(results[1].errors, rel=1e-3)
+
+
+class Tied(nn.Module):
+    """A decoder that computes with the encoder's weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.code, self.fc = nn.Linear(20, 16), nn.Linear(20, 20)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h: Tensor = nn.functional.linear(self.code(x), self.code.weight.T)
+        y: Tensor = self.fc(h)
+        return y
+
+
+def test_a_layer_whose_weight_is_read_elsewhere() -> None:
+    assert list(prune_ranks(Tied(), samples(), 0.5, compare=False).ranks) == ["fc"]
+    with pytest.raises(ValueError, match=r"code: .* reads its weight; call the layer instead"):
+        prune_ranks(Tied(), samples(), 0.5, layers=["code"])
+
+
+def test_a_network_that_says_nothing_to_judge_by() -> None:
+    class Labels(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).argmax(1)
+
+    with pytest.raises(CalibrationError, match="returns no floating-point tensor"):
+        prune_ranks(Labels(*mlp()), samples(), 0.5)
+
+
+@pytest.mark.parametrize("layers", [None, ["0"]])
+def test_a_network_that_has_diverged(layers: list[str] | None) -> None:
+    model = mlp()
+    model[2].weight.data[0, 0] = math.nan
+    with pytest.raises(CalibrationError, match=r"2\.weight holds NaN or infinity"):
+        prune_ranks(model, samples(), 0.5, layers=layers)
+    mask = torch.full((3,), -math.inf)
+    model = mlp()
+    model.register_buffer("mask", mask)
+    assert prune_ranks(model, samples(), 0.5, compare=False).ranks
+
+
+def test_what_a_search_found_can_be_built_anew() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 12, 5), nn.ReLU(), nn.Flatten(), nn.Linear(12 * 4, 3)).eval()
+    x = draw(80, 3, 6, 6)
+    result = prune_ranks(model, x, 0.5, method="plain", compare=False)
+    assert result.schemes.keys() == result.ranks.keys()
+    again = factorize(model, result.ranks, schemes=result.schemes)
+    torch.testing.assert_close(again(x), result.model.eval()(x))

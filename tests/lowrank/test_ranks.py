@@ -1,6 +1,7 @@
 """boildown.lowrank.ranks: against brute force, and against the single energy threshold."""
 
 import itertools
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -197,6 +198,11 @@ def test_measured_points_are_allocated() -> None:
     assert found.loss == pytest.approx(0.05)
     with pytest.raises(ValueError, match=r"19 is below 20, .* fc1 10, fc2 10"):
         allocate_ranks(points, 19)
+    points["fc2"][1] = Measured(2, 20, math.nan)
+    with pytest.raises(ValueError, match="fc2: its loss at level 2 is nan; leave this point"):
+        allocate_ranks(points, 90)
+    with pytest.raises(ValueError, match="fc3: nothing was measured of it"):
+        allocate_ranks({"fc3": []}, 90)
 
 
 SPECTRA = {"fc1": torch.ones(3), "fc2": torch.ones(2)}

@@ -17,6 +17,7 @@ from boildown.lowrank.svd import (
     decompose,
     randomized,
     rank_for_energy,
+    rank_for_error,
     relative_error,
     singular_values,
     svd_flops,
@@ -175,10 +176,21 @@ def test_small_functions() -> None:
     assert tails(torch.tensor([3.0, 2.0])).tolist() == [13.0, 4.0, 0.0]
     assert rank_for_energy(torch.tensor([3.0, 2.0, 0.0]), 1.0) == 2
     assert rank_for_energy(torch.zeros(3), 1.0) == 1
+    assert rank_for_error(torch.zeros(3), 0.0) == 1
     assert relative_error(torch.zeros(2, 2), torch.zeros(2, 2)) == 0.0
     assert relative_error(torch.zeros(2, 2), torch.ones(2, 2)) == math.inf
     assert svd_flops(10, 20) == svd_flops(20, 10) == 6 * 2000 + 20 * 1000
     assert Factors(torch.ones(3, 2), torch.ones(4, 2)).rank == 2
+
+
+@given(st.floats(0.0, 1.1), st.integers(0, 99))
+@settings(max_examples=50, deadline=None)
+def test_the_lowest_rank_within_an_error(error: float, seed: int) -> None:
+    weight = draw(7, 5, seed=seed)
+    rank = rank_for_error(singular_values(weight), error)
+    assert rank == 5 or relative_error(weight, truncate(weight, rank).product()) <= error + 1e-6
+    if rank > 1:
+        assert relative_error(weight, truncate(weight, rank - 1).product()) > error - 1e-6
 
 
 def test_bad_input_is_named() -> None:
@@ -197,5 +209,7 @@ def test_bad_input_is_named() -> None:
         check_rank(4, 3, "fc1's rank")
     with pytest.raises(ValueError, match=r"\(0, 1\], got 0"):
         rank_for_energy(torch.ones(2), 0.0)
+    with pytest.raises(ValueError, match="at least 0, got nan"):
+        rank_for_error(torch.ones(2), math.nan)
     with pytest.raises(ValueError, match="at least 0, got -1 and 2"):
         randomized(torch.ones(2, 2), 1, oversample=-1)

@@ -259,11 +259,13 @@ class LearnRanks(Constraint):
 
     def _check_given(self, pl_module: LightningModule, names: Sequence[str]) -> None:
         """Say why a layer that `ranks` names cannot have one."""
+        reasons = {name: schemes.why_not(module) for name, module in pl_module.named_modules()}
+        reasons |= refused(pl_module)
         for pattern in self.given or {}:
             if any(matches(pattern, name) for name in names):
                 continue
-            for name, reason in refused(pl_module).items():
-                if matches(pattern, name):
+            for name, reason in reasons.items():
+                if reason is not None and matches(pattern, name):
                     raise ValueError(f"lowrank.ranks: {name}: cannot be factorised: {reason}")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -281,7 +283,8 @@ class LearnRanks(Constraint):
         }
 
         example = pl_module.example_input_array
-        if self.structure is None and (self.unit != "flops" or isinstance(example, Tensor)):
+        looks = self.unit == "flops" or self.metric == "outputs"  # at a pass over some inputs
+        if self.structure is None and (not looks or isinstance(example, Tensor)):
             self._begin(pl_module, example)
 
     def on_train_batch_start(
@@ -321,8 +324,17 @@ class LearnRanks(Constraint):
                 raise ValueError(f"lowrank: {name}: its weight holds NaN or infinity: {DIVERGED}")
             if worth:
                 found[name] = Layer(scheme, getattr(module, "groups", 1), costs[:worth], dense)
+        for pattern in self.given or {}:
+            if not any(matches(pattern, name) for name in found):
+                (*_, name) = (name for name in self._modules if matches(pattern, name))
+                raise ValueError(
+                    f"lowrank.ranks: {name}: factors of any rank cost as much as the layer itself; "
+                    "leave it out"
+                )
         if not found:
-            raise ValueError("lowrank: no layer would be cheaper at any rank")
+            raise ValueError(
+                f"lowrank: no layer would be cheaper at any rank: {', '.join(self._modules)}"
+            )
         return found
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *rest: Any) -> None:
@@ -338,8 +350,16 @@ class LearnRanks(Constraint):
         """Refuse before the training what no ranks will meet."""
         if callable(self.share):
             self._find_share(pl_module, self._decompose(pl_module), check=True)
-        elif self.share is not None or self.given is not None:
-            self._ranks(self._decompose(pl_module), 1.0)
+        elif self.share is not None:
+            least = sum(min(layer.costs[0], layer.dense) for layer in self._layers.values())
+            total = sum(layer.dense for layer in self._layers.values())
+            if least > self.share * total:
+                raise ValueError(
+                    f"lowrank.share={self.share} is below what rank 1 everywhere costs; raise it "
+                    f"to at least {math.ceil(1e4 * least / total) / 1e4}"
+                )
+        elif self.given is not None:
+            self._given_ranks()
 
     def _decompose(
         self,

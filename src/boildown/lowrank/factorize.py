@@ -24,7 +24,7 @@ _NONE: Mapping[str, Any] = MappingProxyType({})
 
 def factorize(
     model: nn.Module,
-    ranks: Mapping[str, Rank] = _NONE,
+    ranks: Mapping[str, Rank | None] = _NONE,
     *,
     schemes: Mapping[str, Scheme] = _NONE,
     layers: Mapping[str, nn.Sequential] = _NONE,
@@ -37,7 +37,8 @@ def factorize(
 
     Args:
         model: any network; it is not touched.
-        ranks: layer -> rank, for tucker2 (outputs, inputs). A layer is named by its dotted path.
+        ranks: layer -> rank, for tucker2 (outputs, inputs); None for one that stays as it is. A
+            layer is named by its dotted path.
         schemes: layer of `ranks` -> scheme; by default linear, embedding or channel, and tucker2
             for a pair of ranks.
         layers: layer -> what `boildown.lowrank.scheme.layers` made of other factors. A copy is put
@@ -48,9 +49,9 @@ def factorize(
 
     Raises:
         ValueError: naming the layer, if there is none of that name, it cannot be factorised, its
-            rank is out of range or its weight is not finite.
+            rank is out of range or its weight is not finite; if the network cannot be copied.
     """
-    _check_names([*ranks, *layers], model)
+    _check_names([name for name, rank in ranks.items() if rank is not None] + [*layers], model)
     for name in schemes:
         if name not in ranks:
             raise ValueError(f"{name}: it has a scheme but no rank; give it one in ranks")
@@ -59,6 +60,8 @@ def factorize(
             raise ValueError(f"{name}: it has both a rank and layers of its own; give one of them")
     built: dict[str, nn.Module] = {}
     for name, rank in ranks.items():
+        if rank is None:
+            continue
         layer = model.get_submodule(name)
         scheme = schemes.get(name) or _default(layer, rank)
         with _naming(name):
@@ -193,7 +196,13 @@ def tied(model: nn.Module) -> dict[str, str]:
 def _replace(model: nn.Module, built: Mapping[str, nn.Module]) -> nn.Module:
     """A deep copy with other modules in place of some, which are not copied."""
     memo: dict[int, Any] = {id(model.get_submodule(name)): new for name, new in built.items()}
-    return copy.deepcopy(model, memo)
+    try:
+        return copy.deepcopy(model, memo)
+    except RuntimeError as error:  # torch copies no tensor that was computed from others
+        raise ValueError(
+            f"the {type(model).__name__} cannot be copied: {error}; undo weight_norm and the like "
+            "first, with torch.nn.utils.remove_weight_norm"
+        ) from error
 
 
 def _default(layer: nn.Module, rank: Rank) -> Scheme:

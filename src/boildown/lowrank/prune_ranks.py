@@ -18,6 +18,7 @@ from boildown.calibrate import Data, Samples
 from boildown.data.progress import progress
 from boildown.lowrank.fitted_layer import DAMPINGS, FLOORS, Method, Solution, Way
 from boildown.lowrank.gap import relative_gap
+from boildown.lowrank.scheme import Scheme
 from boildown.lowrank.studied import Schemes, Studied
 
 Evaluate = Callable[[nn.Module], float]
@@ -53,11 +54,13 @@ class Kept:
 
     Attributes:
         ranks: layer -> rank; layers that are left alone are absent.
+        schemes: layer of `ranks` -> what its rank is of (`boildown.lowrank.scheme`).
         parameters: of the whole network.
         metric: what `evaluate` said of it, None without one.
     """
 
     ranks: dict[str, int]
+    schemes: dict[str, Scheme]
     parameters: int
     metric: float | None
 
@@ -70,6 +73,7 @@ class RankPruning:
         model: an ordinary network; layer `fc1` of rank r is `fc1.v` and `fc1.u`. Batch-norms behind
             the layers that were looked at are folded into them.
         ranks: layer -> rank; layers that are left alone are absent.
+        schemes: layer of `ranks` -> what its rank is of (`boildown.lowrank.scheme`).
         parameters: of `model`.
         dense_parameters: of the network it came from.
         errors: layer of `ranks` -> relative error behind the layer, on the calibration samples: the
@@ -84,6 +88,7 @@ class RankPruning:
 
     model: nn.Module
     ranks: dict[str, int]
+    schemes: dict[str, Scheme]
     parameters: int
     dense_parameters: int
     errors: dict[str, float]
@@ -173,10 +178,12 @@ def prune_ranks(
     plain = None
     if compare:
         other = best if method == "plain" else search("plain")
-        plain = Kept(other.ranks, net.parameters(other.ranks), other.metric)
+        size = net.parameters(other.ranks)
+        plain = Kept(other.ranks, net.schemes(other.ranks), size, other.metric)
     return RankPruning(
         model=best.model,
         ranks=best.ranks,
+        schemes=net.schemes(best.ranks),
         parameters=net.parameters(best.ranks),
         dense_parameters=sum(p.numel() for p in model.parameters()),
         errors=net.errors(best.model, best.ranks),

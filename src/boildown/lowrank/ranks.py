@@ -4,6 +4,7 @@ A cost is a number of parameters, FLOPs or bytes: whatever list of numbers is ha
 also stay as it is, which loses nothing and costs what the dense layer costs; its rank is then None.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -168,8 +169,17 @@ def allocate_ranks(
 
     Raises:
         ValueError: if the budget is below the sum of the cheapest points, naming the layers, or a
-            layer has no points, or numbers that are not finite.
+            layer has no points, or one whose loss is not finite.
     """
+    for name, layer in points.items():
+        if not layer:
+            raise ValueError(f"{name}: nothing was measured of it; measure it or leave it out")
+        for point in layer:
+            if not math.isfinite(point.loss):
+                raise ValueError(
+                    f"{name}: its loss at level {point.level} is {point.loss}; leave this point "
+                    "out, so that the level is not chosen"
+                )
     choice = choose(
         [[point.cost for point in layer] for layer in points.values()],
         [[point.loss for point in layer] for layer in points.values()],

@@ -196,11 +196,11 @@ def check(module: nn.Module, scheme: Scheme, rank: Rank) -> Rank:
     full = full_rank(module, scheme)
     if isinstance(full, int):
         check_rank(_single(rank), full)
-        return rank
+        return int(_single(rank))
     pair = _pair(rank)
     for one, most, what in zip(pair, full, ("outputs", "inputs"), strict=True):
         check_rank(one, most, f"rank of the {what}")
-    return pair
+    return int(pair[0]), int(pair[1])
 
 
 def parameters(module: nn.Module, scheme: Scheme, rank: Rank) -> int:

@@ -163,6 +163,9 @@ class Studied:
         built = {name: self.layers[name].build(one) for name, one in solutions.items()}
         return factorize(self.model, layers=built)
 
+    def schemes(self, names: Iterable[str]) -> dict[str, Scheme]:
+        return {name: self.layers[name].scheme for name in names}
+
     def parameters(self, ranks: Mapping[str, int]) -> int:
         saved = sum(self.layers[n].dense - self.layers[n].parameters(r) for n, r in ranks.items())
         return sum(p.numel() for p in self.model.parameters()) - saved

@@ -6,6 +6,7 @@ the square root of the singular values, so that weight decay shrinks both alike.
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import NamedTuple
 
 import torch
@@ -260,8 +261,34 @@ def rank_for_energy(s: Tensor, energy: float) -> int:
     """
     if not 0.0 < energy <= 1.0:
         raise ValueError(f"energy must be in (0, 1], got {energy}")
+    return _lowest(s, 1.0 - energy)
+
+
+def rank_for_error(s: Tensor, error: float) -> int:
+    """The lowest rank whose relative error, see `relative_error`, is within a bound.
+
+    Args:
+        s: (k,) singular values, falling.
+        error: at least 0.
+
+    Returns:
+        From 1 to k.
+
+    Raises:
+        ValueError: for an error out of range.
+
+    >>> [rank_for_error(torch.tensor([2.0, 1.0]), e) for e in (0.0, 0.44, 0.45, 1.0)]
+    [2, 2, 1, 1]
+    """
+    if not error >= 0.0:
+        raise ValueError(f"error must be at least 0, got {error}")
+    return _lowest(s, error**2)
+
+
+def _lowest(s: Tensor, fraction: float) -> int:
+    """The lowest rank that loses no more than a fraction of the energy."""
     lost = tails(s)
-    enough = lost <= (1.0 - energy) * lost[0] * (1.0 + 1e-12) + 1e-15 * lost[0]
+    enough = lost <= fraction * lost[0] * (1.0 + 1e-12) + 1e-15 * lost[0]
     return max(1, int(enough.nonzero()[0, 0]))
 
 
@@ -301,5 +328,5 @@ def check_rank(rank: int, full: int, name: str = "rank") -> None:
     Raises:
         ValueError: naming it and the range.
     """
-    if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= full:
+    if isinstance(rank, bool) or not isinstance(rank, Integral) or not 1 <= rank <= full:
         raise ValueError(f"{name} must be a whole number from 1 to {full}, got {rank!r}")
