@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from boildown.calibrate import calibration_flops, collect, read_elsewhere
 from boildown.callbacks.budget import clock_of, inputs_of, progress_of
 from boildown.callbacks.constraint import BrokenConstraintError, Check, Constraint
+from boildown.choose import listed
 from boildown.flops import layer_positions
 from boildown.lowrank import scheme as schemes
 from boildown.lowrank.factorize import (
@@ -351,12 +352,13 @@ class LearnRanks(Constraint):
         if callable(self.share):
             self._find_share(pl_module, self._decompose(pl_module), check=True)
         elif self.share is not None:
-            least = sum(min(layer.costs[0], layer.dense) for layer in self._layers.values())
+            least = [min(layer.costs[0], layer.dense) for layer in self._layers.values()]
             total = sum(layer.dense for layer in self._layers.values())
-            if least > self.share * total:
+            if sum(least) > self.share * total:
                 raise ValueError(
-                    f"lowrank.share={self.share} is below what rank 1 everywhere costs; raise it "
-                    f"to at least {math.ceil(1e4 * least / total) / 1e4}"
+                    f"lowrank.share={self.share} is below {sum(least) / total:.4f}, what rank 1 "
+                    f"everywhere costs of {total:,} {self.unit}: "
+                    f"{listed(list(self._layers), least)}; raise it"
                 )
         elif self.given is not None:
             self._given_ranks()
