@@ -15,8 +15,13 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
+import matplotlib as mpl
+
+mpl.use("Agg")
 import torch
+from matplotlib import pyplot as plt
 from rank_nets import TOLERANCE, WAYS, augmented, calibrating, compared, options, prepared
 from torch import Tensor, nn
 
@@ -26,6 +31,7 @@ from boildown.lowrank.prune_ranks import _Search
 from boildown.lowrank.studied import Studied, _divergence
 
 SHARES = [share / 100 for share in range(95, 0, -5)]  # of the parameters, to look at
+INK, COPPER, STEAM, GRID = "#22303c", "#b5541c", "#5b8aa6", "#d9dee2"
 ENOUGH = 3.0  # times the tolerance, where a way is no longer followed
 
 Batches = list[tuple[Tensor, Tensor]]
@@ -69,12 +75,16 @@ def followed(net: Studied, method: Method, model: nn.Module, batches: Batches) -
             return
 
 
-def at(points: Sequence[Point], loss: float) -> float:
-    """Parameters at a loss, by the divergences that the errors of points not far off calibrate."""
+def rate(points: Sequence[Point], loss: float) -> float:
+    """Error for each unit of divergence, by least squares over the points not far off a loss."""
     near = [p for p in points if p.error <= ENOUGH * loss]
-    if not near:
-        return math.nan
-    factor = sum(p.error * p.divergence for p in near) / sum(p.divergence**2 for p in near)
+    squares = sum(p.divergence**2 for p in near)
+    return sum(p.error * p.divergence for p in near) / squares if squares else math.nan
+
+
+def at(points: Sequence[Point], loss: float) -> float:
+    """Parameters at a loss, by the divergences."""
+    factor = rate(points, loss)
     wanted = loss / factor if factor > 0.0 else math.inf
     for large, small in pairwise(points):
         if large.divergence <= wanted <= small.divergence:
@@ -83,17 +93,41 @@ def at(points: Sequence[Point], loss: float) -> float:
     return math.nan
 
 
+def draw(found: dict[str, list[list[Point]]], net: str, path: Path) -> None:
+    """Error against parameters: dots as measured, lines from the divergence; all seeds."""
+    figure, axes = plt.subplots(figsize=(7, 4))
+    for way, runs in found.items():
+        colour = STEAM if way.startswith("plain") else COPPER
+        style = "--" if way.endswith("default") else "-"
+        for points in runs:
+            sizes = [p.parameters / 1000 for p in points]
+            axes.plot(sizes, [100 * p.error for p in points], ".", color=colour, markersize=3)
+            losses = [100 * rate(points, TOLERANCE) * p.divergence for p in points]
+            label = way if points is runs[0] else None
+            axes.plot(sizes, losses, style, color=colour, linewidth=1, label=label)
+    axes.axhline(100 * TOLERANCE, color=INK, linewidth=0.6)
+    axes.set_ylim(-0.1, 100 * ENOUGH * TOLERANCE)
+    axes.set_xlabel("parameters, thousands")
+    axes.set_ylabel("more error, points")
+    axes.grid(color=GRID, linewidth=0.6)
+    axes.legend(frameon=False, fontsize=8)
+    axes.set_title(f"{net}, ranks lowered without training", color=INK, fontsize=11)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
-    """Run, then print the points of each way and what they keep."""
+    """Run, then print the points of each way and what they keep, and draw them."""
     parser = options(__doc__, views=2, positions=16)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--looks", type=int, default=4, help="at each validation image")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--plot", type=Path, default=None, help="a PNG of the curves")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     print("| net | seed | way | parameters | answers changed | divergence | error, points |")
     print("|---|---|---|---|---|---|---|", flush=True)
-    kept: dict[str, list[float]] = {way: [] for way in arguments.ways}
+    found: dict[str, list[list[Point]]] = {way: [] for way in arguments.ways}
     for seed in arguments.seeds:
         model, data = prepared(arguments.net, arguments.root, seed, arguments.out)
         calibration = calibrating(data, arguments.samples, arguments.views)
@@ -105,7 +139,8 @@ def main() -> None:
         for way in arguments.ways:
             method, kinds = WAYS[way]
             net = Studied(model, calibration, None, kinds, rows, arguments.positions, seed)
-            points = []
+            points: list[Point] = []
+            found[way].append(points)
             for point in followed(net, method, model, batches):
                 points.append(point)
                 print(
@@ -113,12 +148,12 @@ def main() -> None:
                     f"{point.changed:.2%} | {point.divergence:.5f} | {100 * point.error:+.3f} |",
                     flush=True,
                 )
-            kept[way].append(at(points, TOLERANCE))
             print(
-                f"| {arguments.net} | {seed} | {way} | {kept[way][-1]:.0f} at {TOLERANCE:.1%} lost "
-                "| | | |",
+                f"| {arguments.net} | {seed} | {way} | {at(points, TOLERANCE):.0f} at "
+                f"{TOLERANCE:.1%} lost | | | |",
                 flush=True,
             )
+    kept = {way: [at(points, TOLERANCE) for points in runs] for way, runs in found.items()}
     for ours, plain in compared(arguments.ways):
         fewer = [1.0 - a / b for a, b in zip(kept[ours], kept[plain], strict=True)]
         print(
@@ -126,6 +161,8 @@ def main() -> None:
             f"({', '.join(f'{one:.1%}' for one in fewer)}) | | | |",
             flush=True,
         )
+    if arguments.plot is not None:
+        draw(found, arguments.net, arguments.plot)
 
 
 if __name__ == "__main__":

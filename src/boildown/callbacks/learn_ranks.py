@@ -355,8 +355,9 @@ class LearnRanks(Constraint):
             least = [min(layer.costs[0], layer.dense) for layer in self._layers.values()]
             total = sum(layer.dense for layer in self._layers.values())
             if sum(least) > self.share * total:
+                enough = math.ceil(1e4 * sum(least) / total) / 1e4
                 raise ValueError(
-                    f"lowrank.share={self.share} is below {sum(least) / total:.4f}, what rank 1 "
+                    f"lowrank.share={self.share} is below {enough}, what rank 1 "
                     f"everywhere costs of {total:,} {self.unit}: "
                     f"{listed(list(self._layers), least)}; raise it"
                 )
