@@ -23,7 +23,7 @@ def relative_gap(before: Tensor, now: Tensor, relu: bool) -> float:
 def relative_gaps(
     dense: nn.Module, model: nn.Module, batches: Sequence[Tensor], layers: Mapping[str, bool]
 ) -> dict[str, float]:
-    """Of some layers of a network, on the batches.
+    """Of some layers of a network, on the batches; of a layer's calls all together.
 
     Args:
         dense: the network to compare with.
