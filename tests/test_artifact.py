@@ -262,3 +262,61 @@ def test_the_layers_that_were_factorised_are_never_made(tmp_path: Path) -> None:
     loaded = boildown.load(tmp_path / "model.boil")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
     assert loaded(torch.ones(1, 1, 1, 1)).shape == (1, 1)
+
+
+@pytest.mark.parametrize("prefix", ["model.", "module.", "_orig_mod.", "net.module."])
+def test_a_prefix_of_all_names_may_be_missing_in_the_model(
+    model: nn.Module, tmp_path: Path, prefix: str
+) -> None:
+    state = {f"{prefix}{name}": tensor for name, tensor in model.state_dict().items()}
+    boildown.pack(state, tmp_path / "model.boil")
+    given = MLP(widths=[5, 4], input_shape=(1, 3, 3), num_classes=2)
+    assert same(model, boildown.load(tmp_path / "model.boil", given))
+    wrapped = nn.ModuleDict({"model": given})
+    boildown.pack(wrapped.state_dict(), tmp_path / "wrapped.boil")
+    again = nn.ModuleDict({"model": MLP(widths=[5, 4], input_shape=(1, 3, 3), num_classes=2)})
+    assert same(wrapped, boildown.load(tmp_path / "wrapped.boil", again))
+
+
+def test_of_tied_tensors_one_name_is_enough(tmp_path: Path) -> None:
+    """As safetensors' `save_model` leaves them."""
+
+    def tied() -> nn.Sequential:
+        model = nn.Sequential(nn.Embedding(7, 4), nn.Linear(4, 7))
+        model[1].weight = model[0].weight
+        return model
+
+    one, other = tied(), tied()
+    state = one.state_dict()
+    del state["1.weight"]
+    boildown.pack(state, tmp_path / "model.boil")
+    assert same(one, boildown.load(tmp_path / "model.boil", other))
+    assert other[0].weight is other[1].weight
+    del state["1.bias"]
+    boildown.pack(state, tmp_path / "model.boil")
+    with pytest.raises(ValueError, match=r"(?s)another structure.*1\.bias"):
+        boildown.load(tmp_path / "model.boil", other)
+
+
+def test_a_model_without_memory_is_refused(model: nn.Module, tmp_path: Path) -> None:
+    path = packed(model, tmp_path, CONFIG)
+    with torch.device("meta"):
+        given = MLP(widths=[5, 4], input_shape=(1, 3, 3), num_classes=2)
+    with pytest.raises(ValueError, match=r"is on the meta device.*to_empty"):
+        boildown.load(path, given)
+
+
+def test_a_trusted_description_that_does_not_fit(model: nn.Module, tmp_path: Path) -> None:
+    path = packed(model, tmp_path, CONFIG | {"widths": [5, 5]})
+    with pytest.raises(CodecError, match="does not fit the model"):
+        boildown.load(path, trust_config=True)
+
+
+def test_a_description_of_far_more_layers_than_tensors_costs_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "model.boil"
+    lie = CONFIG | {"widths": None, "width": 5, "depth": 10**6}
+    boildown.pack({"weight": torch.zeros(2 * 10**6, dtype=torch.bool)}, path, config=lie)
+    began = time.monotonic()
+    with pytest.raises(CodecError, match="more than 104 tensors"):
+        boildown.load(path)
+    assert time.monotonic() - began < 2.0

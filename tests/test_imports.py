@@ -41,3 +41,18 @@ def test_imports_stay_apart(module: str, without: tuple[str, ...]) -> None:
     code = f"import sys, {module}; print([m for m in {without} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_machine_code_needs_no_place_on_disk() -> None:
+    """As on a read-only system without a home directory, where numba finds no place for it."""
+    code = """
+import torch
+from numba.core import caching
+caching.FunctionCache.__init__ = lambda self, function: (_ for _ in ()).throw(
+    RuntimeError("cannot cache function: no locator available")
+)
+from boildown import codec, cuts
+print(len(codec.encode({"weight": torch.eye(3)})) > 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"

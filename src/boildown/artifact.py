@@ -1,15 +1,19 @@
 """From a file to a model that runs."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from boildown.codec import CodecError, read_config, unpack
 from boildown.models import build
+
+_MORE, _FEW = 4, 100  # a factorised model is first built as it was, with batch-norms now folded
 
 
 def load(
@@ -34,18 +38,15 @@ def load(
     """
     state = unpack(path)
     if model is not None:
-        try:
-            model.load_state_dict(state)
-        except RuntimeError as error:
-            raise ValueError(f"{path} holds another structure than the model: {error}") from error
-        return model.eval()
+        return _filled(model, state, path)
     config = read_config(path)
     if config is None:
         raise ValueError(f"{path} holds no model's description: pass the model to load it into")
     if not trust_config:
         _check_sizes(config, sum(tensor.numel() for tensor in state.values()), path)
         try:
-            with torch.device("meta"):  # costs nothing, whatever sizes the file asks for
+            # costs nothing, whatever sizes the file asks for
+            with torch.device("meta"), _parameters_at_most(_MORE * len(state) + _FEW, path):
                 model = build(config)
         except (RuntimeError, OverflowError) as error:
             raise CodecError(
@@ -55,8 +56,70 @@ def load(
         model = _with_memory(model)
     else:
         model = build(config, trust=True)
+        _compare(model.state_dict(), state, path)
     model.load_state_dict(state)
     return model.eval()
+
+
+def _filled(model: nn.Module, state: dict[str, Tensor], path: str | Path) -> nn.Module:
+    """A given model with the tensors of a file.
+
+    A prefix that all names in the file share, as that of the LightningModule, of DataParallel or of
+    a compiled module, may be missing in the model. Of tied tensors one name is enough.
+
+    Raises:
+        ValueError: if its structure is another, or it is on the meta device.
+    """
+    wanted = model.state_dict(keep_vars=True)
+    meta = [name for name, tensor in wanted.items() if tensor.is_meta]
+    if meta:
+        raise ValueError(
+            f"the model's {meta[0]} is on the meta device, without memory to load {path} into: "
+            'call model.to_empty(device="cpu") first'
+        )
+    for start in _prefixes(state):
+        found = {name.removeprefix(start): tensor for name, tensor in state.items()}
+        if found.keys() <= wanted.keys():
+            there = {id(wanted[name]): tensor for name, tensor in found.items()}
+            tied = {n: there[id(t)] for n, t in wanted.items() if n not in found and id(t) in there}
+            state = found | tied
+            break
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{path} holds another structure than the model: {error}") from error
+    return model.eval()
+
+
+def _prefixes(state: Mapping[str, Tensor]) -> list[str]:
+    """Those that all names share, in whole modules: none first."""
+    prefixes = [""]
+    for parts in zip(*(name.split(".")[:-1] for name in state), strict=False):
+        if len(set(parts)) > 1:
+            break
+        prefixes.append(f"{prefixes[-1]}{parts[0]}.")
+    return prefixes
+
+
+@contextmanager
+def _parameters_at_most(most: int, path: str | Path) -> Iterator[None]:
+    """Refuse to build, inside the block, a model of more parameters."""
+    left = most
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal left
+        left -= parameter is not None
+        if left < 0:
+            raise CodecError(
+                f"{path}: the model's description asks for more than {most} tensors, many more "
+                "than the file holds"
+            )
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _check_sizes(value: Any, most: int, path: str | Path) -> None:

@@ -1,8 +1,9 @@
 """The best way to cut an ordered sequence into k runs: compiled dynamic programming."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from boildown.compiled import compiled
 
 Floats = NDArray[np.float64]
 
@@ -25,13 +26,13 @@ def best_cuts(counts: Floats, sums: Floats, squares: Floats, k: int) -> NDArray[
     return _cuts(totals[0], totals[1], totals[2], k)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _cost(w: Floats, s: Floats, q: Floats, i: int, j: int) -> float:
     total = s[j] - s[i]
     return float(q[j] - q[i] - total * total / (w[j] - w[i]))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _cuts(w: Floats, s: Floats, q: Floats, k: int) -> NDArray[np.int64]:
     n = len(w) - 1
     last = np.zeros((k, n + 1), np.int32)  # last[c, j]: where run c begins if runs 0 to c end at j

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from states import assert_same, compressed, every_kind, lenet300, states
 from torch import Tensor
+from torch.nn.utils import prune
 
 from boildown import codec
 from boildown.codec import CodecError
@@ -189,3 +190,45 @@ def test_import_brings_none_of_the_training_code() -> None:
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "set()"
+
+
+def pruned(dtype: torch.dtype = torch.float32) -> Tensor:
+    """As `torch.nn.utils.prune` leaves it: half of the zeros are -0.0."""
+    layer = torch.nn.Linear(400, 300)
+    torch.nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(0))
+    prune.l1_unstructured(layer, "weight", 0.9)
+    prune.remove(layer, "weight")
+    return layer.weight.detach().to(dtype)
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.float8_e5m2]
+)
+def test_a_masked_weight_is_sparse_though_half_of_its_zeros_are_negative(
+    dtype: torch.dtype, tmp_path: Path
+) -> None:
+    state, path = {"weight": pruned(dtype)}, tmp_path / "model.boil"
+    size = codec.pack(state, path)
+    assert_same(state, codec.unpack(path))
+    clean = codec.encode({"weight": (state["weight"].double() + 0.0).to(dtype)})
+    zeros = int((state["weight"].float() == 0).sum())
+    assert size <= len(clean) + zeros // 8 + 8
+    assert codec.encode(state, zero_signs=False) == clean
+    assert codec.estimate(state) == size
+    assert codec.estimate(state, zero_signs=False) == len(clean)
+    (row,) = codec.inspect(path)
+    assert row.nonzero == state["weight"].numel() - zeros
+    assert "signed zeros" in row.coder
+
+
+def test_complex_zeros_have_two_signs() -> None:
+    for dtype in (torch.complex64, torch.complex128):
+        state = {"weight": torch.complex(pruned().double(), -pruned().double().flip(0)).to(dtype)}
+        data = codec.encode(state)
+        assert_same(state, codec.decode(data)[0])
+        assert len(data) < 0.5 * state["weight"].numel() * dtype.itemsize
+
+
+def test_a_model_is_no_state_dict() -> None:
+    with pytest.raises(CodecError, match=r"a Linear is no state dict: give model\.state_dict\(\)"):
+        codec.encode(torch.nn.Linear(2, 2))  # type: ignore[arg-type]

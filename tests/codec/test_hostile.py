@@ -20,7 +20,7 @@ from boildown.codec import CodecError
 from boildown.codec.bytewise import varint
 from boildown.codec.dtypes import to_words
 from boildown.codec.gaps import FIXED, HUFFMAN
-from boildown.codec.tensor import DENSE, RAW, SPARSE, SPARSE_RAW, plan, read_tensor
+from boildown.codec.tensor import DENSE, RAW, SIGNED_ZEROS, SPARSE, SPARSE_RAW, plan, read_tensor
 
 
 def sealed(rows: Any, *payloads: bytes, fill: int = 0, deflate: bool = False) -> bytes:
@@ -181,7 +181,7 @@ TABLE_OF_ONE = b"\x80"
         (b"", "1 bytes expected"),
         (bytes([RAW | 9 << 2]) + bytes(32), "form 9"),
         (bytes([RAW | 4 << 2]) + bytes(32), "form 4"),
-        (bytes([DENSE | 4]), "first byte"),
+        (bytes([DENSE | 8]), "first byte"),
         (bytes([DENSE, 7]), "weight coder 7"),
         (bytes([DENSE, FIXED, 0]), "a codebook of 0"),
         (bytes([DENSE, FIXED, *varint(65537)]), "a codebook of 65537"),
@@ -265,3 +265,22 @@ def test_what_is_not_there_is_an_oserror(tmp_path: Path) -> None:
         codec.unpack(tmp_path / "nothing.boil")
     with pytest.raises(IsADirectoryError):
         codec.unpack(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "payload", "message"),
+    [
+        ("int32", bytes([SIGNED_ZEROS, RAW, 0, 0, 0, 0, 128]), "which int32 has not"),
+        ("float32", bytes([SIGNED_ZEROS, RAW, 0, 0, 0, 0, 64]), "more zeros than there are"),
+        ("float32", bytes([SIGNED_ZEROS, RAW, 0, 0, 0, 0]), "1 bytes expected"),
+        (
+            "float32",
+            bytes([SIGNED_ZEROS, SIGNED_ZEROS, RAW, 0, 0, 0, 0, 128]),
+            "a first byte of",
+        ),
+        ("float32", bytes([SIGNED_ZEROS, RAW, 0, 0, 0, 0, 128, 1]), "1 bytes are left over"),
+    ],
+)
+def test_signs_of_zeros_that_lie_are_refused(dtype: str, payload: bytes, message: str) -> None:
+    with pytest.raises(CodecError, match=message):
+        read_tensor(payload, dtype, 1)

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO
 
 from torch import Tensor
 
-from boildown.codec import dtypes
+from boildown.codec import dtypes, zeros
 from boildown.codec.bytewise import VARINT_MOST, Reader, varint
 from boildown.codec.error import CodecError
 from boildown.codec.header import (
@@ -53,26 +53,35 @@ State = Mapping[str, Tensor]
 Config = Mapping[str, Any]
 
 
-def encode(state: State, config: Config | None = None) -> bytes:
+def encode(state: State, config: Config | None = None, *, zero_signs: bool = True) -> bytes:
     """A state dict as the bytes of a file.
 
     Args:
         state: name -> tensor. Tensors that are the same view of one storage are stored once.
         config: plain data to store beside it: dicts with str keys, lists, strings, numbers.
+        zero_signs: whether -0.0 stays -0.0. `weight * mask` leaves it wherever a negative weight
+            was, and each sign takes a bit; without them it comes back as 0.0, which is equal.
 
     Raises:
         CodecError: for what is no dense tensor of a known dtype, or a config that is not plain.
     """
-    return b"".join(_pieces(state, config))
+    return b"".join(_pieces(state, config, zero_signs))
 
 
-def pack(state: State, path: str | os.PathLike[str], *, config: Config | None = None) -> int:
+def pack(
+    state: State,
+    path: str | os.PathLike[str],
+    *,
+    config: Config | None = None,
+    zero_signs: bool = True,
+) -> int:
     """Write a state dict to a file, which appears whole or not at all.
 
     Args:
         state: name -> tensor, as for `encode`.
         path: of the file; replaced if it exists.
         config: plain data to store beside it.
+        zero_signs: as for `encode`.
 
     Returns:
         Bytes of the file.
@@ -81,20 +90,21 @@ def pack(state: State, path: str | os.PathLike[str], *, config: Config | None = 
         CodecError: as for `encode`.
         OSError: if the file cannot be written.
     """
-    return replace_file(path, _pieces(state, config))
+    return replace_file(path, _pieces(state, config, zero_signs))
 
 
-def estimate(state: State, config: Config | None = None) -> int:
+def estimate(state: State, config: Config | None = None, *, zero_signs: bool = True) -> int:
     """The bytes `encode` would give, exactly, from counts alone: no stream is written.
 
     Args:
         state: name -> tensor, as for `encode`.
         config: as for `encode`.
+        zero_signs: as for `encode`.
 
     Raises:
         CodecError: as for `encode`.
     """
-    entries = [entry for entry, _ in _planned(state)]
+    entries = [entry for entry, _ in _planned(state, zero_signs)]
     header = Header(plain_config(config), tuple(entries))
     start = _start(header)
     return len(start) + _payload_bytes(header) + _fill(header, len(start)) + _DIGEST_BYTES
@@ -234,8 +244,12 @@ def open_file(file: BinaryIO) -> Opened:
     return Opened(file, size, header, start)
 
 
-def _planned(state: State) -> Iterator[tuple[Entry, Plan | None]]:
+def _planned(state: State, zero_signs: bool) -> Iterator[tuple[Entry, Plan | None]]:
     """Each name with the cheapest way to write its tensor, None where it is tied to an earlier."""
+    if not isinstance(state, Mapping):
+        raise CodecError(
+            f"a {type(state).__name__} is no state dict: give model.state_dict(), names -> tensors"
+        )
     seen: dict[tuple[Any, ...], tuple[int, Entry]] = {}
     for place, (name, tensor) in enumerate(state.items()):
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
@@ -251,7 +265,8 @@ def _planned(state: State) -> Iterator[tuple[Entry, Plan | None]]:
             other, first = seen[identity]
             yield Entry(name, first.dtype, first.shape, 0, other), None
             continue
-        chosen = plan(dtypes.to_words(tensor), dtype)
+        words = dtypes.to_words(tensor)
+        chosen = plan(words if zero_signs else zeros.unsigned(words, dtype), dtype)
         entry = Entry(name, dtype, tuple(tensor.shape), chosen.size)
         seen[identity] = place, entry
         yield entry, chosen
@@ -271,10 +286,10 @@ def _identity(tensor: Tensor) -> tuple[Any, ...]:
     )
 
 
-def _pieces(state: State, config: Config | None) -> Iterator[Piece]:
+def _pieces(state: State, config: Config | None, zero_signs: bool) -> Iterator[Piece]:
     """The file, piece by piece."""
     plain = plain_config(config)
-    planned = list(_planned(state))
+    planned = list(_planned(state, zero_signs))
     header = Header(plain, tuple(entry for entry, _ in planned))
     digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     start = _start(header)

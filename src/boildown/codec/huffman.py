@@ -20,6 +20,7 @@ from boildown.codec.error import CodecError
 
 LONGEST = 24  # bits: what a code may take, so that decoding tables stay small
 _LOOKUP_BITS = 12
+_MANY = 1024  # symbols, beyond which dahuffman takes longer than all the rest
 
 Lengths = NDArray[np.int64]
 
@@ -38,10 +39,13 @@ def code_lengths(frequencies: NDArray[np.int64]) -> Lengths:
     [1, 0, 2, 2]
     """
     used = np.flatnonzero(frequencies)
+    lengths = np.zeros(frequencies.size, np.int64)
+    if used.size > _MANY:
+        lengths[used] = limited_lengths(frequencies[used], LONGEST)
+        return lengths
     known = dict(zip(used.tolist(), frequencies[used].tolist(), strict=True))
     # A symbol of ours as dahuffman's end marker keeps it from adding one of its own.
     table = HuffmanCodec.from_frequencies(known, eof=int(used[0])).get_code_table()
-    lengths = np.zeros(frequencies.size, np.int64)
     lengths[used] = [table[symbol][0] for symbol in known]
     if lengths.max() > LONGEST:
         lengths[used] = limited_lengths(frequencies[used], LONGEST)

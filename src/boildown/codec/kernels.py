@@ -5,16 +5,15 @@ Everything here works on flat arrays of unsigned integers, the bit patterns of a
 fed untrusted bytes.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from boildown.compiled import compiled
+
 Words = NDArray[Any]  # uint8, uint16, uint32 or uint64, one dimension
 Bytes = NDArray[np.uint8]
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 DISTINCT_MOST = 65536
 WIDTHS = range(1, 9)
@@ -24,11 +23,7 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: Fibonacci hashing
 _TOP = np.uint64(64 - _SLOTS_LOG2)
 
 
-def _kernel(function: _F) -> _F:
-    return cast(_F, numba.njit(cache=True, nogil=True)(function))
-
-
-@_kernel
+@compiled
 def survey(words: Words) -> tuple[int, NDArray[np.int64]]:
     """Count the nonzero words and, for each gap width, the gap symbols they would take.
 
@@ -64,7 +59,7 @@ def survey(words: Words) -> tuple[int, NDArray[np.int64]]:
     return nonzero, counts
 
 
-@_kernel
+@compiled
 def gather(words: Words, survivors: Words) -> None:
     """Copy the nonzero words, in order.
 
@@ -79,7 +74,7 @@ def gather(words: Words, survivors: Words) -> None:
             at += 1
 
 
-@_kernel
+@compiled
 def distinct(words: Words, codes: NDArray[np.uint16], values: Words) -> int:
     """Number the distinct words in order of appearance, giving up beyond 65536.
 
@@ -112,7 +107,7 @@ def distinct(words: Words, codes: NDArray[np.uint16], values: Words) -> int:
     return found
 
 
-@_kernel
+@compiled
 def gap_symbols(words: Words, width: int, symbols: Bytes) -> None:
     """Write the gap symbols of the nonzero words.
 
@@ -137,7 +132,7 @@ def gap_symbols(words: Words, width: int, symbols: Bytes) -> None:
         gap = 0
 
 
-@_kernel
+@compiled
 def place(symbols: Bytes, width: int, survivors: Words, words: Words) -> bool:
     """Put survivors where gap symbols say; the inverse of `gap_symbols`.
 
@@ -165,7 +160,7 @@ def place(symbols: Bytes, width: int, survivors: Words, words: Words) -> bool:
     return True
 
 
-@_kernel
+@compiled
 def write_bits(
     symbols: Words, codes: NDArray[np.uint64], lengths: NDArray[np.int64], out: Bytes
 ) -> None:
@@ -192,7 +187,7 @@ def write_bits(
         out[at] = (pending << np.uint64(8 - held)) & np.uint64(0xFF)
 
 
-@_kernel
+@compiled
 def read_bits(
     data: Bytes,
     lookup: NDArray[np.uint32],

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from boildown.codec import kernels
+from boildown.codec import kernels, zeros
 from boildown.codec.codebook import find_codebook
 from boildown.codec.container import CRC_BYTES, naming, open_file
 from boildown.codec.kernels import Words
@@ -26,7 +26,7 @@ class TensorReport:
         shape: of the tensor.
         dtype: its name, such as "float32".
         numel: elements.
-        nonzero: elements whose bits are not all zero.
+        nonzero: elements that are not 0, of either sign.
         distinct: distinct nonzero bit patterns.
         coder: the representation: "raw", "constant", "dense huffman", "sparse huffman",
             "sparse raw", ... or "tied to NAME" for a tensor stored under another name.
@@ -110,7 +110,7 @@ def inspect_file(path: str | os.PathLike[str]) -> FileReport:
                 tensors.append(_tied(entry.name, tensors[entry.tied]))
                 continue
             _, words, anatomy = next(payloads)
-            nonzero, distinct = _count(words, entry.numel)
+            nonzero, distinct = _count(zeros.unsigned(words, entry.dtype), entry.numel)
             size = entry.size + CRC_BYTES
             tensors.append(
                 TensorReport(

@@ -6,14 +6,15 @@ The first byte tells the representation; what follows depends on it:
     dense            codebook and codes of all elements
     sparse, raw      gaps, form of the values, values of the nonzero elements
     sparse           gaps, codebook and codes of the nonzero elements
+    signed zeros     one of the others, of the tensor with 0.0 for -0.0; the signs of the zeros
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from boildown.codec import kernels, values
+from boildown.codec import kernels, values, zeros
 from boildown.codec.bytewise import Reader
 from boildown.codec.codebook import Codebook, cheapest_code, find_codebook, read_code
 from boildown.codec.dtypes import word_count, word_type
@@ -23,6 +24,7 @@ from boildown.codec.kernels import Words
 
 RAW, DENSE, SPARSE_RAW, SPARSE = range(4)
 _PAST_MODE = 2  # bits of the first byte that tell the representation
+SIGNED_ZEROS = DENSE | 1 << _PAST_MODE
 _PAST_WIDTH = 5  # three more tell the gap width, the last three the gap coder
 
 Piece = bytes | memoryview
@@ -60,6 +62,20 @@ def plan(words: Words, dtype: str) -> Plan:
         words: (n,), the bit patterns of a tensor; may be empty. Must not change until written.
         dtype: of the tensor.
     """
+    best = _plan(words, dtype)
+    unsigned = zeros.unsigned(words, dtype)
+    if unsigned is words:
+        return best
+    signs = zeros.signs(words, dtype)
+    rest = _plan(unsigned, dtype)
+    size = 1 + rest.size + signs.size
+    if size >= best.size:
+        return best
+    return Plan(size, lambda: [bytes([SIGNED_ZEROS]), *rest.write(), signs.data])
+
+
+def _plan(words: Words, dtype: str) -> Plan:
+    """The cheapest way that takes -0.0 for a value like any other."""
     nonzero, histograms = kernels.survey(words)
     survivors = words
     if nonzero < words.size:
@@ -157,21 +173,32 @@ def read_tensor(data: bytes, dtype: str, numel: int) -> tuple[Words, Anatomy]:
     Raises:
         CodecError: for anything that `plan` does not write.
     """
-    word = word_type(dtype)
-    size = word_count(dtype, numel)
     read = Reader(data)
     first = read.byte()
+    signed = first == SIGNED_ZEROS
+    words, anatomy = _read(read, read.byte() if signed else first, dtype, numel)
+    if signed:
+        signs = np.frombuffer(read.take(zeros.size_of(words, dtype)), np.uint8)
+        zeros.sign(words, dtype, signs)
+        anatomy = replace(anatomy, coder=f"{anatomy.coder}, signed zeros")
+    if read.left:
+        raise CodecError(f"{read.left} bytes are left over at byte {read.at}")
+    return words, anatomy
+
+
+def _read(read: Reader, first: int, dtype: str, numel: int) -> tuple[Words, Anatomy]:
+    """What follows the first byte of any representation but that of signed zeros."""
+    word = word_type(dtype)
+    size = word_count(dtype, numel)
     mode, rest = first & 3, first >> _PAST_MODE
     if mode == RAW:
         stored = read.take(values.size_of(rest, size, dtype, word.itemsize))
-        _end(read)
         words = values.load(stored, dtype, rest, word)
         return (words if words.flags.writeable else words.copy()), Anatomy("raw")
     if mode == DENSE:
         if rest:
             raise CodecError(f"a first byte of {first}")
         code = read_code(read, size, dtype, word)
-        _end(read)
         bits = (code.words.size - 1).bit_length()
         name = f"dense {code.coder}" if bits else "constant"
         return code.words[code.codes], Anatomy(name, bits, 8 * code.size / max(size, 1))
@@ -189,13 +216,7 @@ def read_tensor(data: bytes, dtype: str, numel: int) -> tuple[Words, Anatomy]:
         bits = (code.words.size - 1).bit_length()
         coded = 8 * code.size / nonzero
         anatomy = Anatomy(f"sparse {code.coder}", bits, coded, *positions)
-    _end(read)
     words = np.zeros(size, word)
     if not kernels.place(symbols, width, survivors, words):
         raise CodecError(f"the gaps lead past the end of {size} elements")
     return words, anatomy
-
-
-def _end(read: Reader) -> None:
-    if read.left:
-        raise CodecError(f"{read.left} bytes are left over at byte {read.at}")
