@@ -66,12 +66,12 @@ def test_a_dict_that_holds_itself(tmp_path: Path) -> None:
 
 def test_which_of_several(tmp_path: Path) -> None:
     path = saved(tmp_path / "gan.pt", {"G": some(1), "D": {"net.0": some(2)}, "epoch": 3})
-    with pytest.raises(ValueError, match=r"gan.pt holds tensors under 'G', 'D'; .* --key"):
+    with pytest.raises(ValueError, match=r"gan.pt holds tensors under G, D; .* --key"):
         load_checkpoint(path)
     assert load_checkpoint(path, "G").state["w"].tolist() == [1, 1]
     assert load_checkpoint(path, "D.net.0").state["w"].tolist() == [2, 2]
     for key in ("E", "epoch", "D.net.1", "G.w.x"):
-        with pytest.raises(ValueError, match=f"no named tensors under '{key}', it has 'G', 'D'"):
+        with pytest.raises(ValueError, match=f"no named tensors under '{key}', it has G, D"):
             load_checkpoint(path, key)
 
     held = {"model_ema": some(1), "model": some(2), "loss": torch.ones(1)}
@@ -81,7 +81,7 @@ def test_which_of_several(tmp_path: Path) -> None:
     assert (found.key, found.other_keys) == ("model", ["model_ema"])
 
     path = saved(tmp_path / "loss.pt", {"mine": some(), "loss": torch.ones(1)})
-    with pytest.raises(ValueError, match="under 'mine' and tensors beside them"):
+    with pytest.raises(ValueError, match="under mine and tensors beside them"):
         load_checkpoint(path)
 
 
@@ -142,7 +142,7 @@ def test_several_files_and_directories(tmp_path: Path) -> None:
         ({"a": {}}, "no index"),
         (["a"], "no index"),
         ({}, "no state dict"),
-        ({"c": "model-1.safetensors"}, "'c' is in none of the files 'model-1.safetensors'"),
+        ({"c": "model-1.safetensors"}, "c is in none of the files model-1.safetensors"),
         ({"a": "model-1.safetensors", "b": "copy.safetensors"}, "copy.safetensors .* is there"),
         ({"a": "model.safetensors.index.json"}, "no intact checkpoint"),
     ],
@@ -175,7 +175,7 @@ def test_directories_without_a_checkpoint(tmp_path: Path) -> None:
         load_state_dict(tmp_path)
     for name in ("b.pt", "a.ckpt", "notes.txt"):
         (tmp_path / name).touch()
-    with pytest.raises(ValueError, match=r"give a file, such as 'a\.ckpt', 'b\.pt' in it"):
+    with pytest.raises(ValueError, match=r"give a file, such as a\.ckpt, b\.pt in it"):
         load_state_dict(tmp_path)
 
 
@@ -187,10 +187,10 @@ def test_directories_without_a_checkpoint(tmp_path: Path) -> None:
         ([torch.ones(2)], "holds a list, no state dict"),
         (torch.ones(2), "holds a Tensor, no state dict"),
         ({}, "holds a dict, no state dict"),
-        ({"epoch": 3}, "no named tensors, it has 'epoch'"),
-        ({"state_dict": {"epoch": 3}}, "no named tensors, it has 'state_dict'"),
+        ({"epoch": 3}, "no named tensors, it has epoch"),
+        ({"state_dict": {"epoch": 3}}, "no named tensors, it has state_dict"),
         ({0: torch.ones(2)}, "no named tensors, it has 0"),
-        (dict.fromkeys("abcdefghi"), "has 'a', 'b', 'c', 'd', 'e', 'f' and 3 more;"),
+        (dict.fromkeys("abcdefghi"), "has a, b, c, d, e, f and 3 more;"),
     ],
 )
 def test_what_is_no_state_dict(tmp_path: Path, held: object, message: str) -> None:

@@ -3,11 +3,12 @@
 Nothing in a file is executed: torch files are read with `weights_only=True`.
 """
 
+import itertools
 import json
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -255,11 +256,10 @@ def _entries(
             yield name, type(value).__name__
 
 
-def some(names: Iterable[Any]) -> str:
+def some(names: Collection[Any]) -> str:
     """The first of some names, for a message."""
-    shown = [repr(name) for name in names]
-    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
-    return ", ".join(shown[:_SHOWN]) + more
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(map(str, itertools.islice(names, _SHOWN))) + more
 
 
 _SHOWN = 6
