@@ -1,13 +1,15 @@
 """The command line, as a user meets it."""
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from boildown import codec
 from boildown.cli import main
@@ -25,15 +27,23 @@ def test_pack_inspect_unpack(checkpoint: Path, capsys: pytest.CaptureFixture[str
     boil, back = checkpoint.with_suffix(".boil"), checkpoint.with_suffix(".safetensors")
     assert main(["pack", str(checkpoint)]) == 0
     said = capsys.readouterr().out
-    dense, size = 4 * (64 * 50 + 7), boil.stat().st_size
-    assert said == (
-        f"{boil}: {dense:,} -> {size:,} bytes, {dense / size:.1f}x smaller than dense fp32\n"
-    )
+    before, size = 4 * (64 * 50 + 7), boil.stat().st_size
+    assert said == f"{boil}: {before:,} -> {size:,} bytes, {before / size:.1f}x smaller\n"
     assert main(["inspect", str(boil)]) == 0
     said = capsys.readouterr().out
-    for cell in ("64x50", "tied to a", "kept %", "(header)", f"{size:,}", "100.00"):
+    for cell in (
+        "64x50",
+        "tied to a",
+        "kept %",
+        "(header)",
+        f"{size:,}",
+        "100.00",
+        "to dense fp32",
+    ):
         assert cell in said
     assert main(["unpack", str(boil)]) == 0
+    with safe_open(back, "pt") as file:
+        assert file.metadata() == {"format": "pt"}
     state, loaded = torch.load(checkpoint), load_file(back)
     assert set(loaded) == set(state)
     assert all(loaded[name].equal(state[name]) for name in state)
@@ -62,6 +72,95 @@ def test_names_do_not_steer_the_terminal(
     assert r"\x1b[2J[red]x" in said
 
 
+def test_pack_tells_what_was_gained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = {"w": torch.randn(1000).half().round()}
+    torch.save(state, tmp_path / "half.pt")
+    assert main(["pack", str(tmp_path / "half.pt")]) == 0
+    size = (tmp_path / "half.boil").stat().st_size
+    assert capsys.readouterr().out.endswith(
+        f": 2,000 -> {size} bytes, {2000 / size:.1f}x smaller "
+        f"({4000 / size:.1f}x smaller than as dense fp32)\n"
+    )
+    torch.save({"w": torch.randn(1000)}, tmp_path / "dense.pt")
+    assert main(["pack", str(tmp_path / "dense.pt")]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("bytes, no smaller")
+    assert "prune or share" in second
+
+
+def test_pack_tells_what_it_passes_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights, path = {"w": torch.ones(500), "w._extra_state": None, "\x1b": 3}, tmp_path / "a.pt"
+    torch.save({"model": weights, "model_ema": {"w": torch.zeros(500)}}, path)
+    assert main(["pack", str(path)]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        r"boildown: left out, as they are no named tensors: w._extra_state (NoneType), \x1b (int)",
+        "boildown: packed model; --key chooses model_ema instead",
+    ]
+    assert codec.unpack(tmp_path / "a.boil")["w"].tolist() == [1] * 500
+    assert main(["pack", str(path), "--key", "model_ema"]) == 0
+    assert capsys.readouterr().err == ""
+    assert codec.unpack(tmp_path / "a.boil")["w"].tolist() == [0] * 500
+
+
+@pytest.mark.parametrize(
+    ("name", "packed", "unpacked"),
+    [
+        ("best_0.5", "best_0.5.boil", "best_0.5.safetensors"),
+        ("best_0.7.ckpt", "best_0.7.boil", "best_0.7.safetensors"),
+        ("v1.pth", "v1.boil", "v1.safetensors"),
+        ("x.bin", "x.boil", "x.safetensors"),
+        ("x.PT", "x.PT.boil", "x.PT.safetensors"),
+    ],
+)
+def test_names_by_default(tmp_path: Path, name: str, packed: str, unpacked: str) -> None:
+    torch.save({"w": torch.ones(2)}, tmp_path / name)
+    assert main(["pack", str(tmp_path / name)]) == 0
+    assert main(["unpack", str(tmp_path / packed)]) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, packed, unpacked])
+
+
+def test_a_directory_of_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_file({"w": torch.ones(2)}, tmp_path / "model-1.safetensors")
+    index = {"weight_map": {"w": "model-1.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    monkeypatch.chdir(tmp_path)
+    for path in (".", "model.safetensors.index.json"):
+        assert main(["pack", path]) == 0
+        assert codec.unpack("model.boil")["w"].tolist() == [1, 1]
+        Path("model.boil").unlink()
+
+
+def test_unpack_replaces_only_what_is_named(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    boil, dense = checkpoint.with_suffix(".boil"), checkpoint.with_suffix(".safetensors")
+    assert main(["pack", str(checkpoint)]) == 0
+    dense.write_bytes(b"the original")
+    capsys.readouterr()
+    assert main(["unpack", str(boil)]) == 1
+    assert f"{dense} exists; name another file with -o" in capsys.readouterr().err
+    assert dense.read_bytes() == b"the original"
+    assert main(["unpack", str(boil), "-o", str(dense)]) == 0
+    assert set(load_file(dense)) == {"a", "b", "bias"}
+
+
+def test_a_full_disk(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    boil, out = checkpoint.with_suffix(".boil"), checkpoint.with_suffix(".safetensors")
+    assert main(["pack", str(checkpoint)]) == 0
+    capsys.readouterr()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        assert main(["unpack", str(boil)]) == 1
+        assert main(["pack", str(checkpoint)]) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert capsys.readouterr().err.splitlines() == [
+        f"boildown: [Errno 27] File too large: '{path}'" for path in (out, boil)
+    ]
+    assert sorted(p.name for p in checkpoint.parent.iterdir()) == ["model.boil", "model.pt"]
+
+
 def test_existing_output_is_replaced_only_by_success(checkpoint: Path) -> None:
     out = checkpoint.with_suffix(".boil")
     out.write_bytes(b"old")
@@ -80,7 +179,15 @@ def test_existing_output_is_replaced_only_by_success(checkpoint: Path) -> None:
         (["inspect", "bad.boil"], "bad.boil: this is not a boil file"),
         (["inspect", "."], "Is a directory"),
         (["pack", "module.pt"], "save model.state_dict()"),
-        (["unpack", "complex.boil"], "safetensors cannot hold this"),
+        (["pack", "good.boil"], "good.boil is packed already"),
+        (["pack", "."], ". is a directory; give a file, such as module.pt in it"),
+        (["pack", "module.pt", "-o", "loop"], "module.pt holds torch.nn"),
+        (["unpack", "."], "Is a directory: '.'"),
+        (["unpack", "complex.boil"], "cannot hold a tensor of torch.complex128; boildown.codec"),
+        (["unpack", "metadata.boil"], "cannot hold a tensor of the name __metadata__"),
+        (["unpack", "surrogate.boil"], r"cannot hold the name '\ud800'"),
+        (["unpack", "good.boil", "-o", "loop"], "Too many levels of symbolic links: 'loop'"),
+        (["unpack", "\x1b.boil"], r"No such file or directory: '\x1b.boil'"),
         (["unpack", "good.boil", "-o", "no/such/folder"], "there is no directory no/such"),
         (["unpack", "good.boil", "-o", "."], "is a directory; give the name of a file"),
         (["unpack", "good.boil", "-o", "good.boil"], "good.boil is the file to read"),
@@ -97,6 +204,9 @@ def test_errors_are_one_line(
     Path("bad.boil").write_bytes(b"bad")
     torch.save(torch.nn.Linear(2, 2), "module.pt")
     codec.pack({"w": torch.ones(2, dtype=torch.complex128)}, "complex.boil")
+    codec.pack({"__metadata__": torch.ones(2)}, "metadata.boil")
+    codec.pack({"\ud800": torch.ones(2)}, "surrogate.boil")
+    Path("loop").symlink_to("loop")
     codec.pack({"w": torch.ones(2)}, "good.boil")
     assert main(command) == 1
     said = capsys.readouterr()
@@ -105,6 +215,17 @@ def test_errors_are_one_line(
     assert message in said.err
     assert said.err.count("\n") == 1
     assert not list(tmp_path.glob(".*"))
+
+
+def test_memory_may_run_out(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(torch, "load", fail)
+    assert main(["pack", str(checkpoint)]) == 1
+    assert capsys.readouterr().err == "boildown: out of memory\n"
 
 
 def test_wrong_usage_exits_with_2() -> None:

@@ -120,7 +120,7 @@ def test_the_unchanged_model_has_the_metrics_of_its_validation_set(run: Path) ->
         (["run", "--config", "wider.yaml"], "dense.safetensors does not fit the model of its con"),
         (["run", "--config", "unknown.yaml"], "NoSuchData"),
         (["alone/dense.safetensors"], "alone/config.yaml: there is no such config; --config names"),
-        (["run/config.yaml"], "run/config.yaml holds more than tensors"),
+        (["run/config.yaml"], "run/config.yaml is no intact checkpoint"),
     ],
 )
 def test_errors_are_one_line(

@@ -3,13 +3,15 @@
 import argparse
 import dataclasses
 import json
+import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from boildown.codec import FileReport, TensorReport
 
@@ -26,49 +28,106 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         args.run(args)
-    except (ValueError, OSError) as error:
-        print("boildown:", " ".join(str(error).split()), file=sys.stderr)
+    except (ValueError, OSError, MemoryError) as error:
+        _say(str(error) or "out of memory")
         return 1
     return 0
+
+
+def _say(text: str) -> None:
+    print("boildown:", _printable(" ".join(text.split())), file=sys.stderr)
 
 
 def pack(args: argparse.Namespace) -> None:
     """Pack a checkpoint."""
     from boildown import codec
-    from boildown.checkpoint import load_state_dict
+    from boildown.checkpoint import ENDINGS, find_file, load_checkpoint, some
 
-    out = _other_than(args.checkpoint, args.out or args.checkpoint.with_suffix(".boil"))
-    state = load_state_dict(args.checkpoint)
-    after = codec.pack(state, out)
-    before = codec.dense_bytes(state)
-    ratio = f"{before / after:.1f}x smaller than dense fp32"
-    print(f"{out}: {before:,} -> {after:,} bytes, {ratio}")
+    file = find_file(args.checkpoint)
+    out = _other_than(file, args.out or _beside(file, ENDINGS, ".boil"))
+    checkpoint = load_checkpoint(file, args.key)
+    after = codec.pack(checkpoint.state, out)
+    if checkpoint.left_out:
+        _say(f"left out, as they are no named tensors: {some(checkpoint.left_out)}")
+    if checkpoint.other_keys and args.key is None:
+        _say(f"packed {checkpoint.key}; --key chooses {some(checkpoint.other_keys)} instead")
+    before, dense = _tensor_bytes(checkpoint.state), codec.dense_bytes(checkpoint.state)
+    ratio = _smaller(before, after)
+    if dense != before:
+        ratio += f" ({_smaller(dense, after)} than as dense fp32)"
+    print(f"{_printable(str(out))}: {before:,} -> {after:,} bytes, {ratio}")
+    if before < _GAIN * after:
+        print(_LITTLE)
+
+
+_GAIN = 1.1
+_LITTLE = (
+    "Little is gained where few weights are zero and most of their values differ: prune or share "
+    "them before packing, as the callbacks Prune and ShareWeights do."
+)
+
+
+def _tensor_bytes(state: Mapping[str, "Tensor"]) -> int:
+    """Bytes of all elements in their own dtypes, tied tensors once."""
+    stored = {(t.data_ptr(), t.shape, t.stride(), t.dtype): t.nbytes for t in state.values()}
+    return sum(stored.values())
+
+
+def _smaller(before: int, after: int) -> str:
+    return f"{before / after:.1f}x smaller" if before > after else "no smaller"
 
 
 def unpack(args: argparse.Namespace) -> None:
     """Unpack to safetensors, which cannot share storage: tied tensors are written twice."""
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
     from boildown import codec
     from boildown.codec.replace import replacing
 
-    out = _other_than(args.file, args.out or args.file.with_suffix(".safetensors"))
+    out = _other_than(args.file, args.out or _beside(args.file, (".boil",), ".safetensors"))
+    if args.out is None and os.path.lexists(out):
+        raise ValueError(f"{out} exists; name another file with -o, or this one to replace it")
     seen: set[int] = set()
     state = {}
     for name, tensor in codec.unpack(args.file).items():
         state[name] = tensor.clone() if id(tensor) in seen else tensor
         seen.add(id(tensor))
+    with replacing(out) as part:
+        _save(state, part, out)
+    print(f"{_printable(str(out))}: {len(state)} tensors, {out.stat().st_size:,} bytes")
+
+
+def _save(state: dict[str, "Tensor"], part: Path, out: Path) -> None:
+    """Write safetensors that will be called `out`."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    if "__metadata__" in state:
+        raise _cannot_hold("a tensor of the name __metadata__", out)
     try:
-        with replacing(out) as part:
-            save_file(state, part)
-    except (SafetensorError, KeyError) as error:
-        raise ValueError(f"{out}: safetensors cannot hold this: {error}") from None
-    print(f"{out}: {len(state)} tensors, {out.stat().st_size:,} bytes")
+        save_file(state, part, metadata={"format": "pt"})  # transformers refuses files without
+    except KeyError as error:
+        raise _cannot_hold(f"a tensor of {error}", out) from None
+    except UnicodeEncodeError as error:
+        raise _cannot_hold(f"the name {error.object!r}", out) from None
+    except SafetensorError as error:
+        system = re.search(r"\(os error (\d+)\)", str(error))
+        if system is None:
+            raise _cannot_hold(f"this: {error}", out) from None
+        raise OSError(int(system[1]), os.strerror(int(system[1]))) from None
+
+
+def _cannot_hold(what: str, out: Path) -> ValueError:
+    remedy = "boildown.codec.unpack gives the tensors in Python"
+    return ValueError(f"{out}: safetensors cannot hold {what}; {remedy}")
+
+
+def _beside(file: Path, endings: Sequence[str], ending: str) -> Path:
+    """A file beside another, whose ending is replaced if it is a known one."""
+    known = next((known for known in endings if file.name.endswith(known)), "")
+    return file.parent / (file.name.removesuffix(known) + ending)
 
 
 def _other_than(source: Path, out: Path) -> Path:
-    if out.resolve() == source.resolve():
+    if os.path.realpath(out) == os.path.realpath(source):
         raise ValueError(f"{out} is the file to read; give another name with -o")
     return out
 
@@ -168,14 +227,19 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("pack", help="a checkpoint into a .boil file, without loss")
     command.add_argument(
-        "checkpoint", type=Path, help=".safetensors, or a state dict or Lightning checkpoint"
+        "checkpoint",
+        type=Path,
+        help=".safetensors, what torch.save or Lightning saved, or a directory of Hugging Face's",
+    )
+    command.add_argument(
+        "--key", help="of the state dict in it, such as model.encoder; default: the usual ones"
     )
     command.add_argument("-o", "--out", type=Path, help="default: beside it, ending in .boil")
     command.set_defaults(run=pack)
 
     command = commands.add_parser("unpack", help="a .boil file into safetensors")
     command.add_argument("file", type=Path)
-    command.add_argument("-o", "--out", type=Path, help="default: beside it, as .safetensors")
+    command.add_argument("-o", "--out", type=Path, help="default: beside it, a new .safetensors")
     command.set_defaults(run=unpack)
 
     command = commands.add_parser("inspect", help="where the bytes of a .boil file go")
@@ -258,7 +322,7 @@ def _print_table(report: "FileReport") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(show_footer=True, caption="bits: of fixed length > after entropy coding")
+    table = Table(show_footer=True, caption=_CAPTION)
     totals = _total(report)
     for title, total in zip(_COLUMNS, totals, strict=True):
         words = title in ("tensor", "coder")
@@ -273,6 +337,7 @@ def _print_table(report: "FileReport") -> None:
 
 
 _WIDTH = 160
+_CAPTION = "bits: of fixed length > after entropy coding; ratio: to dense fp32"
 _COLUMNS = (
     "tensor",
     "shape",
@@ -316,7 +381,7 @@ def _total(report: "FileReport") -> list[str]:
 
 def _printable(text: str) -> str:
     """Text of an untrusted file, which must not steer the terminal."""
-    return text if text.isprintable() else ascii(text)
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _bits(fixed: int | None, coded: float | None) -> str:
