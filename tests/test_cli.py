@@ -1,6 +1,7 @@
 """The command line, as a user meets it."""
 
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch.nn.utils import prune
 
 from boildown import codec
 from boildown.cli import main
@@ -83,9 +85,9 @@ def test_pack_tells_what_was_gained(tmp_path: Path, capsys: pytest.CaptureFixtur
     )
     torch.save({"w": torch.randn(1000)}, tmp_path / "dense.pt")
     assert main(["pack", str(tmp_path / "dense.pt")]) == 0
-    first, second = capsys.readouterr().out.splitlines()
-    assert first.endswith("bytes, no smaller")
-    assert "prune or share" in second
+    said = capsys.readouterr()
+    assert said.out.endswith("bytes, no smaller\n")
+    assert "prune or share" in said.err
 
 
 def test_pack_tells_what_it_passes_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -244,3 +246,24 @@ def test_help_imports_nothing_heavy() -> None:
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.splitlines()[-1] == "set()"
     assert "inspect" in told.stdout
+
+
+def test_signs_of_zeros_are_told_and_dropped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layer = torch.nn.Linear(100, 100)
+    prune.l1_unstructured(layer, "weight", 0.9)
+    prune.remove(layer, "weight")
+    out = tmp_path / "model.boil"
+    torch.save(layer.state_dict(), tmp_path / "model.pt")
+    assert main(["pack", str(tmp_path / "model.pt")]) == 0
+    said = capsys.readouterr()
+    size, told = out.stat().st_size, said.err
+    assert f"-> {size:,} bytes" in said.out
+    assert re.search(r"^boildown: 4,\d{3} zeros are -0\.0, .*--drop-zero-signs", told)
+    assert torch.equal(codec.unpack(out)["weight"].signbit(), layer.weight.signbit())
+    assert main(["pack", "--drop-zero-signs", str(tmp_path / "model.pt")]) == 0
+    assert capsys.readouterr().err == ""
+    assert out.stat().st_size < size - 1000
+    assert f"the file {out.stat().st_size:,} bytes" in told
+    assert torch.equal(codec.unpack(out)["weight"], layer.weight)

@@ -46,7 +46,7 @@ def pack(args: argparse.Namespace) -> None:
     file = find_file(args.checkpoint)
     out = _other_than(file, args.out or _beside(file, ENDINGS, ".boil"))
     checkpoint = load_checkpoint(file, args.key)
-    after = codec.pack(checkpoint.state, out)
+    after = codec.pack(checkpoint.state, out, zero_signs=not args.drop_zero_signs)
     if checkpoint.left_out:
         _say(f"left out, as they are no named tensors: {some(checkpoint.left_out)}")
     if checkpoint.other_keys and args.key is None:
@@ -56,14 +56,21 @@ def pack(args: argparse.Namespace) -> None:
     if dense != before:
         ratio += f" ({_smaller(dense, after)} than as dense fp32)"
     print(f"{_printable(str(out))}: {before:,} -> {after:,} bytes, {ratio}")
-    if before < _GAIN * after:
-        print(_LITTLE)
+    negative = 0 if args.drop_zero_signs else _negative_zeros(checkpoint.state)
+    without = codec.estimate(checkpoint.state, zero_signs=False) if negative else after
+    if without < after:
+        _say(
+            f"{negative:,} zeros are -0.0, as weight * mask leaves them: --drop-zero-signs makes "
+            f"them 0.0 and the file {without:,} bytes"
+        )
+    elif before < _GAIN * after:
+        _say(_LITTLE)
 
 
 _GAIN = 1.1
 _LITTLE = (
-    "Little is gained where few weights are zero and most of their values differ: prune or share "
-    "them before packing, as the callbacks Prune and ShareWeights do."
+    "little is gained where few weights are zero and most of their values differ: prune or share "
+    "them before packing, as the callbacks Prune and ShareWeights do"
 )
 
 
@@ -71,6 +78,11 @@ def _tensor_bytes(state: Mapping[str, "Tensor"]) -> int:
     """Bytes of all elements in their own dtypes, tied tensors once."""
     stored = {(t.data_ptr(), t.shape, t.stride(), t.dtype): t.nbytes for t in state.values()}
     return sum(stored.values())
+
+
+def _negative_zeros(state: Mapping[str, "Tensor"]) -> int:
+    floats = (t for t in state.values() if t.is_floating_point() and t.itemsize > 1)
+    return sum(int(((t == 0) & t.signbit()).sum()) for t in floats)
 
 
 def _smaller(before: int, after: int) -> str:
@@ -235,6 +247,11 @@ def _parser() -> argparse.ArgumentParser:
         "--key", help="of the state dict in it, such as model.encoder; default: the usual ones"
     )
     command.add_argument("-o", "--out", type=Path, help="default: beside it, ending in .boil")
+    command.add_argument(
+        "--drop-zero-signs",
+        action="store_true",
+        help="store -0.0 as 0.0, which is equal and takes a bit less",
+    )
     command.set_defaults(run=pack)
 
     command = commands.add_parser("unpack", help="a .boil file into safetensors")
