@@ -29,22 +29,26 @@ from boildown.task import Classification
 CUT: dict[str, Any] = {"schedule": OneShot(), "begin": 0.5, "end": 0.5}
 
 
+def data() -> tuple[torch.Tensor, torch.Tensor]:
+    make = torch.Generator().manual_seed(0)
+    inputs = torch.randn(64, 12, generator=make)
+    return inputs, torch.randint(0, 3, (64,), generator=make)
+
+
+def layers() -> list[nn.Module]:
+    return [nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3)]
+
+
 def fit(
     callbacks: list[Callback],
     optimizer: Callable[..., Any] = lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
+    make: type[Classification] = Classification,
+    model: nn.Module | None = None,
     **options: Any,
 ) -> tuple[Trainer, nn.Module]:
     seed_everything(0, verbose=False)
-    make = torch.Generator().manual_seed(0)
-    inputs, targets = (
-        torch.randn(64, 12, generator=make),
-        torch.randint(0, 3, (64,), generator=make),
-    )
-    task = Classification(
-        nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3)),
-        optimizer=optimizer,
-        num_classes=3,
-    )
+    inputs, targets = data()
+    task = make(model or nn.Sequential(*layers()), optimizer=optimizer, num_classes=3)
     defaults: dict[str, Any] = {"max_epochs": 4, "enable_checkpointing": False}
     trainer = Trainer(
         accelerator="cpu",
@@ -80,6 +84,47 @@ def test_zeros_hold_through_momentum_and_decay(optimizer: Callable[..., Any]) ->
     _, model = fit([prune], optimizer)
     assert zeros(model) == 0.75 == prune.sparsity
     assert (model[0].bias != 0).all()  # type: ignore[index]
+
+
+@pytest.mark.parametrize("hook", ["setup", "configure_model"])
+def test_a_network_that_is_built_when_the_fit_begins(hook: str) -> None:
+    class Late(Classification):
+        def build(self, **_: Any) -> None:
+            self.model.extend(layers() if not len(self.model) else [])  # type: ignore[operator]
+
+    setattr(Late, hook, Late.build)
+    _, model = fit(
+        [Prune(sparsity=0.5, **CUT), ShareWeights(bits=2, begin=0.5)],
+        make=Late,
+        model=nn.Sequential(),
+    )
+    assert zeros(model) == 0.5
+    assert all(len(p.unique()) <= 4 + 1 for p in model.parameters() if p.ndim > 1)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda exclude: Prune(sparsity=0.5, exclude=exclude, **CUT),
+        lambda exclude: ShareWeights(bits=2, begin=0.5, exclude=exclude),
+    ],
+)
+@pytest.mark.parametrize(
+    ("exclude", "frozen", "says"),
+    [
+        (["*"], [], r"exclude takes model\.0\.weight, model\.2\.weight, and frozen .* are none"),
+        (["2"], [0], r"exclude takes model\.2\.weight, and frozen .* are model\.0\.weight"),
+        ([], [0, 2], r"exclude takes none, and frozen .* are model\.0\.weight, model\.2\.weight"),
+    ],
+)
+def test_nothing_left_to_hold_is_refused(
+    make: Callable[..., Callback], exclude: list[str], frozen: list[int], says: str
+) -> None:
+    model = nn.Sequential(*layers())
+    for index in frozen:
+        model[index].weight.requires_grad_(False)
+    with pytest.raises(ValueError, match=rf"no parameter is left.*{says}"):
+        fit([make(exclude)], model=model)
 
 
 def test_layers_by_pattern() -> None:

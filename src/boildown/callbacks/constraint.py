@@ -6,6 +6,7 @@ back into the set after every step that really happened.
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -22,6 +23,7 @@ from torch.optim import Optimizer
 
 from boildown.callbacks.budget import callbacks_of, progress_of
 from boildown.precision import check_optimizers
+from boildown.select import without
 
 Check = Literal["stage", "step"]
 
@@ -178,6 +180,29 @@ class Constraint(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._contest_restarted = state_dict["contest_restarted"]
+
+
+def candidates(
+    pl_module: LightningModule, who: str, exclude: Sequence[str], axes: int
+) -> list[str]:
+    """The trained parameters with at least `axes` axes that `exclude` does not name.
+
+    Known when the fit starts: before it, a network may not be built.
+
+    Raises:
+        ValueError: for a pattern that matches nothing, or if no parameter is left, saying why.
+    """
+    large = {n: p.requires_grad for n, p in pl_module.named_parameters() if p.ndim >= axes}
+    trained = [name for name, requires_grad in large.items() if requires_grad]
+    names = without(exclude, trained, f"{who}.exclude") if trained else []
+    if not names:
+        frozen = [name for name in large if name not in trained]
+        raise ValueError(
+            f"{who}: no parameter is left: of those with {axes} or more axes, "
+            f"{who}.exclude takes {', '.join(trained) or 'none'}, and frozen "
+            f"(requires_grad=False) are {', '.join(frozen) or 'none'}"
+        )
+    return names
 
 
 def _worst(mode: str) -> torch.Tensor:

@@ -15,13 +15,14 @@ from boildown.callbacks.constraint import (
     BrokenConstraintError,
     Check,
     Constraint,
+    candidates,
     forget_cut,
     forget_momentum,
 )
 from boildown.callbacks.learning_rate import ScheduleLearningRate
 from boildown.prune import global_masks, layer_masks, magnitude
 from boildown.schedule import Rounds, Schedule, check_window, fraction
-from boildown.select import by_pattern, without
+from boildown.select import by_pattern
 
 Criterion = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 # parameters, buffers, scores of those parameters that may be cut -> fraction of the scores to cut
@@ -31,9 +32,9 @@ SparsityRule = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Mapping[str
 class Prune(Constraint):
     """Cut the weights that matter least as `schedule` asks for more zeros, and hold them at zero.
 
-    Matrices and kernels (2 or more axes) are pruned; biases and norm gains are not. A cut falls
-    before a step; once cut, a weight stays zero through momentum, weight decay, skipped steps and
-    resume. Equal on all ranks under DDP.
+    Parameters with 2 or more axes are pruned (matrices and kernels), unless they are frozen when
+    the fit starts. A cut falls before a step; once cut, a weight stays zero through momentum,
+    weight decay, skipped steps and resume. Equal on all ranks under DDP.
 
     Args:
         sparsity: final fraction of zeros over all pruned tensors, in [0, 1), or a rule that finds
@@ -54,8 +55,8 @@ class Prune(Constraint):
         check: see `Constraint`.
 
     Raises:
-        ValueError: for a value out of its range, naming it; in `setup` for a pattern that matches
-            nothing.
+        ValueError: for a value out of its range, naming it; when the fit starts for a pattern that
+            matches nothing, or if no parameter is left to prune.
 
     Source: Han et al. 2015, https://arxiv.org/abs/1506.02626; rewinding: Frankle et al. 2019,
     https://arxiv.org/abs/1903.01611, Renda et al. 2020, https://arxiv.org/abs/2003.02389
@@ -126,10 +127,7 @@ class Prune(Constraint):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
-        if stage != "fit":
-            return
-        self.names = self._select(pl_module)
-        if self.rewind == "learning_rate":
+        if stage == "fit" and self.rewind == "learning_rate":
             rates = [c for c in callbacks_of(trainer) if isinstance(c, ScheduleLearningRate)]
             if not rates:
                 raise ValueError(
@@ -138,12 +136,11 @@ class Prune(Constraint):
             width = (self.end - self.begin) / self.cuts
             rates[0].restart_at([self.begin + i * width for i in range(self.cuts)])
 
-    def _select(self, pl_module: LightningModule) -> list[str]:
-        matrices = [n for n, p in pl_module.named_parameters() if p.requires_grad and p.ndim > 1]
-        names = without(self.exclude, matrices, "prune.exclude")
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_fit_start(trainer, pl_module)
+        self.names = candidates(pl_module, "prune", self.exclude, axes=2)
         if self.keep is not None:
-            names = list(by_pattern(self.keep, names, "prune.keep"))
-        return names
+            self.names = list(by_pattern(self.keep, self.names, "prune.keep"))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._set_masks(self.masks, pl_module)

@@ -21,11 +21,12 @@ from boildown.callbacks.constraint import (
     BrokenConstraintError,
     Check,
     Constraint,
+    candidates,
     forget_momentum,
 )
 from boildown.callbacks.prune import Prune
 from boildown.schedule import check_window
-from boildown.select import by_pattern, without
+from boildown.select import by_pattern
 from boildown.share import Initialisation, centroid_gradient, kmeans_1d, round_to
 
 MAX_BITS = 16
@@ -53,9 +54,10 @@ class Tie:
 class ShareWeights(Constraint):
     """Give each tensor at most 2^bits distinct nonzero values by k-means, then tune the values.
 
-    Zeros stay zero. With `rounds` > 1 the second loop of Deep Compression runs: cluster, tune the
-    centroids, let the weights go free for a while, cluster again. Clustering starts the optimizer's
-    memory of these tensors afresh, since a centroid's gradient is that of many weights.
+    Zeros stay zero, and parameters that are frozen when the fit starts stay as they are. With
+    `rounds` > 1 the second loop of Deep Compression runs: cluster, tune the centroids, let the
+    weights go free for a while, cluster again. Clustering starts the optimizer's memory of these
+    tensors afresh, since a centroid's gradient is that of many weights.
 
     Args:
         bits: bits per weight, 1 to 16, for all matrices and kernels, or pattern -> bits for the
@@ -73,8 +75,9 @@ class ShareWeights(Constraint):
         check: see `Constraint`.
 
     Raises:
-        ValueError: for a value out of its range, naming it; in `setup` for a pattern that matches
-            nothing or a `Prune` that still cuts after `begin`.
+        ValueError: for a value out of its range, naming it; in `setup` for a `Prune` that still
+            cuts after `begin`; when the fit starts for a pattern that matches nothing, or if no
+            parameter is left to share.
 
     Source: Han, Mao & Dally 2016, section 3 and eq. 3, https://arxiv.org/abs/1510.00149
     """
@@ -132,15 +135,12 @@ class ShareWeights(Constraint):
                     f"share.begin = {self.begin} lies before prune.end = {other.end}: the phases "
                     "overlap, and a cut would break the clusters"
                 )
-        trained = {n: p for n, p in pl_module.named_parameters() if p.requires_grad}
-        if isinstance(self.bits, Mapping):
-            names = without(self.exclude, trained, "share.exclude")
-            self.bits_of = by_pattern(self.bits, names, "share.bits")
-        else:
-            matrices = [name for name, p in trained.items() if p.ndim > 1]
-            self.bits_of = dict.fromkeys(
-                without(self.exclude, matrices, "share.exclude"), self.bits
-            )
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_fit_start(trainer, pl_module)
+        bits, axes = (self.bits, 0) if isinstance(self.bits, Mapping) else ({"*": self.bits}, 2)
+        names = candidates(pl_module, "share", self.exclude, axes)
+        self.bits_of = by_pattern(bits, names, "share.bits")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._tie(self.ties, pl_module)
