@@ -210,6 +210,16 @@ def test_a_centroid_learns_like_one_parameter() -> None:
     torch.testing.assert_close(module.weight.detach()[0], expected, rtol=0, atol=0)
 
 
+def test_a_tensor_that_is_zero_when_clustered_stays_zero() -> None:
+    model = nn.Sequential(*layers())
+    nn.init.zeros_(model[0].weight)  # type: ignore[arg-type]
+    nn.init.ones_(model[0].bias)  # type: ignore[arg-type]
+    share = ShareWeights(bits=2, begin=0.0, check="step")
+    fit([share], model=model)
+    assert share.reached
+    assert not model[0].weight.count_nonzero()  # type: ignore[operator]
+
+
 def test_rounds_let_go_and_cluster_again() -> None:
     share = ShareWeights(bits=2, begin=0.2, end=1.0, rounds=2, free=0.5)
     plan = [share._plan(p / 10) for p in (2, 3, 4, 5, 6, 7, 10)]

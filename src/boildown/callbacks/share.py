@@ -169,6 +169,7 @@ class ShareWeights(Constraint):
             flat = pl_module.get_parameter(name).detach().flatten()
             members = flat.nonzero().flatten()
             if not members.numel():
+                ties[name] = Tie(members, members, members)
                 continue
             book = kmeans_1d(flat[members], 2**bits, self.init, seed=self.seed)
             used = torch.bincount(book.codes, minlength=len(book.centroids)) > 0
