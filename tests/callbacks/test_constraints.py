@@ -36,6 +36,7 @@ def data() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def layers() -> list[nn.Module]:
+    torch.manual_seed(0)
     return [nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3)]
 
 
@@ -48,7 +49,9 @@ def fit(
 ) -> tuple[Trainer, nn.Module]:
     seed_everything(0, verbose=False)
     inputs, targets = data()
-    task = make(model or nn.Sequential(*layers()), optimizer=optimizer, num_classes=3)
+    if model is None:
+        model = nn.Sequential(*layers())
+    task = make(model, optimizer=optimizer, num_classes=3)
     defaults: dict[str, Any] = {"max_epochs": 4, "enable_checkpointing": False}
     trainer = Trainer(
         accelerator="cpu",
@@ -245,6 +248,20 @@ def test_survivors_are_rewound_to_their_early_values() -> None:
     assert torch.equal(early["after"][kept], early["then"][kept])
 
 
+@pytest.mark.filterwarnings("ignore:.*weights_only.*")
+def test_one_shot_cuts_once_at_the_beginning(tmp_path: Path) -> None:
+    model = nn.Sequential(*layers())
+    start = model[0].weight.detach().clone()  # type: ignore[operator]
+    best = ModelCheckpoint(tmp_path, monitor="val/loss")
+    prune = Prune(sparsity=0.5, schedule=OneShot(), begin=0.25, end=1.0, rewind="weights")
+    fit([prune, best], model=model, enable_checkpointing=True)
+    kept = model[0].weight != 0
+    assert prune.sparsity == 0.5
+    assert not torch.equal(model[0].weight[kept], start[kept])  # type: ignore[index]
+    weight = torch.load(best.best_model_path, weights_only=True)["state_dict"]["model.0.weight"]
+    assert torch.equal(weight != 0, kept)
+
+
 def test_learning_rate_rewinding_restarts_at_each_round() -> None:
     rates = ScheduleLearningRate(shape=Constant())
     prune = Prune(sparsity=0.5, schedule=Rounds(2), begin=0.5, end=1.0, rewind="learning_rate")
@@ -259,6 +276,10 @@ def test_learning_rate_rewinding_restarts_at_each_round() -> None:
         (lambda: Prune(keep={"fc1": 1.5}, **CUT), r"keep\['fc1'\] must be in \(0, 1\], got 1.5"),
         (lambda: Prune(sparsity=0.5, keep={"a": 0.5}, **CUT), "and not both"),
         (lambda: Prune(sparsity=0.5, schedule=Cubic(), begin=0.9, end=0.1), "begin <= end"),
+        (
+            lambda: Prune(sparsity=0.5, schedule=Cubic(), begin=0.2, end=1.0, rewind="weights"),
+            "needs training after the last cut, .* begin=0.2 end=1.0; give an earlier",
+        ),
         (lambda: ShareWeights(bits=0, begin=0.5), "from 1 to 16, got 0"),
         (lambda: ShareWeights(bits={"a": 40}, begin=0.5), "got 40 for 'a'"),
         (lambda: ComputeBudget(steps=3, epochs=1), "exactly one of"),

@@ -21,7 +21,7 @@ from boildown.callbacks.constraint import (
 )
 from boildown.callbacks.learning_rate import ScheduleLearningRate
 from boildown.prune import global_masks, layer_masks, magnitude
-from boildown.schedule import Rounds, Schedule, check_window, fraction
+from boildown.schedule import OneShot, Rounds, Schedule, check_window, fraction
 from boildown.select import by_pattern
 
 Criterion = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
@@ -46,7 +46,8 @@ class Prune(Constraint):
         end: progress from which the target holds.
         schedule: target over the window (`boildown.schedule`); `Rounds` is prune, fine-tune, prune
             again.
-        cuts: into how many cuts a gradual schedule is split, at least 1; rounds are as they are.
+        cuts: into how many cuts a gradual schedule is split, at least 1; `Rounds` has one for each
+            and `OneShot` one, at `begin`.
         criterion: weights -> scores; the smallest scores are cut.
         exclude: patterns of tensors to leave alone.
         rewind: "weights" sets the survivors back to their values at `rewind_to` after each cut (the
@@ -100,7 +101,7 @@ class Prune(Constraint):
             )
         self.final, self.keep, self.scope = sparsity, keep, scope
         self.begin, self.end, self.schedule, self.criterion = begin, end, schedule, criterion
-        self.cuts = schedule.n if isinstance(schedule, Rounds) else cuts
+        self.cuts = schedule.n if isinstance(schedule, OneShot | Rounds) else cuts
         self.exclude, self.rewind, self.rewind_to = exclude, rewind, rewind_to
         self.masks: dict[str, Tensor] = {}
         self.densities: dict[str, float] = {}  # of the masks, for the ledger
@@ -109,6 +110,11 @@ class Prune(Constraint):
         self._time = -1.0
         self._target = 0.0
         self._early: dict[str, Tensor] = {}
+        if rewind == "weights" and (begin == 1.0 or end == self._last == 1.0):
+            raise ValueError(
+                f"prune.rewind=weights needs training after the last cut, which falls at the very "
+                f"end of the budget with {begin=} {end=}; give an earlier begin or end"
+            )
 
     @property
     def reached(self) -> bool:
@@ -123,7 +129,7 @@ class Prune(Constraint):
     @property
     def _last(self) -> float:
         """The time of the last cut."""
-        return (self.cuts - 1) / self.cuts if isinstance(self.schedule, Rounds) else 1.0
+        return (self.cuts - 1) / self.cuts if isinstance(self.schedule, OneShot | Rounds) else 1.0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
