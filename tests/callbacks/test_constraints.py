@@ -223,6 +223,20 @@ def test_a_tensor_that_is_zero_when_clustered_stays_zero() -> None:
     assert not model[0].weight.count_nonzero()  # type: ignore[operator]
 
 
+def test_centroids_that_are_not_tuned_stay_through_decay() -> None:
+    seen = []
+
+    class Look(Callback):
+        def on_train_batch_start(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+            if share.reached:
+                seen.append(pl_module.model[0].weight.detach().clone())
+
+    share = ShareWeights(bits=2, begin=0.5, tune=False)
+    _, model = fit([share, Look()], lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.5))
+    assert len(seen) == 16
+    assert all(torch.equal(weight, model[0].weight) for weight in seen)
+
+
 def test_rounds_let_go_and_cluster_again() -> None:
     share = ShareWeights(bits=2, begin=0.2, end=1.0, rounds=2, free=0.5)
     plan = [share._plan(p / 10) for p in (2, 3, 4, 5, 6, 7, 10)]

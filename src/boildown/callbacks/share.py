@@ -120,6 +120,7 @@ class ShareWeights(Constraint):
         self.ties: dict[str, Tie] = {}
         self._round, self._tied = -1, False
         self._held: list[tuple[str, nn.Parameter, Tie]] = []
+        self._fixed: list[Tensor] = []  # the centroids that are not tuned
 
     @property
     def reached(self) -> bool:
@@ -189,6 +190,7 @@ class ShareWeights(Constraint):
         parameters = {name: pl_module.get_parameter(name) for name in ties}
         self.ties = {name: tie.to(parameters[name].device) for name, tie in ties.items()}
         self._held = [(name, parameters[name], tie) for name, tie in self.ties.items()]
+        self._fixed = [p.detach().flatten()[tie.keepers] for _, p, tie in self._held]
 
     @torch.no_grad()
     def steer(self, pl_module: LightningModule) -> None:
@@ -209,10 +211,11 @@ class ShareWeights(Constraint):
 
     @torch.no_grad()
     def hold(self, pl_module: LightningModule, stepped: Optimizer | None = None) -> None:
-        for _, parameter, tie in self._held:
+        for (_, parameter, tie), fixed in zip(self._held, self._fixed, strict=True):
             flat = parameter.data.reshape(-1)
             if self._tied:
-                values = flat.index_select(0, tie.keepers).index_select(0, tie.codes)
+                centroids = flat.index_select(0, tie.keepers) if self.tune else fixed
+                values = centroids.index_select(0, tie.codes)
             else:
                 values = flat.index_select(0, tie.members)
             flat.zero_().scatter_(0, tie.members, values)
