@@ -304,6 +304,10 @@ def test_learning_rate_rewinding_restarts_at_each_round() -> None:
             lambda: fit([Prune(sparsity=0.5, **CUT), ShareWeights(bits=4, begin=0.4)]),
             "the phases overlap",
         ),
+        (
+            lambda: fit([ShareWeights(bits=4, begin=0.5), Prune(sparsity=0.5, **CUT)]),
+            "comes before Prune in the list of callbacks.* list Prune first",
+        ),
     ],
 )
 def test_bad_settings_are_named(make: Callable[[], Any], says: str) -> None:

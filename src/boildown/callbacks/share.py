@@ -76,8 +76,8 @@ class ShareWeights(Constraint):
 
     Raises:
         ValueError: for a value out of its range, naming it; in `setup` for a `Prune` that still
-            cuts after `begin`; when the fit starts for a pattern that matches nothing, or if no
-            parameter is left to share.
+            cuts after `begin` or is listed after this callback; when the fit starts for a pattern
+            that matches nothing, or if no parameter is left to share.
 
     Source: Han, Mao & Dally 2016, section 3 and eq. 3, https://arxiv.org/abs/1510.00149
     """
@@ -130,11 +130,20 @@ class ShareWeights(Constraint):
         super().setup(trainer, pl_module, stage)
         if stage != "fit":
             return
-        for other in callbacks_of(trainer):
-            if isinstance(other, Prune) and other.end > self.begin:
+        listed = callbacks_of(trainer)
+        for place, other in enumerate(listed):
+            if not isinstance(other, Prune):
+                continue
+            if other.end > self.begin:
                 raise ValueError(
                     f"share.begin = {self.begin} lies before prune.end = {other.end}: the phases "
                     "overlap, and a cut would break the clusters"
+                )
+            if place > listed.index(self):
+                raise ValueError(
+                    "ShareWeights comes before Prune in the list of callbacks: where one step "
+                    f"reaches both prune.end = {other.end} and share.begin = {self.begin}, the cut "
+                    "would break the clusters; list Prune first"
                 )
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
