@@ -152,6 +152,33 @@ def test_a_break_stops_the_run_and_names_the_layer(technique: Callable[[], Callb
         fit([technique(), Noise()])
 
 
+HOLDING = [
+    lambda: Prune(sparsity=0.5, **CUT),
+    lambda: ShareWeights(bits=2, begin=0.5, rounds=2, dtype="float16"),
+]
+
+
+@pytest.mark.parametrize("technique", HOLDING)
+def test_another_network_is_validated_in_peace(technique: Callable[[], Callback]) -> None:
+    trainer, _ = fit([technique()])
+    dense = Classification(nn.Sequential(*layers()), optimizer=torch.optim.Adam, num_classes=3)
+    inputs, targets = data()
+    loader = TensorLoader(inputs, targets, 64, shuffle=False, seed=0, drop_last=False)
+    assert "val/loss" in trainer.validate(dense, loader, verbose=False)[0]
+
+
+@pytest.mark.parametrize("technique", HOLDING)
+def test_another_network_needs_another_callback(technique: Callable[[], Callback]) -> None:
+    constraint = technique()
+    _, model = fit([constraint])
+    fit([constraint], model=model)
+    narrow = nn.Sequential(nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3))
+    unlike = nn.Sequential(nn.ReLU(), nn.Linear(12, 3))
+    for other in (None, narrow, unlike):
+        with pytest.raises(ValueError, match=r"does not fit the weights .*give each network a new"):
+            fit([constraint], model=other)
+
+
 @pytest.mark.parametrize(
     "average", [lambda: EMAWeightAveraging(), lambda: StochasticWeightAveraging(swa_lrs=0.1)]
 )

@@ -6,7 +6,8 @@ back into the set after every step that really happened.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -18,6 +19,7 @@ from lightning.pytorch.callbacks import (
     WeightAveraging,
 )
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch.optim import Optimizer
 
@@ -129,14 +131,15 @@ class Constraint(Callback):
         self._guard(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.sanity_checking:
+        if fitting(trainer) and not trainer.sanity_checking:
             self._guard(trainer)
             self.verify(pl_module)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        self.verify(pl_module)
+        if fitting(trainer):
+            self.verify(pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._act(trainer, pl_module)
@@ -180,6 +183,24 @@ class Constraint(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._contest_restarted = state_dict["contest_restarted"]
+
+
+def fitting(trainer: Trainer) -> bool:
+    """Whether this is a fit, and not the validation or test of some network after it."""
+    return trainer.state.fn == TrainerFn.FITTING
+
+
+@contextmanager
+def taking_up(who: str) -> Iterator[None]:
+    """Refuse to go on with what is held from an earlier fit if the network is not the same."""
+    try:
+        yield
+    except (AttributeError, IndexError, BrokenConstraintError) as error:
+        found = str(error).partition(";")[0]
+        raise ValueError(
+            f"{who} goes on with what it held in an earlier fit, and that does not fit the weights "
+            f"of this one ({found}); give each network a new {who}"
+        ) from error
 
 
 def candidates(

@@ -16,8 +16,10 @@ from boildown.callbacks.constraint import (
     Check,
     Constraint,
     candidates,
+    fitting,
     forget_cut,
     forget_momentum,
+    taking_up,
 )
 from boildown.callbacks.learning_rate import ScheduleLearningRate
 from boildown.prune import global_masks, layer_masks, magnitude
@@ -34,7 +36,8 @@ class Prune(Constraint):
 
     Parameters with 2 or more axes are pruned (matrices and kernels), unless they are frozen when
     the fit starts. A cut falls before a step; once cut, a weight stays zero through momentum,
-    weight decay, skipped steps and resume. Equal on all ranks under DDP.
+    weight decay, skipped steps and resume. Equal on all ranks under DDP. In another fit of the same
+    network it goes on where it was; another network needs a new one.
 
     Args:
         sparsity: final fraction of zeros over all pruned tensors, in [0, 1), or a rule that finds
@@ -57,7 +60,8 @@ class Prune(Constraint):
 
     Raises:
         ValueError: for a value out of its range, naming it; when the fit starts for a pattern that
-            matches nothing, or if no parameter is left to prune.
+            matches nothing, if no parameter is left to prune, or if the masks held are of another
+            network.
 
     Source: Han et al. 2015, https://arxiv.org/abs/1506.02626; rewinding: Frankle et al. 2019,
     https://arxiv.org/abs/1903.01611, Renda et al. 2020, https://arxiv.org/abs/2003.02389
@@ -149,7 +153,9 @@ class Prune(Constraint):
             self.names = list(by_pattern(self.keep, self.names, "prune.keep"))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._set_masks(self.masks, pl_module)
+        with taking_up("Prune"):
+            self._set_masks(self.masks, pl_module)
+            self.verify(pl_module)
 
     def act(self, trainer: Trainer, pl_module: LightningModule, progress: float) -> None:
         if self.rewind == "weights" and not self._early and progress >= self.rewind_to:
@@ -239,7 +245,8 @@ class Prune(Constraint):
                 )
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        pl_module.log("prune/sparsity", self.sparsity)
+        if fitting(trainer):
+            pl_module.log("prune/sparsity", self.sparsity)
 
     def state_dict(self) -> dict[str, Any]:
         packed = {

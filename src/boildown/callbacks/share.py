@@ -23,6 +23,7 @@ from boildown.callbacks.constraint import (
     Constraint,
     candidates,
     forget_momentum,
+    taking_up,
 )
 from boildown.callbacks.prune import Prune
 from boildown.schedule import check_window
@@ -57,7 +58,8 @@ class ShareWeights(Constraint):
     Zeros stay zero, and parameters that are frozen when the fit starts stay as they are. With
     `rounds` > 1 the second loop of Deep Compression runs: cluster, tune the centroids, let the
     weights go free for a while, cluster again. Clustering starts the optimizer's memory of these
-    tensors afresh, since a centroid's gradient is that of many weights.
+    tensors afresh, since a centroid's gradient is that of many weights. In another fit of the same
+    network it goes on where it was; another network needs a new one.
 
     Args:
         bits: bits per weight, 1 to 16, for all matrices and kernels, or pattern -> bits for the
@@ -77,7 +79,8 @@ class ShareWeights(Constraint):
     Raises:
         ValueError: for a value out of its range, naming it; in `setup` for a `Prune` that still
             cuts after `begin` or is listed after this callback; when the fit starts for a pattern
-            that matches nothing, or if no parameter is left to share.
+            that matches nothing, if no parameter is left to share, or if the clusters held are of
+            another network.
 
     Source: Han, Mao & Dally 2016, section 3 and eq. 3, https://arxiv.org/abs/1510.00149
     """
@@ -153,7 +156,9 @@ class ShareWeights(Constraint):
         self.bits_of = by_pattern(bits, names, "share.bits")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._tie(self.ties, pl_module)
+        with taking_up("ShareWeights"):
+            self._tie(self.ties, pl_module)
+            self.verify(pl_module)
 
     def act(self, trainer: Trainer, pl_module: LightningModule, progress: float) -> None:
         if progress >= self.begin:
@@ -197,6 +202,9 @@ class ShareWeights(Constraint):
 
     def _tie(self, ties: Mapping[str, Tie], pl_module: LightningModule) -> None:
         parameters = {name: pl_module.get_parameter(name) for name in ties}
+        for name, tie in ties.items():
+            if tie.members.numel() and tie.members[-1] >= parameters[name].numel():
+                raise IndexError(f"{name} has {parameters[name].numel()} entries")
         self.ties = {name: tie.to(parameters[name].device) for name, tie in ties.items()}
         self._held = [(name, parameters[name], tie) for name, tie in self.ties.items()]
         self._fixed = [p.detach().flatten()[tie.keepers] for _, p, tie in self._held]
