@@ -130,6 +130,18 @@ def test_nothing_left_to_hold_is_refused(
         fit([make(exclude)], model=model)
 
 
+def test_scores_may_be_negative() -> None:
+    prune = Prune(
+        sparsity=0.5,
+        schedule=Cubic(),
+        begin=0.0,
+        end=0.9,
+        criterion=lambda weights: {n: -100 * w.detach().abs() for n, w in weights.items()},
+    )
+    fit([prune])
+    assert prune.sparsity == 0.5
+
+
 def test_layers_by_pattern() -> None:
     _, model = fit([Prune(keep={"0": 0.25, "2": 0.5}, **CUT)])
     assert float((model[0].weight != 0).float().mean()) == 0.25  # type: ignore[index]

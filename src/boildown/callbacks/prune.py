@@ -51,7 +51,7 @@ class Prune(Constraint):
             again.
         cuts: into how many cuts a gradual schedule is split, at least 1; `Rounds` has one for each
             and `OneShot` one, at `begin`.
-        criterion: weights -> scores; the smallest scores are cut.
+        criterion: weights -> scores, floats of any sign; the smallest are cut.
         exclude: patterns of tensors to leave alone.
         rewind: "weights" sets the survivors back to their values at `rewind_to` after each cut (the
             lottery ticket), "learning_rate" restarts its schedule at each round, None does neither.
@@ -175,7 +175,7 @@ class Prune(Constraint):
         weights = {name: pl_module.get_parameter(name) for name in self.names}
         scores = self.criterion(weights)
         for name, mask in self.masks.items():  # what is cut goes first, so it stays cut
-            scores[name] = scores[name].masked_fill(~mask, -1.0)
+            scores[name] = scores[name].masked_fill(~mask, -torch.inf)
         masks = trainer.strategy.broadcast(self._choose(pl_module, scores, time))
         first, self._time = not self.masks, time
         if not first:
