@@ -164,6 +164,45 @@ def test_a_break_stops_the_run_and_names_the_layer(technique: Callable[[], Callb
         fit([technique(), Noise()])
 
 
+def test_a_divergence_after_clustering_is_called_one() -> None:
+    class Diverge(Callback):
+        def on_before_optimizer_step(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+            if trainer.global_step == 20:
+                pl_module.model[0].weight.grad.fill_(torch.nan)
+
+    says = r"model\.0\.weight holds NaN or infinity: the training has diverged; lower"
+    with pytest.raises(ValueError, match=says):
+        fit([ShareWeights(bits=2, begin=0.5), Diverge()])
+    model = nn.Sequential(*layers())
+    model[0].weight.data[0, 0] = torch.nan  # type: ignore[operator]
+    with pytest.raises(ValueError, match=says):
+        fit([ShareWeights(bits=2, begin=0.0)], model=model)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **k: Prune(sparsity=0.5, **CUT, **k),
+        lambda **k: ShareWeights(bits=2, begin=0.5, **k),
+    ],
+)
+def test_sparse_gradients_are_refused(make: Callable[..., Callback]) -> None:
+    class Bag(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.out = nn.EmbeddingBag(10, 8, sparse=True), nn.Linear(8, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.out(self.words(x.abs().long()))
+
+    def sgd(parameters: Any) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, lr=0.1)
+
+    with pytest.raises(ValueError, match=r"model\.words\.weight is a sparse.*sparse=False"):
+        fit([make()], sgd, model=Bag())
+    fit([make(exclude=["model.words.weight"])], sgd, model=Bag())
+
+
 HOLDING = [
     lambda: Prune(sparsity=0.5, **CUT),
     lambda: ShareWeights(bits=2, begin=0.5, rounds=2, dtype="float16"),

@@ -6,7 +6,7 @@ back into the set after every step that really happened.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -224,6 +224,22 @@ def candidates(
             f"(requires_grad=False) are {', '.join(frozen) or 'none'}"
         )
     return names
+
+
+def check_dense(pl_module: LightningModule, who: str, names: Iterable[str]) -> None:
+    """Refuse embeddings with sparse gradients.
+
+    Raises:
+        ValueError: naming the parameter and the remedies.
+    """
+    kinds = torch.nn.Embedding | torch.nn.EmbeddingBag
+    sparse = [m.weight for m in pl_module.modules() if isinstance(m, kinds) and m.sparse]
+    for name in names:
+        if any(pl_module.get_parameter(name) is weight for weight in sparse):
+            raise ValueError(
+                f"{who}: the gradient of {name} is a sparse tensor, which cannot be held in a "
+                f"constraint; build the embedding with sparse=False, or give {who}.exclude=[{name}]"
+            )
 
 
 def _worst(mode: str) -> torch.Tensor:

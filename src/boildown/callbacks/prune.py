@@ -16,6 +16,7 @@ from boildown.callbacks.constraint import (
     Check,
     Constraint,
     candidates,
+    check_dense,
     fitting,
     forget_cut,
     forget_momentum,
@@ -151,6 +152,7 @@ class Prune(Constraint):
         self.names = candidates(pl_module, "prune", self.exclude, axes=2)
         if self.keep is not None:
             self.names = list(by_pattern(self.keep, self.names, "prune.keep"))
+        check_dense(pl_module, "prune", self.names)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         with taking_up("Prune"):

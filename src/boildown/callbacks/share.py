@@ -22,10 +22,12 @@ from boildown.callbacks.constraint import (
     Check,
     Constraint,
     candidates,
+    check_dense,
     forget_momentum,
     taking_up,
 )
 from boildown.callbacks.prune import Prune
+from boildown.prune import check_finite
 from boildown.schedule import check_window
 from boildown.select import by_pattern
 from boildown.share import Initialisation, centroid_gradient, kmeans_1d, round_to
@@ -154,6 +156,7 @@ class ShareWeights(Constraint):
         bits, axes = (self.bits, 0) if isinstance(self.bits, Mapping) else ({"*": self.bits}, 2)
         names = candidates(pl_module, "share", self.exclude, axes)
         self.bits_of = by_pattern(bits, names, "share.bits")
+        check_dense(pl_module, "share", self.bits_of)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         with taking_up("ShareWeights"):
@@ -182,6 +185,7 @@ class ShareWeights(Constraint):
         ties = {}
         for name, bits in self.bits_of.items():
             flat = pl_module.get_parameter(name).detach().flatten()
+            check_finite(name, flat)
             members = flat.nonzero().flatten()
             if not members.numel():
                 ties[name] = Tie(members, members, members)
@@ -247,6 +251,7 @@ class ShareWeights(Constraint):
     def verify(self, pl_module: LightningModule) -> None:
         for name, parameter, tie in self._held:
             values = parameter.detach().flatten()
+            check_finite(name, values)
             distinct = len(values[tie.members].unique()) if self._tied else 0
             if distinct > 2 ** self.bits_of[name]:
                 raise BrokenConstraintError(
