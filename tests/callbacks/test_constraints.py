@@ -130,6 +130,32 @@ def test_nothing_left_to_hold_is_refused(
         fit([make(exclude)], model=model)
 
 
+@pytest.mark.filterwarnings("ignore:.*weights_only.*")
+def test_two_of_a_kind_hold_different_tensors(tmp_path: Path) -> None:
+    rewound: dict[str, Any] = {"rewind": "weights", "schedule": OneShot(), "end": 0.8}
+    prunes = [
+        Prune(keep={"0": 0.5}, begin=0.2, end=0.2, schedule=OneShot(), check="step"),
+        Prune(keep={"2": 0.25}, begin=0.5, name="late", **rewound),
+    ]
+    shares = [
+        ShareWeights(bits={"0": 1}, begin=0.8),
+        ShareWeights(bits={"2.weight": 2}, begin=0.9, name="late"),
+    ]
+    trainer, model = fit([*prunes, *shares])
+    assert [prune.sparsity for prune in prunes] == [0.5, 0.75]
+    assert {"prune/sparsity", "prune/late/sparsity"} <= set(trainer.callback_metrics)
+    assert [len(model[i].weight.unique()) for i in (0, 2)] == [2 + 1, 4 + 1]  # type: ignore[index]
+    trainer.save_checkpoint(tmp_path / "both.ckpt")
+    states = torch.load(tmp_path / "both.ckpt", weights_only=True)["callbacks"]
+    assert set(states) >= {"Prune", "Prune(late)", "ShareWeights", "ShareWeights(late)"}
+    for make in (
+        lambda **name: Prune(sparsity=0.5, **CUT, **name),
+        lambda **name: ShareWeights(bits=2, begin=0.5, **name),
+    ):
+        with pytest.raises(ValueError, match=r"model\.0\.weight would be held by two"):
+            fit([make(), make(name="other")])
+
+
 def test_scores_may_be_negative() -> None:
     prune = Prune(
         sparsity=0.5,

@@ -45,17 +45,23 @@ class Constraint(Callback):
     Args:
         check: "stage" verifies at every stage, validation and checkpoint; "step" also after every
             step.
+        name: tells apart callbacks of one kind in one Trainer, which must hold different tensors.
 
     Raises:
         ValueError: for another `check`.
     """
 
-    def __init__(self, check: Check = "stage") -> None:
+    def __init__(self, check: Check = "stage", name: str = "") -> None:
         if check not in ("stage", "step"):
             raise ValueError(f"check must be 'stage' or 'step', got {check!r}")
-        self.check = check
+        self.check, self.name = check, name
         self._contest_restarted = False
         self._thresholds: dict[int, float | None] = {}
+
+    @property
+    def state_key(self) -> str:
+        kind = type(self).__qualname__
+        return f"{kind}({self.name})" if self.name else kind
 
     # what a subclass provides
 
@@ -188,6 +194,27 @@ class Constraint(Callback):
 def fitting(trainer: Trainer) -> bool:
     """Whether this is a fit, and not the validation or test of some network after it."""
     return trainer.state.fn == TrainerFn.FITTING
+
+
+def check_apart(trainer: Trainer, kind: type[Constraint], held: str) -> None:
+    """Refuse two constraints of one kind on one tensor.
+
+    Args:
+        trainer: in a fit that has begun.
+        kind: of the constraints.
+        held: their attribute with the names of the tensors.
+
+    Raises:
+        ValueError: naming the tensor.
+    """
+    seen: set[str] = set()
+    for other in callbacks_of(trainer):
+        names = set(getattr(other, held)) if isinstance(other, kind) else set()
+        if names & seen:
+            raise ValueError(
+                f"{min(names & seen)} would be held by two {kind.__name__}; exclude it from one"
+            )
+        seen |= names
 
 
 @contextmanager

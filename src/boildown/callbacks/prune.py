@@ -16,6 +16,7 @@ from boildown.callbacks.constraint import (
     Check,
     Constraint,
     candidates,
+    check_apart,
     check_dense,
     fitting,
     forget_cut,
@@ -58,6 +59,7 @@ class Prune(Constraint):
             lottery ticket), "learning_rate" restarts its schedule at each round, None does neither.
         rewind_to: progress whose weights are kept for rewinding.
         check: see `Constraint`.
+        name: for a second `Prune` in the same Trainer, of other tensors.
 
     Raises:
         ValueError: for a value out of its range, naming it; when the fit starts for a pattern that
@@ -83,8 +85,9 @@ class Prune(Constraint):
         rewind: Literal["weights", "learning_rate"] | None = None,
         rewind_to: float = 0.0,
         check: Check = "stage",
+        name: str = "",
     ) -> None:
-        super().__init__(check)
+        super().__init__(check, name)
         check_window("prune", begin, end)
         if (sparsity is None) == (keep is None):
             raise ValueError("prune: give either sparsity or keep, and not both")
@@ -155,6 +158,7 @@ class Prune(Constraint):
         check_dense(pl_module, "prune", self.names)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        check_apart(trainer, Prune, "names")
         with taking_up("Prune"):
             self._set_masks(self.masks, pl_module)
             self.verify(pl_module)
@@ -210,7 +214,9 @@ class Prune(Constraint):
         for name, parameter in pl_module.named_parameters():
             parameter.copy_(self._early[name])
         forget_momentum(trainer, list(pl_module.parameters()))
-        self.hold(pl_module)
+        for other in callbacks_of(trainer):
+            if isinstance(other, Prune):
+                other.hold(pl_module)
 
     def _set_masks(self, masks: Mapping[str, Tensor], pl_module: LightningModule) -> None:
         """Keep the masks as bools to save, and as bits to hold with.
@@ -248,7 +254,7 @@ class Prune(Constraint):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if fitting(trainer):
-            pl_module.log("prune/sparsity", self.sparsity)
+            pl_module.log("/".join(filter(None, ("prune", self.name, "sparsity"))), self.sparsity)
 
     def state_dict(self) -> dict[str, Any]:
         packed = {

@@ -22,6 +22,7 @@ from boildown.callbacks.constraint import (
     Check,
     Constraint,
     candidates,
+    check_apart,
     check_dense,
     forget_momentum,
     taking_up,
@@ -77,6 +78,7 @@ class ShareWeights(Constraint):
         exclude: patterns of tensors to leave alone.
         seed: for init="random".
         check: see `Constraint`.
+        name: for a second `ShareWeights` in the same Trainer, of other tensors.
 
     Raises:
         ValueError: for a value out of its range, naming it; in `setup` for a `Prune` that still
@@ -101,8 +103,9 @@ class ShareWeights(Constraint):
         exclude: Sequence[str] = (),
         seed: int = 0,
         check: Check = "stage",
+        name: str = "",
     ) -> None:
-        super().__init__(check)
+        super().__init__(check, name)
         check_window("share", begin, end)
         for pattern, value in (bits if isinstance(bits, Mapping) else {"*": bits}).items():
             if not (isinstance(value, int) and 1 <= value <= MAX_BITS):
@@ -159,6 +162,7 @@ class ShareWeights(Constraint):
         check_dense(pl_module, "share", self.bits_of)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        check_apart(trainer, ShareWeights, "bits_of")
         with taking_up("ShareWeights"):
             self._tie(self.ties, pl_module)
             self.verify(pl_module)
