@@ -36,10 +36,10 @@ SparsityRule = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Mapping[str
 class Prune(Constraint):
     """Cut the weights that matter least as `schedule` asks for more zeros, and hold them at zero.
 
-    Parameters with 2 or more axes are pruned (matrices and kernels), unless they are frozen when
-    the fit starts. A cut falls before a step; once cut, a weight stays zero through momentum,
-    weight decay, skipped steps and resume. Equal on all ranks under DDP. In another fit of the same
-    network it goes on where it was; another network needs a new one.
+    Parameters with 2 or more axes are pruned, which biases and most norms lack, unless they are
+    frozen when the fit starts. A cut falls before a step; once cut, a weight stays zero through
+    momentum, weight decay, skipped steps and resume. Equal on all ranks under DDP. In another fit
+    of the same network it goes on where it was; another network needs a new one.
 
     Args:
         sparsity: final fraction of zeros over all pruned tensors, in [0, 1), or a rule that finds

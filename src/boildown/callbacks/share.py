@@ -58,7 +58,7 @@ class Tie:
 class ShareWeights(Constraint):
     """Give each tensor at most 2^bits distinct nonzero values by k-means, then tune the values.
 
-    Zeros stay zero, and parameters that are frozen when the fit starts stay as they are. With
+    Zeros stay zero, and parameters that are frozen when the fit starts are not shared. With
     `rounds` > 1 the second loop of Deep Compression runs: cluster, tune the centroids, let the
     weights go free for a while, cluster again. Clustering starts the optimizer's memory of these
     tensors afresh, since a centroid's gradient is that of many weights. In another fit of the same
