@@ -141,7 +141,12 @@ def test_two_of_a_kind_hold_different_tensors(tmp_path: Path) -> None:
         ShareWeights(bits={"0": 1}, begin=0.8),
         ShareWeights(bits={"2.weight": 2}, begin=0.9, name="late"),
     ]
-    trainer, model = fit([*prunes, *shares])
+
+    class Look(Callback):
+        def on_train_batch_start(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+            prunes[0].verify(pl_module)  # after the other has rewound, before the step
+
+    trainer, model = fit([*prunes, *shares, Look()])
     assert [prune.sparsity for prune in prunes] == [0.5, 0.75]
     assert {"prune/sparsity", "prune/late/sparsity"} <= set(trainer.callback_metrics)
     assert [len(model[i].weight.unique()) for i in (0, 2)] == [2 + 1, 4 + 1]  # type: ignore[index]
