@@ -26,9 +26,21 @@ def magnitude(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Source: Han et al. 2015, https://arxiv.org/abs/1506.02626
     """
     for name, weight in weights.items():
-        if not torch.isfinite(weight).all():
-            raise ValueError(f"{name} holds NaN or infinity: the training has diverged before it")
+        check_finite(name, weight)
     return {name: weight.detach().abs() for name, weight in weights.items()}
+
+
+def check_finite(name: str, weight: Tensor) -> None:
+    """Refuse a weight that holds NaN or infinity.
+
+    Raises:
+        ValueError: naming it and the remedy.
+    """
+    if not torch.isfinite(weight).all():
+        raise ValueError(
+            f"{name} holds NaN or infinity: the training has diverged; lower the learning rate, or "
+            "clip the gradients"
+        )
 
 
 def smallest(scores: Tensor, count: int) -> Tensor:

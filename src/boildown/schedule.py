@@ -9,6 +9,7 @@ never a fraction of what remains.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 Schedule = Callable[[float, float], float]  # (u, final) -> target, never falling, final at u = 1
 Shape = Callable[[float], float]  # u -> multiplier of the learning rate
@@ -39,7 +40,9 @@ def check_window(who: str, begin: float, end: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class OneShot:
-    """All at once, at the beginning of the window."""
+    """All at once, at the beginning of the window: a single round."""
+
+    n: ClassVar[int] = 1
 
     def __call__(self, u: float, final: float) -> float:
         return final

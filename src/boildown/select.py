@@ -47,12 +47,16 @@ def by_pattern(settings: Mapping[str, T], names: Iterable[str], what: str) -> di
 
 
 def without(excluded: Sequence[str], names: Iterable[str], what: str) -> list[str]:
-    """The names that no pattern of `excluded` matches.
+    """The names that no pattern of `excluded`, or the one pattern that it is, matches.
 
     Raises:
         ValueError: if a pattern matches nothing, naming it and the names there are.
+
+    >>> without("fc1", ["fc1.weight", "fc2.weight"], "exclude")
+    ['fc2.weight']
     """
     names = list(names)
+    excluded = [excluded] if isinstance(excluded, str) else excluded
     check_patterns(excluded, names, what)
     return [name for name in names if not any(matches(pattern, name) for pattern in excluded)]
 

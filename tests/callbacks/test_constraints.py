@@ -29,22 +29,29 @@ from boildown.task import Classification
 CUT: dict[str, Any] = {"schedule": OneShot(), "begin": 0.5, "end": 0.5}
 
 
+def data() -> tuple[torch.Tensor, torch.Tensor]:
+    make = torch.Generator().manual_seed(0)
+    inputs = torch.randn(64, 12, generator=make)
+    return inputs, torch.randint(0, 3, (64,), generator=make)
+
+
+def layers() -> list[nn.Module]:
+    torch.manual_seed(0)
+    return [nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3)]
+
+
 def fit(
     callbacks: list[Callback],
     optimizer: Callable[..., Any] = lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
+    make: type[Classification] = Classification,
+    model: nn.Module | None = None,
     **options: Any,
 ) -> tuple[Trainer, nn.Module]:
     seed_everything(0, verbose=False)
-    make = torch.Generator().manual_seed(0)
-    inputs, targets = (
-        torch.randn(64, 12, generator=make),
-        torch.randint(0, 3, (64,), generator=make),
-    )
-    task = Classification(
-        nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3)),
-        optimizer=optimizer,
-        num_classes=3,
-    )
+    inputs, targets = data()
+    if model is None:
+        model = nn.Sequential(*layers())
+    task = make(model, optimizer=optimizer, num_classes=3)
     defaults: dict[str, Any] = {"max_epochs": 4, "enable_checkpointing": False}
     trainer = Trainer(
         accelerator="cpu",
@@ -82,6 +89,90 @@ def test_zeros_hold_through_momentum_and_decay(optimizer: Callable[..., Any]) ->
     assert (model[0].bias != 0).all()  # type: ignore[index]
 
 
+@pytest.mark.parametrize("hook", ["setup", "configure_model"])
+def test_a_network_that_is_built_when_the_fit_begins(hook: str) -> None:
+    class Late(Classification):
+        def build(self, **_: Any) -> None:
+            self.model.extend(layers() if not len(self.model) else [])  # type: ignore[operator]
+
+    setattr(Late, hook, Late.build)
+    _, model = fit(
+        [Prune(sparsity=0.5, **CUT), ShareWeights(bits=2, begin=0.5)],
+        make=Late,
+        model=nn.Sequential(),
+    )
+    assert zeros(model) == 0.5
+    assert all(len(p.unique()) <= 4 + 1 for p in model.parameters() if p.ndim > 1)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda exclude: Prune(sparsity=0.5, exclude=exclude, **CUT),
+        lambda exclude: ShareWeights(bits=2, begin=0.5, exclude=exclude),
+    ],
+)
+@pytest.mark.parametrize(
+    ("exclude", "frozen", "says"),
+    [
+        (["*"], [], r"exclude takes model\.0\.weight, model\.2\.weight, and frozen .* are none"),
+        (["2"], [0], r"exclude takes model\.2\.weight, and frozen .* are model\.0\.weight"),
+        ([], [0, 2], r"exclude takes none, and frozen .* are model\.0\.weight, model\.2\.weight"),
+    ],
+)
+def test_nothing_left_to_hold_is_refused(
+    make: Callable[..., Callback], exclude: list[str], frozen: list[int], says: str
+) -> None:
+    model = nn.Sequential(*layers())
+    for index in frozen:
+        model[index].weight.requires_grad_(False)
+    with pytest.raises(ValueError, match=rf"no parameter is left.*{says}"):
+        fit([make(exclude)], model=model)
+
+
+@pytest.mark.filterwarnings("ignore:.*weights_only.*")
+def test_two_of_a_kind_hold_different_tensors(tmp_path: Path) -> None:
+    rewound: dict[str, Any] = {"rewind": "weights", "schedule": OneShot(), "end": 0.8}
+    prunes = [
+        Prune(keep={"0": 0.5}, begin=0.2, end=0.2, schedule=OneShot(), check="step"),
+        Prune(keep={"2": 0.25}, begin=0.5, name="late", **rewound),
+    ]
+    shares = [
+        ShareWeights(bits={"0": 1}, begin=0.8),
+        ShareWeights(bits={"2.weight": 2}, begin=0.9, name="late"),
+    ]
+
+    class Look(Callback):
+        def on_train_batch_start(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+            prunes[0].verify(pl_module)  # after the other has rewound, before the step
+
+    trainer, model = fit([*prunes, *shares, Look()])
+    assert [prune.sparsity for prune in prunes] == [0.5, 0.75]
+    assert {"prune/sparsity", "prune/late/sparsity"} <= set(trainer.callback_metrics)
+    assert [len(model[i].weight.unique()) for i in (0, 2)] == [2 + 1, 4 + 1]  # type: ignore[index]
+    trainer.save_checkpoint(tmp_path / "both.ckpt")
+    states = torch.load(tmp_path / "both.ckpt", weights_only=True)["callbacks"]
+    assert set(states) >= {"Prune", "Prune(late)", "ShareWeights", "ShareWeights(late)"}
+    for make in (
+        lambda **name: Prune(sparsity=0.5, **CUT, **name),
+        lambda **name: ShareWeights(bits=2, begin=0.5, **name),
+    ):
+        with pytest.raises(ValueError, match=r"model\.0\.weight would be held by two"):
+            fit([make(), make(name="other")])
+
+
+def test_scores_may_be_negative() -> None:
+    prune = Prune(
+        sparsity=0.5,
+        schedule=Cubic(),
+        begin=0.0,
+        end=0.9,
+        criterion=lambda weights: {n: -100 * w.detach().abs() for n, w in weights.items()},
+    )
+    fit([prune])
+    assert prune.sparsity == 0.5
+
+
 def test_layers_by_pattern() -> None:
     _, model = fit([Prune(keep={"0": 0.25, "2": 0.5}, **CUT)])
     assert float((model[0].weight != 0).float().mean()) == 0.25  # type: ignore[index]
@@ -102,6 +193,72 @@ class Noise(Callback):
 def test_a_break_stops_the_run_and_names_the_layer(technique: Callable[[], Callback]) -> None:
     with pytest.raises(BrokenConstraintError, match=r"model\.0\.weight"):
         fit([technique(), Noise()])
+
+
+def test_a_divergence_after_clustering_is_called_one() -> None:
+    class Diverge(Callback):
+        def on_before_optimizer_step(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+            if trainer.global_step == 20:
+                pl_module.model[0].weight.grad.fill_(torch.nan)
+
+    says = r"model\.0\.weight holds NaN or infinity: the training has diverged; lower"
+    with pytest.raises(ValueError, match=says):
+        fit([ShareWeights(bits=2, begin=0.5), Diverge()])
+    model = nn.Sequential(*layers())
+    model[0].weight.data[0, 0] = torch.nan  # type: ignore[operator]
+    with pytest.raises(ValueError, match=says):
+        fit([ShareWeights(bits=2, begin=0.0)], model=model)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **k: Prune(sparsity=0.5, **CUT, **k),
+        lambda **k: ShareWeights(bits=2, begin=0.5, **k),
+    ],
+)
+def test_sparse_gradients_are_refused(make: Callable[..., Callback]) -> None:
+    class Bag(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.out = nn.EmbeddingBag(10, 8, sparse=True), nn.Linear(8, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.out(self.words(x.abs().long()))
+
+    def sgd(parameters: Any) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, lr=0.1)
+
+    with pytest.raises(ValueError, match=r"model\.words\.weight is a sparse.*sparse=False"):
+        fit([make()], sgd, model=Bag())
+    fit([make(exclude=["model.words.weight"])], sgd, model=Bag())
+
+
+HOLDING = [
+    lambda: Prune(sparsity=0.5, **CUT),
+    lambda: ShareWeights(bits=2, begin=0.5, rounds=2, dtype="float16"),
+]
+
+
+@pytest.mark.parametrize("technique", HOLDING)
+def test_another_network_is_validated_in_peace(technique: Callable[[], Callback]) -> None:
+    trainer, _ = fit([technique()])
+    dense = Classification(nn.Sequential(*layers()), optimizer=torch.optim.Adam, num_classes=3)
+    inputs, targets = data()
+    loader = TensorLoader(inputs, targets, 64, shuffle=False, seed=0, drop_last=False)
+    assert "val/loss" in trainer.validate(dense, loader, verbose=False)[0]
+
+
+@pytest.mark.parametrize("technique", HOLDING)
+def test_another_network_needs_another_callback(technique: Callable[[], Callback]) -> None:
+    constraint = technique()
+    _, model = fit([constraint])
+    fit([constraint], model=model)
+    narrow = nn.Sequential(nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3))
+    unlike = nn.Sequential(nn.ReLU(), nn.Linear(12, 3))
+    for other in (None, narrow, unlike):
+        with pytest.raises(ValueError, match=r"does not fit the weights .*give each network a new"):
+            fit([constraint], model=other)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +322,30 @@ def test_a_centroid_learns_like_one_parameter() -> None:
     torch.testing.assert_close(module.weight.detach()[0], expected, rtol=0, atol=0)
 
 
+def test_a_tensor_that_is_zero_when_clustered_stays_zero() -> None:
+    model = nn.Sequential(*layers())
+    nn.init.zeros_(model[0].weight)  # type: ignore[arg-type]
+    nn.init.ones_(model[0].bias)  # type: ignore[arg-type]
+    share = ShareWeights(bits=2, begin=0.0, check="step")
+    fit([share], model=model)
+    assert share.reached
+    assert not model[0].weight.count_nonzero()  # type: ignore[operator]
+
+
+def test_centroids_that_are_not_tuned_stay_through_decay() -> None:
+    seen = []
+
+    class Look(Callback):
+        def on_train_batch_start(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+            if share.reached:
+                seen.append(pl_module.model[0].weight.detach().clone())
+
+    share = ShareWeights(bits=2, begin=0.5, tune=False)
+    _, model = fit([share, Look()], lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.5))
+    assert len(seen) == 16
+    assert all(torch.equal(weight, model[0].weight) for weight in seen)
+
+
 def test_rounds_let_go_and_cluster_again() -> None:
     share = ShareWeights(bits=2, begin=0.2, end=1.0, rounds=2, free=0.5)
     plan = [share._plan(p / 10) for p in (2, 3, 4, 5, 6, 7, 10)]
@@ -190,6 +371,20 @@ def test_survivors_are_rewound_to_their_early_values() -> None:
     assert torch.equal(early["after"][kept], early["then"][kept])
 
 
+@pytest.mark.filterwarnings("ignore:.*weights_only.*")
+def test_one_shot_cuts_once_at_the_beginning(tmp_path: Path) -> None:
+    model = nn.Sequential(*layers())
+    start = model[0].weight.detach().clone()  # type: ignore[operator]
+    best = ModelCheckpoint(tmp_path, monitor="val/loss")
+    prune = Prune(sparsity=0.5, schedule=OneShot(), begin=0.25, end=1.0, rewind="weights")
+    fit([prune, best], model=model, enable_checkpointing=True)
+    kept = model[0].weight != 0
+    assert prune.sparsity == 0.5
+    assert not torch.equal(model[0].weight[kept], start[kept])  # type: ignore[index]
+    weight = torch.load(best.best_model_path, weights_only=True)["state_dict"]["model.0.weight"]
+    assert torch.equal(weight != 0, kept)
+
+
 def test_learning_rate_rewinding_restarts_at_each_round() -> None:
     rates = ScheduleLearningRate(shape=Constant())
     prune = Prune(sparsity=0.5, schedule=Rounds(2), begin=0.5, end=1.0, rewind="learning_rate")
@@ -204,6 +399,10 @@ def test_learning_rate_rewinding_restarts_at_each_round() -> None:
         (lambda: Prune(keep={"fc1": 1.5}, **CUT), r"keep\['fc1'\] must be in \(0, 1\], got 1.5"),
         (lambda: Prune(sparsity=0.5, keep={"a": 0.5}, **CUT), "and not both"),
         (lambda: Prune(sparsity=0.5, schedule=Cubic(), begin=0.9, end=0.1), "begin <= end"),
+        (
+            lambda: Prune(sparsity=0.5, schedule=Cubic(), begin=0.2, end=1.0, rewind="weights"),
+            "needs training after the last cut, .* begin=0.2 end=1.0; give an earlier",
+        ),
         (lambda: ShareWeights(bits=0, begin=0.5), "from 1 to 16, got 0"),
         (lambda: ShareWeights(bits={"a": 40}, begin=0.5), "got 40 for 'a'"),
         (lambda: ComputeBudget(steps=3, epochs=1), "exactly one of"),
@@ -213,6 +412,10 @@ def test_learning_rate_rewinding_restarts_at_each_round() -> None:
         (
             lambda: fit([Prune(sparsity=0.5, **CUT), ShareWeights(bits=4, begin=0.4)]),
             "the phases overlap",
+        ),
+        (
+            lambda: fit([ShareWeights(bits=4, begin=0.5), Prune(sparsity=0.5, **CUT)]),
+            "comes before Prune in the list of callbacks.* list Prune first",
         ),
     ],
 )

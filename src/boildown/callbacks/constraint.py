@@ -6,6 +6,8 @@ back into the set after every step that really happened.
 """
 
 from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -17,11 +19,13 @@ from lightning.pytorch.callbacks import (
     WeightAveraging,
 )
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch.optim import Optimizer
 
 from boildown.callbacks.budget import callbacks_of, progress_of
 from boildown.precision import check_optimizers
+from boildown.select import without
 
 Check = Literal["stage", "step"]
 
@@ -41,17 +45,23 @@ class Constraint(Callback):
     Args:
         check: "stage" verifies at every stage, validation and checkpoint; "step" also after every
             step.
+        name: tells apart callbacks of one kind in one Trainer, which must hold different tensors.
 
     Raises:
         ValueError: for another `check`.
     """
 
-    def __init__(self, check: Check = "stage") -> None:
+    def __init__(self, check: Check = "stage", name: str = "") -> None:
         if check not in ("stage", "step"):
             raise ValueError(f"check must be 'stage' or 'step', got {check!r}")
-        self.check = check
+        self.check, self.name = check, name
         self._contest_restarted = False
         self._thresholds: dict[int, float | None] = {}
+
+    @property
+    def state_key(self) -> str:
+        kind = type(self).__qualname__
+        return f"{kind}({self.name})" if self.name else kind
 
     # what a subclass provides
 
@@ -127,14 +137,15 @@ class Constraint(Callback):
         self._guard(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.sanity_checking:
+        if fitting(trainer) and not trainer.sanity_checking:
             self._guard(trainer)
             self.verify(pl_module)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        self.verify(pl_module)
+        if fitting(trainer):
+            self.verify(pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._act(trainer, pl_module)
@@ -178,6 +189,84 @@ class Constraint(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._contest_restarted = state_dict["contest_restarted"]
+
+
+def fitting(trainer: Trainer) -> bool:
+    """Whether this is a fit, and not the validation or test of some network after it."""
+    return trainer.state.fn == TrainerFn.FITTING
+
+
+def check_apart(trainer: Trainer, kind: type[Constraint], held: str) -> None:
+    """Refuse two constraints of one kind on one tensor.
+
+    Args:
+        trainer: in a fit that has begun.
+        kind: of the constraints.
+        held: their attribute with the names of the tensors.
+
+    Raises:
+        ValueError: naming the tensor.
+    """
+    seen: set[str] = set()
+    for other in callbacks_of(trainer):
+        names = set(getattr(other, held)) if isinstance(other, kind) else set()
+        if names & seen:
+            raise ValueError(
+                f"{min(names & seen)} would be held by two {kind.__name__}; exclude it from one"
+            )
+        seen |= names
+
+
+@contextmanager
+def taking_up(who: str) -> Iterator[None]:
+    """Refuse to go on with what is held from an earlier fit if the network is not the same."""
+    try:
+        yield
+    except (AttributeError, IndexError, BrokenConstraintError) as error:
+        found = str(error).partition(";")[0]
+        raise ValueError(
+            f"{who} goes on with what it held in an earlier fit, and that does not fit the weights "
+            f"of this one ({found}); give each network a new {who}"
+        ) from error
+
+
+def candidates(
+    pl_module: LightningModule, who: str, exclude: Sequence[str], axes: int
+) -> list[str]:
+    """The trained parameters with at least `axes` axes that `exclude` does not name.
+
+    Known when the fit starts: before it, a network may not be built.
+
+    Raises:
+        ValueError: for a pattern that matches nothing, or if no parameter is left, saying why.
+    """
+    large = {n: p.requires_grad for n, p in pl_module.named_parameters() if p.ndim >= axes}
+    trained = [name for name, requires_grad in large.items() if requires_grad]
+    names = without(exclude, trained, f"{who}.exclude") if trained else []
+    if not names:
+        frozen = [name for name in large if name not in trained]
+        raise ValueError(
+            f"{who}: no parameter is left: of those with {axes} or more axes, "
+            f"{who}.exclude takes {', '.join(trained) or 'none'}, and frozen "
+            f"(requires_grad=False) are {', '.join(frozen) or 'none'}"
+        )
+    return names
+
+
+def check_dense(pl_module: LightningModule, who: str, names: Iterable[str]) -> None:
+    """Refuse embeddings with sparse gradients.
+
+    Raises:
+        ValueError: naming the parameter and the remedies.
+    """
+    kinds = torch.nn.Embedding | torch.nn.EmbeddingBag
+    sparse = [m.weight for m in pl_module.modules() if isinstance(m, kinds) and m.sparse]
+    for name in names:
+        if any(pl_module.get_parameter(name) is weight for weight in sparse):
+            raise ValueError(
+                f"{who}: the gradient of {name} is a sparse tensor, which cannot be held in a "
+                f"constraint; build the embedding with sparse=False, or give {who}.exclude=[{name}]"
+            )
 
 
 def _worst(mode: str) -> torch.Tensor:

@@ -15,13 +15,18 @@ from boildown.callbacks.constraint import (
     BrokenConstraintError,
     Check,
     Constraint,
+    candidates,
+    check_apart,
+    check_dense,
+    fitting,
     forget_cut,
     forget_momentum,
+    taking_up,
 )
 from boildown.callbacks.learning_rate import ScheduleLearningRate
 from boildown.prune import global_masks, layer_masks, magnitude
-from boildown.schedule import Rounds, Schedule, check_window, fraction
-from boildown.select import by_pattern, without
+from boildown.schedule import OneShot, Rounds, Schedule, check_window, fraction
+from boildown.select import by_pattern
 
 Criterion = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 # parameters, buffers, scores of those parameters that may be cut -> fraction of the scores to cut
@@ -31,9 +36,10 @@ SparsityRule = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Mapping[str
 class Prune(Constraint):
     """Cut the weights that matter least as `schedule` asks for more zeros, and hold them at zero.
 
-    Matrices and kernels (2 or more axes) are pruned; biases and norm gains are not. A cut falls
-    before a step; once cut, a weight stays zero through momentum, weight decay, skipped steps and
-    resume. Equal on all ranks under DDP.
+    Parameters with 2 or more axes are pruned, which biases and most norms lack, unless they are
+    frozen when the fit starts. A cut falls before a step; once cut, a weight stays zero through
+    momentum, weight decay, skipped steps and resume. Equal on all ranks under DDP. In another fit
+    of the same network it goes on where it was; another network needs a new one.
 
     Args:
         sparsity: final fraction of zeros over all pruned tensors, in [0, 1), or a rule that finds
@@ -45,17 +51,20 @@ class Prune(Constraint):
         end: progress from which the target holds.
         schedule: target over the window (`boildown.schedule`); `Rounds` is prune, fine-tune, prune
             again.
-        cuts: into how many cuts a gradual schedule is split, at least 1; rounds are as they are.
-        criterion: weights -> scores; the smallest scores are cut.
+        cuts: into how many cuts a gradual schedule is split, at least 1; `Rounds` has one for each
+            and `OneShot` one, at `begin`.
+        criterion: weights -> scores, floats of any sign; the smallest are cut.
         exclude: patterns of tensors to leave alone.
         rewind: "weights" sets the survivors back to their values at `rewind_to` after each cut (the
             lottery ticket), "learning_rate" restarts its schedule at each round, None does neither.
         rewind_to: progress whose weights are kept for rewinding.
         check: see `Constraint`.
+        name: for a second `Prune` in the same Trainer, of other tensors.
 
     Raises:
-        ValueError: for a value out of its range, naming it; in `setup` for a pattern that matches
-            nothing.
+        ValueError: for a value out of its range, naming it; when the fit starts for a pattern that
+            matches nothing, if no parameter is left to prune, or if the masks held are of another
+            network.
 
     Source: Han et al. 2015, https://arxiv.org/abs/1506.02626; rewinding: Frankle et al. 2019,
     https://arxiv.org/abs/1903.01611, Renda et al. 2020, https://arxiv.org/abs/2003.02389
@@ -76,8 +85,9 @@ class Prune(Constraint):
         rewind: Literal["weights", "learning_rate"] | None = None,
         rewind_to: float = 0.0,
         check: Check = "stage",
+        name: str = "",
     ) -> None:
-        super().__init__(check)
+        super().__init__(check, name)
         check_window("prune", begin, end)
         if (sparsity is None) == (keep is None):
             raise ValueError("prune: give either sparsity or keep, and not both")
@@ -99,7 +109,7 @@ class Prune(Constraint):
             )
         self.final, self.keep, self.scope = sparsity, keep, scope
         self.begin, self.end, self.schedule, self.criterion = begin, end, schedule, criterion
-        self.cuts = schedule.n if isinstance(schedule, Rounds) else cuts
+        self.cuts = schedule.n if isinstance(schedule, OneShot | Rounds) else cuts
         self.exclude, self.rewind, self.rewind_to = exclude, rewind, rewind_to
         self.masks: dict[str, Tensor] = {}
         self.densities: dict[str, float] = {}  # of the masks, for the ledger
@@ -108,6 +118,11 @@ class Prune(Constraint):
         self._time = -1.0
         self._target = 0.0
         self._early: dict[str, Tensor] = {}
+        if rewind == "weights" and (begin == 1.0 or end == self._last == 1.0):
+            raise ValueError(
+                f"prune.rewind=weights needs training after the last cut, which falls at the very "
+                f"end of the budget with {begin=} {end=}; give an earlier begin or end"
+            )
 
     @property
     def reached(self) -> bool:
@@ -122,14 +137,11 @@ class Prune(Constraint):
     @property
     def _last(self) -> float:
         """The time of the last cut."""
-        return (self.cuts - 1) / self.cuts if isinstance(self.schedule, Rounds) else 1.0
+        return (self.cuts - 1) / self.cuts if isinstance(self.schedule, OneShot | Rounds) else 1.0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
-        if stage != "fit":
-            return
-        self.names = self._select(pl_module)
-        if self.rewind == "learning_rate":
+        if stage == "fit" and self.rewind == "learning_rate":
             rates = [c for c in callbacks_of(trainer) if isinstance(c, ScheduleLearningRate)]
             if not rates:
                 raise ValueError(
@@ -138,15 +150,18 @@ class Prune(Constraint):
             width = (self.end - self.begin) / self.cuts
             rates[0].restart_at([self.begin + i * width for i in range(self.cuts)])
 
-    def _select(self, pl_module: LightningModule) -> list[str]:
-        matrices = [n for n, p in pl_module.named_parameters() if p.requires_grad and p.ndim > 1]
-        names = without(self.exclude, matrices, "prune.exclude")
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_fit_start(trainer, pl_module)
+        self.names = candidates(pl_module, "prune", self.exclude, axes=2)
         if self.keep is not None:
-            names = list(by_pattern(self.keep, names, "prune.keep"))
-        return names
+            self.names = list(by_pattern(self.keep, self.names, "prune.keep"))
+        check_dense(pl_module, "prune", self.names)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._set_masks(self.masks, pl_module)
+        check_apart(trainer, Prune, "names")
+        with taking_up("Prune"):
+            self._set_masks(self.masks, pl_module)
+            self.verify(pl_module)
 
     def act(self, trainer: Trainer, pl_module: LightningModule, progress: float) -> None:
         if self.rewind == "weights" and not self._early and progress >= self.rewind_to:
@@ -166,7 +181,7 @@ class Prune(Constraint):
         weights = {name: pl_module.get_parameter(name) for name in self.names}
         scores = self.criterion(weights)
         for name, mask in self.masks.items():  # what is cut goes first, so it stays cut
-            scores[name] = scores[name].masked_fill(~mask, -1.0)
+            scores[name] = scores[name].masked_fill(~mask, -torch.inf)
         masks = trainer.strategy.broadcast(self._choose(pl_module, scores, time))
         first, self._time = not self.masks, time
         if not first:
@@ -199,7 +214,9 @@ class Prune(Constraint):
         for name, parameter in pl_module.named_parameters():
             parameter.copy_(self._early[name])
         forget_momentum(trainer, list(pl_module.parameters()))
-        self.hold(pl_module)
+        for other in callbacks_of(trainer):
+            if isinstance(other, Prune):
+                other.hold(pl_module)
 
     def _set_masks(self, masks: Mapping[str, Tensor], pl_module: LightningModule) -> None:
         """Keep the masks as bools to save, and as bits to hold with.
@@ -236,7 +253,8 @@ class Prune(Constraint):
                 )
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        pl_module.log("prune/sparsity", self.sparsity)
+        if fitting(trainer):
+            pl_module.log("/".join(filter(None, ("prune", self.name, "sparsity"))), self.sparsity)
 
     def state_dict(self) -> dict[str, Any]:
         packed = {

@@ -21,11 +21,16 @@ from boildown.callbacks.constraint import (
     BrokenConstraintError,
     Check,
     Constraint,
+    candidates,
+    check_apart,
+    check_dense,
     forget_momentum,
+    taking_up,
 )
 from boildown.callbacks.prune import Prune
+from boildown.prune import check_finite
 from boildown.schedule import check_window
-from boildown.select import by_pattern, without
+from boildown.select import by_pattern
 from boildown.share import Initialisation, centroid_gradient, kmeans_1d, round_to
 
 MAX_BITS = 16
@@ -53,9 +58,11 @@ class Tie:
 class ShareWeights(Constraint):
     """Give each tensor at most 2^bits distinct nonzero values by k-means, then tune the values.
 
-    Zeros stay zero. With `rounds` > 1 the second loop of Deep Compression runs: cluster, tune the
-    centroids, let the weights go free for a while, cluster again. Clustering starts the optimizer's
-    memory of these tensors afresh, since a centroid's gradient is that of many weights.
+    Zeros stay zero, and parameters that are frozen when the fit starts are not shared. With
+    `rounds` > 1 the second loop of Deep Compression runs: cluster, tune the centroids, let the
+    weights go free for a while, cluster again. Clustering starts the optimizer's memory of these
+    tensors afresh, since a centroid's gradient is that of many weights. In another fit of the same
+    network it goes on where it was; another network needs a new one.
 
     Args:
         bits: bits per weight, 1 to 16, for all matrices and kernels, or pattern -> bits for the
@@ -71,10 +78,13 @@ class ShareWeights(Constraint):
         exclude: patterns of tensors to leave alone.
         seed: for init="random".
         check: see `Constraint`.
+        name: for a second `ShareWeights` in the same Trainer, of other tensors.
 
     Raises:
-        ValueError: for a value out of its range, naming it; in `setup` for a pattern that matches
-            nothing or a `Prune` that still cuts after `begin`.
+        ValueError: for a value out of its range, naming it; in `setup` for a `Prune` that still
+            cuts after `begin` or is listed after this callback; when the fit starts for a pattern
+            that matches nothing, if no parameter is left to share, or if the clusters held are of
+            another network.
 
     Source: Han, Mao & Dally 2016, section 3 and eq. 3, https://arxiv.org/abs/1510.00149
     """
@@ -93,8 +103,9 @@ class ShareWeights(Constraint):
         exclude: Sequence[str] = (),
         seed: int = 0,
         check: Check = "stage",
+        name: str = "",
     ) -> None:
-        super().__init__(check)
+        super().__init__(check, name)
         check_window("share", begin, end)
         for pattern, value in (bits if isinstance(bits, Mapping) else {"*": bits}).items():
             if not (isinstance(value, int) and 1 <= value <= MAX_BITS):
@@ -117,6 +128,7 @@ class ShareWeights(Constraint):
         self.ties: dict[str, Tie] = {}
         self._round, self._tied = -1, False
         self._held: list[tuple[str, nn.Parameter, Tie]] = []
+        self._fixed: list[Tensor] = []  # the centroids that are not tuned
 
     @property
     def reached(self) -> bool:
@@ -126,24 +138,34 @@ class ShareWeights(Constraint):
         super().setup(trainer, pl_module, stage)
         if stage != "fit":
             return
-        for other in callbacks_of(trainer):
-            if isinstance(other, Prune) and other.end > self.begin:
+        listed = callbacks_of(trainer)
+        for place, other in enumerate(listed):
+            if not isinstance(other, Prune):
+                continue
+            if other.end > self.begin:
                 raise ValueError(
                     f"share.begin = {self.begin} lies before prune.end = {other.end}: the phases "
                     "overlap, and a cut would break the clusters"
                 )
-        trained = {n: p for n, p in pl_module.named_parameters() if p.requires_grad}
-        if isinstance(self.bits, Mapping):
-            names = without(self.exclude, trained, "share.exclude")
-            self.bits_of = by_pattern(self.bits, names, "share.bits")
-        else:
-            matrices = [name for name, p in trained.items() if p.ndim > 1]
-            self.bits_of = dict.fromkeys(
-                without(self.exclude, matrices, "share.exclude"), self.bits
-            )
+            if place > listed.index(self):
+                raise ValueError(
+                    "ShareWeights comes before Prune in the list of callbacks: where one step "
+                    f"reaches both prune.end = {other.end} and share.begin = {self.begin}, the cut "
+                    "would break the clusters; list Prune first"
+                )
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_fit_start(trainer, pl_module)
+        bits, axes = (self.bits, 0) if isinstance(self.bits, Mapping) else ({"*": self.bits}, 2)
+        names = candidates(pl_module, "share", self.exclude, axes)
+        self.bits_of = by_pattern(bits, names, "share.bits")
+        check_dense(pl_module, "share", self.bits_of)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._tie(self.ties, pl_module)
+        check_apart(trainer, ShareWeights, "bits_of")
+        with taking_up("ShareWeights"):
+            self._tie(self.ties, pl_module)
+            self.verify(pl_module)
 
     def act(self, trainer: Trainer, pl_module: LightningModule, progress: float) -> None:
         if progress >= self.begin:
@@ -167,8 +189,10 @@ class ShareWeights(Constraint):
         ties = {}
         for name, bits in self.bits_of.items():
             flat = pl_module.get_parameter(name).detach().flatten()
+            check_finite(name, flat)
             members = flat.nonzero().flatten()
             if not members.numel():
+                ties[name] = Tie(members, members, members)
                 continue
             book = kmeans_1d(flat[members], 2**bits, self.init, seed=self.seed)
             used = torch.bincount(book.codes, minlength=len(book.centroids)) > 0
@@ -186,8 +210,12 @@ class ShareWeights(Constraint):
 
     def _tie(self, ties: Mapping[str, Tie], pl_module: LightningModule) -> None:
         parameters = {name: pl_module.get_parameter(name) for name in ties}
+        for name, tie in ties.items():
+            if tie.members.numel() and tie.members[-1] >= parameters[name].numel():
+                raise IndexError(f"{name} has {parameters[name].numel()} entries")
         self.ties = {name: tie.to(parameters[name].device) for name, tie in ties.items()}
         self._held = [(name, parameters[name], tie) for name, tie in self.ties.items()]
+        self._fixed = [p.detach().flatten()[tie.keepers] for _, p, tie in self._held]
 
     @torch.no_grad()
     def steer(self, pl_module: LightningModule) -> None:
@@ -208,10 +236,11 @@ class ShareWeights(Constraint):
 
     @torch.no_grad()
     def hold(self, pl_module: LightningModule, stepped: Optimizer | None = None) -> None:
-        for _, parameter, tie in self._held:
+        for (_, parameter, tie), fixed in zip(self._held, self._fixed, strict=True):
             flat = parameter.data.reshape(-1)
             if self._tied:
-                values = flat.index_select(0, tie.keepers).index_select(0, tie.codes)
+                centroids = flat.index_select(0, tie.keepers) if self.tune else fixed
+                values = centroids.index_select(0, tie.codes)
             else:
                 values = flat.index_select(0, tie.members)
             flat.zero_().scatter_(0, tie.members, values)
@@ -226,6 +255,7 @@ class ShareWeights(Constraint):
     def verify(self, pl_module: LightningModule) -> None:
         for name, parameter, tie in self._held:
             values = parameter.detach().flatten()
+            check_finite(name, values)
             distinct = len(values[tie.members].unique()) if self._tied else 0
             if distinct > 2 ** self.bits_of[name]:
                 raise BrokenConstraintError(
