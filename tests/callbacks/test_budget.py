@@ -3,10 +3,12 @@
 from typing import Any
 
 import pytest
-from lightning.pytorch import Callback, Trainer
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 from overflowing import ScaledOnly, fit
+from torch import nn
 
-from boildown.callbacks.budget import ComputeBudget
+from boildown.callbacks.budget import ComputeBudget, inputs_of
 from boildown.callbacks.prune import Prune
 from boildown.schedule import Cubic, OneShot
 
@@ -50,6 +52,109 @@ def test_the_last_step_of_a_budget_may_be_a_skipped_one() -> None:
     fit([budget], bad=(9,))
     assert (budget.flops, budget.progress) == (10 * PER_BATCH, 1.0)
     assert (budget.steps, budget.skipped_steps) == (9, 1)
+
+
+class Plain(LightningModule):
+    """Batches of inputs and targets, one layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = nn.Linear(12, 3)
+
+    def forward(self, inputs: Any) -> torch.Tensor:
+        logits: torch.Tensor = self.model(inputs)
+        return logits
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("val/loss", nn.functional.cross_entropy(self(batch[0]), batch[1]))
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class OfBatch(Plain):
+    """Its forward pass takes the whole batch."""
+
+    def forward(self, batch: Any) -> torch.Tensor:
+        inputs, _ = batch
+        return super().forward(inputs)
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        return nn.functional.cross_entropy(self(batch), batch[1])
+
+
+class OfNamed(Plain):
+    """Its batches have names of samples before the tensors."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        return nn.functional.cross_entropy(self(batch["x"]), batch["y"])
+
+
+class Keeping(Plain):
+    """Its forward pass keeps the logits, which a hook reads."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.logits = super().forward(inputs)
+        return self.logits
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        assert self.logits.sum().item() != 0.0
+
+
+def trainer_of(callbacks: list[Callback], **options: Any) -> Trainer:
+    return Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=callbacks,
+        **({"max_epochs": -1, "enable_checkpointing": False} | options),
+    )
+
+
+NO_VALIDATION = "ignore:You defined a `validation_step` but"
+
+
+class Batches(list[Any]):
+    """A loader: Lightning takes a plain list for several."""
+
+
+TENSORS = Batches([(torch.ones(8, 12), torch.zeros(8, dtype=torch.int64))] * 4)
+
+
+@pytest.mark.filterwarnings(NO_VALIDATION)
+def test_a_forward_that_cannot_be_counted_is_told_once() -> None:
+    budget = ComputeBudget(steps=6)
+    with pytest.warns(UserWarning, match="cannot count the FLOPs of OfBatch") as told:
+        trainer_of([budget]).fit(OfBatch(), Batches([*TENSORS, tuple(t[:4] for t in TENSORS[0])]))
+    assert len([w for w in told if "FLOPs" in str(w.message)]) == 1
+    assert (budget.steps, budget.flops, budget.flops_credited) == (6, 0, 0)
+    with pytest.raises(ValueError, match=r"cannot count.*alone.*steps or epochs"):
+        trainer_of([ComputeBudget(flops=1e6)]).fit(OfBatch(), TENSORS)
+
+
+@pytest.mark.filterwarnings(NO_VALIDATION)
+def test_names_before_the_tensors_are_no_inputs() -> None:
+    budget = ComputeBudget(steps=2)
+    named = Batches({"id": ["s0", "s1"], "x": x, "y": y} for x, y in TENSORS)
+    trainer_of([budget]).fit(OfNamed(), named)
+    assert budget.flops == 2 * (2 * 2 * 8 * 12 * 3)
+
+
+def test_a_batch_without_tensors_is_refused_by_its_type() -> None:
+    for batch in ("text", ["a", {"b": b"c"}], 3, []):
+        with pytest.raises(
+            ValueError, match=f"no tensor in a batch of type {type(batch).__name__}"
+        ):
+            inputs_of(batch)
+
+
+@pytest.mark.filterwarnings(NO_VALIDATION)
+def test_counting_leaves_the_module_as_it_was() -> None:
+    trainer_of([ComputeBudget(steps=2)]).fit(Keeping(), TENSORS)
 
 
 class Calibrate(Callback):

@@ -1,8 +1,9 @@
 """The clock and the ledger: what has been spent of a run's budget, and when it ends."""
 
+import contextlib
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -88,8 +89,8 @@ class ComputeBudget(Callback):
         self.skipped_steps = 0
         self.by_phase = {name: dict(NOTHING) for name in self.phases}
         self.until = 1.0  # progress at which the fit stops
-        self.flops_per_batch: dict[tuple[int, ...], int] = {}
-        self._by_weight: dict[tuple[int, ...], dict[str, int]] = {}
+        self._costs: dict[tuple[int, ...], tuple[int, dict[str, int]]] = {}  # shape -> see _cost_of
+        self._told_uncounted = False
         self._sparse: list[Any] = []
         self._spent_at_step = 0.0
         self._since_try = 0  # FLOPs since a step was last made or skipped
@@ -140,12 +141,12 @@ class ComputeBudget(Callback):
         if self.unit == "steps":
             return self.total * accumulate
         if self.unit == "flops":
-            return self.total / self._flops_of(pl_module, batch)
+            return self.total / self._cost_of(pl_module, batch)[0]
         return 10.0 * batches_per_epoch
 
     def forget_structure(self) -> None:
         """Count FLOPs anew: the network has changed."""
-        self.flops_per_batch, self._by_weight = {}, {}
+        self._costs = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.forget_structure()
@@ -190,8 +191,7 @@ class ComputeBudget(Callback):
         batch_idx: int,
     ) -> None:
         now = time.perf_counter()
-        flops = self._flops_of(pl_module, batch)
-        by_weight = self._by_weight[tuple(inputs_of(batch).shape)]
+        flops, by_weight = self._cost_of(pl_module, batch)
         density = {name: kept for c in self._sparse for name, kept in c.densities.items()}
         ranks = trainer.world_size
         self.batches += 1
@@ -247,24 +247,37 @@ class ComputeBudget(Callback):
         setattr(self, what, getattr(self, what) + cost)
         self.by_phase[self._charged][what] += cost
 
-    def _flops_of(self, pl_module: LightningModule, batch: Any) -> int:
-        inputs = inputs_of(batch)
-        shape = tuple(inputs.shape)
-        if shape not in self.flops_per_batch:
-            try:
-                self.flops_per_batch[shape] = training_flops(pl_module, inputs)
-                self._by_weight[shape] = flops_by_weight(pl_module, inputs)
-            except (RuntimeError, TypeError) as error:
-                problem = (
-                    f"cannot count the FLOPs of {type(pl_module).__name__} on a batch of shape "
-                    f"{shape}: {error}; its forward must take the inputs alone"
+    def _cost_of(self, pl_module: LightningModule, batch: Any) -> tuple[int, dict[str, int]]:
+        """A batch's FLOPs on this rank, and those of each weight."""
+        try:
+            inputs = inputs_of(batch)
+            shape = tuple(inputs.shape)
+            if shape not in self._costs:
+                self._costs[shape] = (
+                    training_flops(pl_module, inputs),
+                    flops_by_weight(pl_module, inputs),
                 )
-                if self.unit == "flops":
-                    raise ValueError(problem) from error
-                rank_zero_warn(f"{problem}; they are booked as 0")
-                self.flops_per_batch[shape] = 0
-                self._by_weight[shape] = {}
-        return self.flops_per_batch[shape]
+        except Exception as error:  # whatever a forward pass raises
+            return self._uncounted(pl_module, batch, error)
+        return self._costs[shape]
+
+    def _uncounted(
+        self, pl_module: LightningModule, batch: Any, error: Exception
+    ) -> tuple[int, dict[str, int]]:
+        """Refuse where FLOPs are the budget; elsewhere say once that they are not counted."""
+        problem = (
+            f"cannot count the FLOPs of {type(pl_module).__name__}: {error}; its forward must take "
+            "the first tensor of a batch, alone"
+        )
+        if self.unit == "flops":
+            raise ValueError(f"{problem}. Or give the budget in steps or epochs") from error
+        if not self._told_uncounted:
+            rank_zero_warn(f"{problem}. They are booked as 0")
+            self._told_uncounted = True
+        free: tuple[int, dict[str, int]] = (0, {})
+        with contextlib.suppress(ValueError):  # not tried again
+            self._costs[tuple(inputs_of(batch).shape)] = free
+        return free
 
     def state_dict(self) -> dict[str, Any]:
         kept = {name: getattr(self, name) for name in (*NOTHING, "batches", *PENDING)}
@@ -277,10 +290,29 @@ class ComputeBudget(Callback):
 
 
 def inputs_of(batch: Any) -> Tensor:
-    """The first tensor of a batch: itself, or the first in its list, tuple or mapping."""
+    """The first tensor of a batch: itself, or the first found in its lists, tuples and mappings.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    found = next(_tensors_in(batch), None)
+    if found is None:
+        raise ValueError(
+            f"there is no tensor in a batch of type {type(batch).__name__}; a batch is a tensor, "
+            "or a list, tuple or mapping that holds one"
+        )
+    return found
+
+
+def _tensors_in(batch: Any) -> Iterator[Tensor]:
     if isinstance(batch, Tensor):
-        return batch
-    return inputs_of(next(iter(batch.values() if isinstance(batch, Mapping) else batch)))
+        yield batch
+    elif isinstance(batch, Mapping):
+        for part in batch.values():
+            yield from _tensors_in(part)
+    elif isinstance(batch, Sequence) and not isinstance(batch, str | bytes):
+        for part in batch:
+            yield from _tensors_in(part)
 
 
 def callbacks_of(trainer: Trainer) -> list[Callback]:
