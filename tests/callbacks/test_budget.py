@@ -1,5 +1,6 @@
 """The ledger: what zeros would save, when a budget ends, what other work costs."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +10,11 @@ from overflowing import ScaledOnly, fit
 from torch import nn
 
 from boildown.callbacks.budget import ComputeBudget, inputs_of
+from boildown.callbacks.learning_rate import ScheduleLearningRate
 from boildown.callbacks.prune import Prune
-from boildown.schedule import Cubic, OneShot
+from boildown.callbacks.record import Record
+from boildown.callbacks.save import SaveNewest
+from boildown.schedule import Constant, Cubic, OneShot
 
 PER_BATCH = 6 * 8 * (12 * 16 + 16 * 3) - 2 * 8 * 12 * 16  # all of it in the two matrices
 
@@ -155,6 +159,35 @@ def test_a_batch_without_tensors_is_refused_by_its_type() -> None:
 @pytest.mark.filterwarnings(NO_VALIDATION)
 def test_counting_leaves_the_module_as_it_was() -> None:
     trainer_of([ComputeBudget(steps=2)]).fit(Keeping(), TENSORS)
+
+
+def test_a_validation_of_its_own_leaves_nothing(tmp_path: Path) -> None:
+    record, newest = Record(), SaveNewest(tmp_path / "newest.ckpt")
+    callbacks = [
+        ComputeBudget(epochs=2), ScheduleLearningRate(shape=Constant()), record, newest,
+    ]  # fmt: skip
+    trainer = trainer_of(callbacks, enable_checkpointing=True, default_root_dir=tmp_path)
+    task = Plain()
+    trainer.validate(task, TENSORS, verbose=False)
+    assert record.rows == []
+    assert not newest.path.exists()
+    trainer.fit(task, TENSORS, TENSORS)
+    rows, saved = list(record.rows), newest.path.read_bytes()
+    trainer.validate(task, TENSORS, verbose=False)
+    assert len(rows) == 2
+    assert record.rows == rows
+    assert newest.path.read_bytes() == saved
+
+
+@pytest.mark.filterwarnings(NO_VALIDATION)
+def test_a_second_fit_over_a_budget_is_refused_or_told_to_go_on() -> None:
+    budget = ComputeBudget(steps=6)
+    trainer_of([budget], max_steps=4).fit(Plain(), TENSORS)
+    with pytest.raises(ValueError, match=r"paid for a fit already \(4 of 6 steps\).*go_on\(\)"):
+        trainer_of([budget]).fit(Plain(), TENSORS)
+    budget.go_on()
+    trainer_of([budget]).fit(Plain(), TENSORS)
+    assert (budget.steps, budget.progress) == (6, 1.0)
 
 
 class Calibrate(Callback):

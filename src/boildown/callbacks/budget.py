@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
@@ -36,7 +37,8 @@ class ComputeBudget(Callback):
     optimizer steps that really happened (a step that a loss scaler skips is not one); FLOPs are
     those of forward and backward passes over all ranks, skipped steps included; epochs may be
     fractions. FLOPs are counted once per batch shape, and anew in every fit: a run may change the
-    network's structure between two fits over one budget, the first of which ends at `until`.
+    network's structure between two fits over one budget. A budget pays for one fit; `go_on` lets
+    another go on over what is left of it.
 
     A skipped step costs, and is shown as wasted, but it advances no schedule: `progress` is what
     had been spent when the last step was made, so nothing is cut, clustered or slowed down between
@@ -89,6 +91,7 @@ class ComputeBudget(Callback):
         self.skipped_steps = 0
         self.by_phase = {name: dict(NOTHING) for name in self.phases}
         self.until = 1.0  # progress at which the fit stops
+        self._may_begin = True
         self._costs: dict[tuple[int, ...], tuple[int, dict[str, int]]] = {}  # shape -> see _cost_of
         self._told_uncounted = False
         self._sparse: list[Any] = []
@@ -144,12 +147,24 @@ class ComputeBudget(Callback):
             return self.total / self._cost_of(pl_module, batch)[0]
         return 10.0 * batches_per_epoch
 
-    def forget_structure(self) -> None:
-        """Count FLOPs anew: the network has changed."""
+    def go_on(self, until: float = 1.0) -> None:
+        """Let the next fit go on over what is left, as far as this progress.
+
+        Its network may have another structure: FLOPs are counted anew.
+        """
+        self.until = until
+        self._may_begin = True
         self._costs = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.forget_structure()
+        if self.batches and not self._may_begin:
+            raise ValueError(
+                f"this ComputeBudget has paid for a fit already ({self.spent:g} of {self.total:g} "
+                f"{self.unit}): give each training its own, or call its go_on() before a fit that "
+                "goes on over what is left"
+            )
+        self._may_begin = False
+        self._costs = {}
         check_optimizers(trainer)
         for optimizer in trainer.optimizers[:1]:
             optimizer.register_step_post_hook(self._on_real_step)
@@ -285,6 +300,7 @@ class ComputeBudget(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.__dict__.update(state_dict)
+        self._may_begin = True
         saved = state_dict["by_phase"]  # of a run whose later phases may be others
         self.by_phase = {name: saved.get(name, dict(NOTHING)) for name in self.phases}
 
@@ -323,6 +339,11 @@ def callbacks_of(trainer: Trainer) -> list[Callback]:
 def clock_of(trainer: Trainer) -> ComputeBudget | None:
     """The trainer's `ComputeBudget`, if it has one."""
     return next((c for c in callbacks_of(trainer) if isinstance(c, ComputeBudget)), None)
+
+
+def validates_fit(trainer: Trainer) -> bool:
+    """Whether a validation is one of a fit's own: not `trainer.validate`, not the sanity check."""
+    return trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
 
 
 def progress_of(trainer: Trainer) -> float:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from boildown.callbacks.budget import clock_of, progress_of
+from boildown.callbacks.budget import clock_of, progress_of, validates_fit
 from boildown.codec.replace import replacing
 
 
@@ -70,7 +70,7 @@ class SaveNewest(Checkpoint):
             self._save(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.sanity_checking:
+        if not validates_fit(trainer):
             return
         if self._between_steps and not trainer.should_stop:
             self._is_due = True
