@@ -1,15 +1,17 @@
 """The ledger: what zeros would save, when a budget ends, what other work costs."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from overflowing import ScaledOnly, fit
 from torch import nn
 
-from boildown.callbacks.budget import ComputeBudget, inputs_of
+from boildown.callbacks.budget import ComputeBudget, inputs_of, progress_of
 from boildown.callbacks.learning_rate import ScheduleLearningRate
 from boildown.callbacks.prune import Prune
 from boildown.callbacks.record import Record
@@ -108,6 +110,44 @@ class Keeping(Plain):
         assert self.logits.sum().item() != 0.0
 
 
+class Manual(Plain):
+    """Steps by itself, each optimizer after every so many batches."""
+
+    def __init__(self, every: int = 1, optimizers: int = 1) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.every, self.number = every, optimizers
+        self.trained = 0
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
+        self.manual_backward(super().training_step(batch, batch_idx))
+        self.trained += 1
+        if self.trained % self.every == 0:
+            own = self.optimizers()
+            for optimizer in own if isinstance(own, list) else [own]:
+                optimizer.step()
+                optimizer.zero_grad()
+
+    def configure_optimizers(self) -> Any:
+        parts = (
+            [[self.model.weight], [self.model.bias]] if self.number == 2 else [self.parameters()]
+        )
+        return [torch.optim.SGD(part, lr=0.1) for part in parts]
+
+
+class Watch(Callback):
+    """Progress before each batch, and at the end."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        self.seen.append(progress_of(trainer))
+
+    def on_train_end(self, trainer: Trainer, *_: Any) -> None:
+        self.seen.append(progress_of(trainer))
+
+
 def trainer_of(callbacks: list[Callback], **options: Any) -> Trainer:
     return Trainer(
         accelerator="cpu",
@@ -188,6 +228,55 @@ def test_a_second_fit_over_a_budget_is_refused_or_told_to_go_on() -> None:
     budget.go_on()
     trainer_of([budget]).fit(Plain(), TENSORS)
     assert (budget.steps, budget.progress) == (6, 1.0)
+
+
+@pytest.mark.filterwarnings(NO_VALIDATION)
+@pytest.mark.parametrize("task", [Manual(every=4), Manual(every=2, optimizers=2)])
+def test_an_epoch_is_its_batches_whoever_steps(task: Manual) -> None:
+    budget, watch = ComputeBudget(epochs=3), Watch()
+    trainer_of([budget, watch]).fit(task, TENSORS)
+    assert (task.trained, budget.epochs) == (12, 3.0)
+    group = task.every
+    assert watch.seen == pytest.approx([i // group * group / 12 for i in range(13)])
+
+
+@pytest.mark.filterwarnings(NO_VALIDATION)
+@pytest.mark.parametrize("budgeted", [True, False])
+def test_accumulation_may_change_on_the_way(budgeted: bool) -> None:
+    watch, grow = Watch(), GradientAccumulationScheduler({0: 1, 2: 3})
+    callbacks = [*([ComputeBudget(epochs=4)] if budgeted else []), watch, grow]
+    trainer_of(callbacks, max_epochs=-1 if budgeted else 4).fit(Plain(), TENSORS)
+    done = [0, 1, 2, 3, 4, 5, 6, 7, 8, 8, 8, 11, 12, 12, 12, 15, 16]
+    assert watch.seen == pytest.approx([batches / 16 for batches in done])
+
+
+@pytest.mark.filterwarnings(NO_VALIDATION)
+@pytest.mark.parametrize("limits", [{"max_epochs": 4}, {"max_epochs": 9, "max_steps": 32}])
+def test_without_a_budget_two_optimizers_do_not_halve_the_training(limits: dict[str, int]) -> None:
+    watch = Watch()
+    trainer_of([watch], **limits).fit(Manual(optimizers=2), TENSORS)
+    assert watch.seen == pytest.approx([i / 16 for i in range(17)])
+
+
+def test_without_a_length_epochs_are_no_end() -> None:
+    class Endless(torch.utils.data.IterableDataset[Any]):
+        def __iter__(self) -> Any:
+            return iter(TENSORS)
+
+    def fit_endless(**limits: int) -> list[float]:
+        watch = Watch()
+        loader = torch.utils.data.DataLoader(Endless(), batch_size=None)
+        trainer_of([watch], **limits).fit(Plain(), loader)
+        return watch.seen
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert fit_endless(max_epochs=2, max_steps=4)[-1] == 1.0
+        assert fit_endless(max_epochs=2, limit_train_batches=2)[-1] == 1.0
+        with pytest.raises(ValueError, match=r"loader has no length, so max_epochs=2"):
+            fit_endless(max_epochs=2)
+        with pytest.raises(ValueError, match="give max_steps or max_epochs"):
+            fit_endless()
 
 
 class Calibrate(Callback):

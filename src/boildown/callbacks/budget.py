@@ -25,7 +25,13 @@ NOTHING: dict[str, float] = {
     "skipped_steps": 0,
     "wasted_flops": 0,
 }
-PENDING = ("_spent_at_step", "_since_try", "_skipped_in_a_row")
+PENDING = (
+    "_spent_at_step",
+    "_since_try",
+    "_skipped_in_a_row",
+    "_batches_since_try",
+    "_wasted_batches",
+)
 HOPELESS = 1000  # steps skipped in a row after which none is expected to be made
 
 
@@ -34,11 +40,11 @@ class ComputeBudget(Callback):
 
     Put it first in the list of callbacks; the others read their time from it, so that one setting
     means the same for a small and a large model. Give exactly one of the four units. Steps are
-    optimizer steps that really happened (a step that a loss scaler skips is not one); FLOPs are
-    those of forward and backward passes over all ranks, skipped steps included; epochs may be
-    fractions. FLOPs are counted once per batch shape, and anew in every fit: a run may change the
-    network's structure between two fits over one budget. A budget pays for one fit; `go_on` lets
-    another go on over what is left of it.
+    those of the first optimizer that really happened (a step that a loss scaler skips is not one);
+    FLOPs are those of forward and backward passes over all ranks, skipped steps included; epochs
+    are counted in batches that led to a step, and may be fractions. FLOPs are counted once per
+    batch shape, and anew in every fit: a run may change the network's structure between two fits
+    over one budget. A budget pays for one fit; `go_on` lets another go on over what is left of it.
 
     A skipped step costs, and is shown as wasted, but it advances no schedule: `progress` is what
     had been spent when the last step was made, so nothing is cut, clustered or slowed down between
@@ -98,9 +104,10 @@ class ComputeBudget(Callback):
         self._spent_at_step = 0.0
         self._since_try = 0  # FLOPs since a step was last made or skipped
         self._skipped_in_a_row = 0
+        self._batches_since_try = self._wasted_batches = 0
         self._tried = self._made = 0  # in this batch
         self._charged = next(iter(self.phases))
-        self._steps_per_epoch = 0.0
+        self._batches_per_epoch = math.inf
         self._mark = 0.0
 
     @property
@@ -120,8 +127,9 @@ class ComputeBudget(Callback):
 
     @property
     def epochs(self) -> float:
-        """Passes over the training data, in steps that were made; known once a fit has begun."""
-        return self.steps / self._steps_per_epoch if self._steps_per_epoch else 0.0
+        """Passes over the training data, in batches of steps made; known once a fit has begun."""
+        stepped = self.batches - self._batches_since_try - self._wasted_batches
+        return stepped / self._batches_per_epoch
 
     @property
     def phase(self) -> str:
@@ -182,11 +190,9 @@ class ComputeBudget(Callback):
         self.by_phase[self._charged]["steps"] += 1
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        batches = trainer.num_training_batches / trainer.accumulate_grad_batches
-        # an epoch's last, incomplete group of batches is a step too
-        self._steps_per_epoch = math.ceil(batches) if math.isfinite(batches) else batches
+        self._batches_per_epoch = float(trainer.num_training_batches)
         self._mark = time.perf_counter()
-        if self.unit == "epochs" and not self._steps_per_epoch < float("inf"):
+        if self.unit == "epochs" and not math.isfinite(self._batches_per_epoch):
             raise ValueError("budget.epochs needs a loader with a length; give steps or flops")
         if self.progress >= self.until:
             trainer.should_stop = True
@@ -210,6 +216,7 @@ class ComputeBudget(Callback):
         density = {name: kept for c in self._sparse for name, kept in c.densities.items()}
         ranks = trainer.world_size
         self.batches += 1
+        self._batches_since_try += 1
         self._book("flops_credited", credited(flops, by_weight, density) * ranks)
         self._book("flops", flops * ranks)
         self._book("seconds", now - self._mark)
@@ -220,7 +227,7 @@ class ComputeBudget(Callback):
             trainer.should_stop = True
 
     def _settle(self) -> None:
-        """Say of the FLOPs since the last try whether they led to a step."""
+        """Say of the FLOPs and batches since the last try whether they led to a step."""
         skipped = max(self._tried - self._made, 0)
         if skipped:
             self._book("skipped_steps", skipped)
@@ -229,9 +236,10 @@ class ComputeBudget(Callback):
             self._skipped_in_a_row = 0
         elif skipped:
             self._book("wasted_flops", self._since_try)
+            self._wasted_batches += self._batches_since_try
             self._skipped_in_a_row += skipped
         if self._tried or self._made:
-            self._since_try = 0
+            self._since_try = self._batches_since_try = 0
         if self._skipped_in_a_row >= HOPELESS:
             raise RuntimeError(
                 f"the last {self._skipped_in_a_row} optimizer steps were all skipped: gradients "
@@ -355,7 +363,27 @@ def progress_of(trainer: Trainer) -> float:
     clock = clock_of(trainer)
     if clock is not None:
         return clock.progress
-    total = trainer.estimated_stepping_batches
-    if not 0 < total < float("inf"):
+    parts = []
+    if trainer.max_steps > 0:
+        parts.append(trainer.global_step / trainer.max_steps)
+    epochs = trainer.max_epochs or 0
+    if epochs > 0 and math.isfinite(trainer.num_training_batches):
+        parts.append(_stepped_batches(trainer) / (epochs * trainer.num_training_batches))
+    if not parts and epochs > 0:
+        raise ValueError(
+            f"no end in sight: the training loader has no length, so max_epochs={epochs} does not "
+            "say how long; add ComputeBudget(steps=...), or give max_steps or limit_train_batches"
+        )
+    if not parts:
         raise ValueError("no end in sight: add ComputeBudget(...), or give max_steps or max_epochs")
-    return min(trainer.global_step / total, 1.0)
+    return min(max(parts), 1.0)
+
+
+def _stepped_batches(trainer: Trainer) -> int:
+    """Batches behind the trainer, less those whose gradients wait for a step."""
+    progress: Any = trainer.fit_loop.epoch_loop.batch_progress
+    waiting = int(progress.current.processed) % trainer.accumulate_grad_batches
+    if progress.current.processed >= trainer.num_training_batches:
+        waiting = 0  # an epoch's last, incomplete group of batches is a step too
+    stepped: int = progress.total.processed - waiting
+    return stepped
