@@ -48,7 +48,8 @@ def job(cfg: DictConfig) -> float:
         if not expected(error) or os.environ.get("BOILDOWN_TRACEBACK"):
             raise
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / "error.json").write_text(json.dumps({"error": one_line(error)}))
+        if not (directory / "result.json").exists():  # of an earlier run, which is complete
+            (directory / "error.json").write_text(json.dumps({"error": one_line(error)}))
         if HydraConfig.get().mode == RunMode.RUN:
             sys.exit(f"boildown: {one_line(error)}")
         print(f"boildown: {directory}: {one_line(error)}", file=sys.stderr)

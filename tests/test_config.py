@@ -9,7 +9,15 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from boildown.config import ConfigError, accept_plus, check, expected, one_line, register_resolvers
+from boildown.config import (
+    SET_BY_RUN,
+    ConfigError,
+    accept_plus,
+    check,
+    expected,
+    one_line,
+    register_resolvers,
+)
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
@@ -67,8 +75,35 @@ def test_an_experiment_yields_to_the_command_line() -> None:
     cfg = composed("+experiment=deep_compression_lenet300", "compression.keep.fc1=0.5")
     assert cfg.compression.keep.fc1 == 0.5
     assert cfg.name == "deep_compression_lenet300"
-    other = composed("+experiment=deep_compression_lenet300", "budget.steps=7").budget
-    assert (other.steps, other.epochs) == (7, None)
+    for experiment in choices("experiment"):
+        other = composed(f"experiment={experiment}", "budget.flops=null", "budget.steps=7").budget
+        assert (other.steps, other.epochs) == (7, None), experiment
+
+
+@pytest.mark.parametrize("recipe", ["deep", "lowrank", "lowrank_deep"])
+def test_a_recipe_has_a_ratio_unless_something_else_decides(recipe: str) -> None:
+    assert composed(f"compression={recipe}").compression.ratio > 1
+    other = "energy=0.9" if recipe == "lowrank" else "sparsity=0.5"
+    for decides in (other, "bytes=4000"):
+        cfg = composed(f"compression={recipe}", f"compression.{decides}")
+        assert cfg.compression.ratio is None
+
+
+def test_the_size_is_said_both_ways() -> None:
+    from boildown.run import resolve
+
+    for given in ("ratio=4", "bytes=5000"):
+        recipe = resolve(composed("compression=lowrank", f"compression.{given}"), 20000).compression
+        assert (recipe.ratio, recipe.bytes) == (4, 5000)
+    assert resolve(composed("compression=lowrank"), 20000).compression.bytes == 5000
+
+
+def test_what_a_run_sets_itself_is_listed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from boildown import run
+
+    monkeypatch.setattr(run, "instantiate", lambda node, **own: own)
+    own = run._trainer(composed(), tmp_path, [], False, 1)
+    assert set(own) == set(SET_BY_RUN)  # type: ignore[call-overload]
 
 
 def test_train_big_gives_small_nets_large_batches() -> None:
@@ -118,6 +153,12 @@ BAD: list[tuple[Sequence[str], Sequence[str]]] = [  # overrides, what the line m
     (["seed=-1"], ["seed", "from 0", "-1"]),
     (["seed=1.5"], ["seed", "whole", "1.5"]),
     (["trainer.accumulate_grad_batches=0"], ["accumulate_grad_batches", "at least 1", "0"]),
+    (["+trainer.max_epochs=3"], ["trainer.max_epochs=3", "budget.epochs=..."]),
+    (["+trainer.val_check_interval=0.5"], ["trainer.val_check_interval=0.5", "validations=..."]),
+    (["+trainer.callbacks=[]"], ["trainer.callbacks=[]", "script of your own"]),
+    ([DEEP, "compression.bits=5.5"], ["compression.bits", "from 1 to 16", "5.5"]),
+    ([DEEP, "compression.bits=0"], ["compression.bits", "from 1 to 16", "0"]),
+    ([DEEP, "compression.bits={fc1.weight: 17}"], ["compression.bits['fc1.weight']", "17"]),
     (["validations=0"], ["validations", "at least 1", "0"]),
     (["resume=maybe"], ["resume", "true or false", "'maybe'"]),
     (["name=[a,b]"], ["name", "text"]),
@@ -158,6 +199,19 @@ BUILT: list[tuple[Sequence[str], Sequence[str]]] = [  # refused by what is built
     (
         [DEEP, "compression.sparsity=0.5", "compression.bytes=4000"],
         ["sparsity and bytes", "one of them"],
+    ),
+    (
+        [DEEP, "compression.ratio=20", "compression.sparsity=0.5"],
+        ["ratio and sparsity", "one of them", "compression.ratio=null"],
+    ),
+    ([DEEP, "compression.ratio=20", "compression.bytes=4000"], ["ratio and bytes"]),
+    (
+        ["compression=lowrank", "compression.ratio=2", "compression.energy=0.9"],
+        ["ratio and energy"],
+    ),
+    (
+        ["compression=lowrank_deep", "compression.ratio=20", "compression.keep={fc1: 0.1}"],
+        ["ratio and keep"],
     ),
     (["budget.epochs=0"], ["budget.epochs", "positive", "0"]),
     (["budget.epochs=3", "budget.steps=10"], ["exactly one", "epochs", "steps"]),

@@ -174,6 +174,41 @@ def test_nothing_changes() -> None:
     torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
 
 
+class Keeping(nn.Module):
+    """Its forward pass keeps activations and counts its calls."""
+
+    def __init__(self, *, reads: bool) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 4)
+        self.reads = reads
+        self.calls = 0
+        self.last: torch.Tensor | None = None
+        self.all: list[torch.Tensor] = []
+        self.by_name: dict[str, torch.Tensor] = {}
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        self.last = self.by_name["x"] = self.inner(x)
+        self.all.append(self.last)
+        self.seen_by_inner = self.inner.seen = self.last  # type: ignore[assignment]
+        return self.last * (self.last.sum().item() if self.reads else 1.0)
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_what_a_forward_pass_keeps_is_not_replaced(reads: bool) -> None:
+    for model in (Keeping(reads=reads), nn.Sequential(Keeping(reads=reads))):
+        keeping = next(m for m in model.modules() if isinstance(m, Keeping))
+        for calls in range(2):
+            last, inner = keeping.last, keeping.inner
+            for count in (training_flops, forward_flops, flops_by_weight, layer_positions):
+                count(model, torch.randn(8, 4))  # type: ignore[operator]
+            assert (keeping.calls, len(keeping.all)) == (calls, calls)
+            assert keeping.last is last
+            assert keeping.by_name.get("x") is last
+            assert ("seen_by_inner" in vars(keeping), hasattr(inner, "seen")) == (calls > 0,) * 2
+            model(torch.randn(8, 4))
+
+
 def test_a_module_of_two_names_keeps_its_weights() -> None:
     twice = nn.Linear(6, 6)
     model = nn.Sequential(twice, nn.ReLU(), twice)

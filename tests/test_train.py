@@ -126,6 +126,7 @@ def test_a_run_is_never_mixed_with_another(
     assert done.stderr.count("\n") == 1
     assert all(part in done.stderr for part in says), done.stderr
     assert (deep / "config.yaml").read_bytes() == before
+    assert not (deep / "error.json").exists()  # the run that lies here is complete
 
 
 def test_a_dense_run_logs_offline(tmp_path: Path) -> None:

@@ -25,6 +25,19 @@ TECHNIQUES = ("lowrank", "prune", "share", "round")  # in the order in which the
 PHASES = ("dense", "lowrank", "factored", "prune", "share")
 PATTERNS = ("keep", "bits", "ranks")  # settings of a recipe that may map patterns to values
 RUN_KEYS = {"task": ("base_width",)}  # in a group, but read by the run, not by the target
+SET_BY_RUN = {  # keys of `trainer` -> what to say instead, "" where there is nothing
+    "max_epochs": "budget.epochs",
+    "val_check_interval": "validations",
+    "check_val_every_n_epoch": "validations",
+    "logger": "logger",
+    "default_root_dir": "hydra.run.dir",
+    "callbacks": "",
+    "num_sanity_val_steps": "",
+    "enable_model_summary": "",
+    "enable_checkpointing": "",
+    "log_every_n_steps": "",
+    "use_distributed_sampler": "",
+}
 COMPRESSION_KEYS = (
     "ratio", "bytes", "sparsity", "keep", "bits", "factors", "energy", "price", "ranks",
     "dtype", "init",
@@ -77,12 +90,19 @@ def check(cfg: DictConfig, known: Sequence[str] = KEYS) -> None:
     missing = sorted(str(key) for key in OmegaConf.missing_keys(cfg))
     if missing:
         raise ConfigError(f"{missing[0]}: a value must be given, {missing[0]}=...")
-    _check_whole(cfg, "seed", 0, 2**32 - 1)
-    _check_whole(cfg, "validations", 1)
+    _whole(cfg.seed, "seed", 0, 2**32 - 1)
+    _whole(cfg.validations, "validations", 1)
     if not isinstance(cfg.resume, bool):
         raise ConfigError(f"resume must be true or false, got {cfg.resume!r}")
     if isinstance(cfg.name, DictConfig | ListConfig):
         raise ConfigError(f"name must be a text or null, got {cfg.name}")
+    for key in map(str, cfg.trainer):
+        if key in SET_BY_RUN:
+            instead = SET_BY_RUN[key]
+            raise ConfigError(
+                f"trainer.{key}={cfg.trainer[key]}: the run sets this itself; "
+                + (f"say {instead}=..." if instead else "a script of your own can (README)")
+            )
     accumulate = OmegaConf.select(cfg, "trainer.accumulate_grad_batches")
     if accumulate is not None and (type(accumulate) is not int or accumulate < 1):
         raise ConfigError(
@@ -159,6 +179,14 @@ def _check_compression(recipe: DictConfig) -> list[str]:
     for key in PATTERNS:
         if isinstance(recipe.get(key), DictConfig) and not recipe[key]:
             raise ConfigError(f"compression.{key} must name at least one layer, got {{}}")
+    bits = recipe.get("bits")
+    for key, value in (
+        {f"compression.bits[{pattern!r}]": value for pattern, value in bits.items()}
+        if isinstance(bits, DictConfig)
+        else {"compression.bits": bits}
+    ).items():
+        if value is not None:
+            _whole(value, key, 1, 16)
     for pattern, kept in (recipe.get("keep") or {}).items():
         _number(kept, f"compression.keep[{pattern!r}]", "in (0, 1]", 1e-300, 1.0)
     return techniques
@@ -169,8 +197,7 @@ def _number(value: Any, key: str, valid: str, low: float, high: float) -> None:
         raise ConfigError(f"{key} must be a number {valid}, got {value!r}")
 
 
-def _check_whole(cfg: DictConfig, key: str, low: int, high: int | None = None) -> None:
-    value = cfg[key]
+def _whole(value: Any, key: str, low: int, high: int | None = None) -> None:
     if type(value) is not int or value < low or (high is not None and value > high):
         valid = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise ConfigError(f"{key} must be a whole number {valid}, got {value!r}")

@@ -28,7 +28,8 @@ def training_flops(model: nn.Module, inputs: Tensor) -> int:
     without the recomputation of a fused backward pass, so a transformer of N weights and depth L
     takes 6 N + 12 L width context operations per token (Chowdhery et al. 2022, appendix B,
     https://arxiv.org/abs/2204.02311). The gradient with respect to `inputs` is not computed in
-    training and not counted. Neither the model nor any random generator is changed.
+    training and not counted. Neither the model, what its forward pass keeps in attributes included,
+    nor any random generator is changed.
 
     Args:
         model: any module whose forward takes `inputs` alone.
@@ -168,14 +169,32 @@ def credited(total: int, by_weight: Mapping[str, int], density: Mapping[str, flo
 def _run(model: nn.Module, inputs: Tensor, work: Work[T]) -> T:
     """The work on stand-ins for the model's tensors and the inputs."""
     try:
-        with torch.device("meta"):  # also for what the forward pass makes itself
+        with _untouched(model), torch.device("meta"):  # also for what the pass makes itself
             return work(_tensors(model, _blank), inputs.to("meta"))
     except RuntimeError:  # it needs values
         pass
     first = next(model.parameters(), torch.empty(0))
     given = torch.zeros_like(inputs, device=first.device) if inputs.is_meta else inputs
-    with _decomposed(), torch.random.fork_rng(devices=[first.device] if first.is_cuda else []):
+    devices = [first.device] if first.is_cuda else []
+    with _untouched(model), _decomposed(), torch.random.fork_rng(devices=devices):
         return work(_tensors(model, _copied), given.to(first.device))
+
+
+@contextmanager
+def _untouched(model: nn.Module) -> Iterator[None]:
+    """Put back what a pass leaves in the modules' attributes, and in lists and dicts there."""
+    attributes = [vars(module) for module in model.modules()]
+    inside = [v for held in attributes for v in held.values() if type(v) in (list, dict, set)]
+    kept = [(container, container.copy()) for container in (*inside, *attributes)]
+    try:
+        yield
+    finally:
+        for container, before in kept:
+            container.clear()
+            if isinstance(container, list):
+                container.extend(before)
+            else:
+                container.update(before)
 
 
 def _tensors(model: nn.Module, stand_in: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:

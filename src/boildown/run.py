@@ -211,23 +211,27 @@ def resolve(cfg: DictConfig, dense_bytes: int) -> DictConfig:
         return cfg
     lowrank = ("factors", "energy", "price", "ranks")
     deciding = ("keep", "sparsity") if "prune" in recipe else lowrank
-    given = [key for key in (*deciding, "bytes") if recipe.get(key) is not None]
+    ways = [key for key in ("ratio", *deciding, "bytes") if key in recipe]
+    given = [key for key in ways if recipe[key] is not None]
     if len(given) > 1:
-        raise ConfigError(f"compression: {' and '.join(given)} are given; one of them decides")
-    if recipe.ratio is None and not given:
-        ways = ", ".join(key for key in (*deciding, "bytes") if key in recipe)
-        raise ConfigError(f"compression: give a ratio, or one of {ways}")
+        raise ConfigError(
+            f"compression: {' and '.join(given)} are given; one of them decides, the others are to "
+            f"be null (compression.{given[0]}=null)"
+        )
+    if not given:
+        raise ConfigError(f"compression: give a ratio, or one of {', '.join(ways[1:])}")
+    ratio = recipe.ratio
     if recipe.bytes is not None:
         if not 0 < recipe.bytes < dense_bytes:
             raise ConfigError(
                 f"compression.bytes must be between 0 and the dense {dense_bytes}, "
                 f"got {recipe.bytes}"
             )
-        recipe.ratio = dense_bytes / recipe.bytes
-    elif given:
-        recipe.ratio = None
-    elif "lowrank" in recipe:  # the parameters will be others than those the ratio is of
-        recipe.bytes = round(dense_bytes / recipe.ratio)
+        ratio = dense_bytes / recipe.bytes
+    elif ratio is not None and "lowrank" in recipe:
+        # the parameters will be others than those the ratio is of
+        recipe.bytes = round(dense_bytes / ratio)
+    recipe.ratio = ratio
     if "bits" in recipe and recipe.bits is None:
         recipe.bits = bits_for_ratio(recipe.ratio) if recipe.ratio is not None else 5
     return cfg

@@ -123,8 +123,7 @@ def train(
             stage.change.load_state_dict(saved)
             model = stage.change.rebuild(model)
             continue
-        budget.until = stage.until
-        budget.forget_structure()
+        budget.go_on(stage.until)
         task, trainer = prepare(model, stage.techniques)
         if not first:
             _go_on(trainer, math.ceil(budget.epochs), budget.steps)

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from torch import nn
 
 from boildown.callbacks.budget import ComputeBudget
 from boildown.callbacks.learning_rate import ScheduleLearningRate
 from boildown.callbacks.prune import Prune
+from boildown.callbacks.record import Record
+from boildown.callbacks.save import SaveNewest
 from boildown.callbacks.share import ShareWeights
 from boildown.data.loader import TensorLoader
 from boildown.schedule import Cosine, Cubic
@@ -29,7 +31,30 @@ class StopAt(Callback):
             trainer.should_stop = True
 
 
-def fit(extra: list[Callback], resume: Path | None = None) -> nn.Module:
+class KeepAll(SaveNewest):
+    """Keeps each checkpoint it takes, under the number of its batch."""
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        super().on_train_batch_end(trainer, pl_module, *_)
+        self._keep(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_validation_end(trainer, pl_module)
+        self._keep(trainer)
+
+    def _keep(self, trainer: Trainer) -> None:
+        if self.path.exists():
+            self.path.rename(self.path.with_name(f"batch-{trainer.fit_loop.total_batch_idx}.ckpt"))
+
+
+def fit(
+    extra: list[Callback],
+    resume: Path | None = None,
+    *,
+    steps: int = STEPS,
+    every: int = 5,
+    accumulate: int = 1,
+) -> nn.Module:
     seed_everything(0, verbose=False)
     make = torch.Generator().manual_seed(0)
     inputs = torch.randn(96, 20, generator=make)
@@ -45,15 +70,16 @@ def fit(extra: list[Callback], resume: Path | None = None) -> nn.Module:
     trainer = Trainer(
         accelerator="cpu",
         max_epochs=-1,
-        val_check_interval=5,
+        val_check_interval=every,
+        accumulate_grad_batches=accumulate,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         logger=False,
-        enable_checkpointing=False,
+        enable_checkpointing=any(isinstance(c, SaveNewest) for c in extra),
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[
-            ComputeBudget(steps=STEPS, phases=phases),
+            ComputeBudget(steps=steps, phases=phases),
             ScheduleLearningRate(shape=Cosine()),
             Prune(sparsity=0.8, schedule=Cubic(), begin=0.2, end=0.5, check="step"),
             ShareWeights(bits=3, begin=0.6, rounds=2, dtype="float16", check="step"),
@@ -71,6 +97,22 @@ def test_resume_equals_never_stopping(stop: int, tmp_path: Path) -> None:
     fit([StopAt(stop, tmp_path / "stopped.ckpt")])
     resumed = fit([], tmp_path / "stopped.ckpt")
     torch.testing.assert_close(resumed.state_dict(), straight.state_dict(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("every", [4, 6])  # of 12 batches an epoch
+def test_a_window_of_gradients_is_never_cut(every: int, tmp_path: Path) -> None:
+    rows = Record()
+    straight = fit([rows, KeepAll(tmp_path / "newest.ckpt")], steps=12, every=every, accumulate=5)
+    kept = sorted(tmp_path.glob("batch-*.ckpt"))
+    assert len(kept) >= 4
+    for checkpoint in kept:
+        again = Record()
+        extra = [again, KeepAll(tmp_path / "again" / "newest.ckpt")]
+        resumed = fit(extra, checkpoint, steps=12, every=every, accumulate=5)
+        torch.testing.assert_close(resumed.state_dict(), straight.state_dict(), rtol=0, atol=0)
+        for row in (*rows.rows, *again.rows):
+            row.pop("seconds", None)
+        assert again.rows == rows.rows
 
 
 def test_the_constraints_hold_at_the_end() -> None:

@@ -1,11 +1,13 @@
 """The clock and the ledger: what has been spent of a run's budget, and when it ends."""
 
+import contextlib
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
@@ -23,7 +25,13 @@ NOTHING: dict[str, float] = {
     "skipped_steps": 0,
     "wasted_flops": 0,
 }
-PENDING = ("_spent_at_step", "_since_try", "_skipped_in_a_row")
+PENDING = (
+    "_spent_at_step",
+    "_since_try",
+    "_skipped_in_a_row",
+    "_batches_since_try",
+    "_wasted_batches",
+)
 HOPELESS = 1000  # steps skipped in a row after which none is expected to be made
 
 
@@ -32,10 +40,11 @@ class ComputeBudget(Callback):
 
     Put it first in the list of callbacks; the others read their time from it, so that one setting
     means the same for a small and a large model. Give exactly one of the four units. Steps are
-    optimizer steps that really happened (a step that a loss scaler skips is not one); FLOPs are
-    those of forward and backward passes over all ranks, skipped steps included; epochs may be
-    fractions. FLOPs are counted once per batch shape, and anew in every fit: a run may change the
-    network's structure between two fits over one budget, the first of which ends at `until`.
+    those of the first optimizer that really happened (a step that a loss scaler skips is not one);
+    FLOPs are those of forward and backward passes over all ranks, skipped steps included; epochs
+    are counted in batches that led to a step, and may be fractions. FLOPs are counted once per
+    batch shape, and anew in every fit: a run may change the network's structure between two fits
+    over one budget. A budget pays for one fit; `go_on` lets another go on over what is left of it.
 
     A skipped step costs, and is shown as wasted, but it advances no schedule: `progress` is what
     had been spent when the last step was made, so nothing is cut, clustered or slowed down between
@@ -88,15 +97,17 @@ class ComputeBudget(Callback):
         self.skipped_steps = 0
         self.by_phase = {name: dict(NOTHING) for name in self.phases}
         self.until = 1.0  # progress at which the fit stops
-        self.flops_per_batch: dict[tuple[int, ...], int] = {}
-        self._by_weight: dict[tuple[int, ...], dict[str, int]] = {}
+        self._may_begin = True
+        self._costs: dict[tuple[int, ...], tuple[int, dict[str, int]]] = {}  # shape -> see _cost_of
+        self._told_uncounted = False
         self._sparse: list[Any] = []
         self._spent_at_step = 0.0
         self._since_try = 0  # FLOPs since a step was last made or skipped
         self._skipped_in_a_row = 0
+        self._batches_since_try = self._wasted_batches = 0
         self._tried = self._made = 0  # in this batch
         self._charged = next(iter(self.phases))
-        self._steps_per_epoch = 0.0
+        self._batches_per_epoch = math.inf
         self._mark = 0.0
 
     @property
@@ -116,8 +127,9 @@ class ComputeBudget(Callback):
 
     @property
     def epochs(self) -> float:
-        """Passes over the training data, in steps that were made; known once a fit has begun."""
-        return self.steps / self._steps_per_epoch if self._steps_per_epoch else 0.0
+        """Passes over the training data, in batches of steps made; known once a fit has begun."""
+        stepped = self.batches - self._batches_since_try - self._wasted_batches
+        return stepped / self._batches_per_epoch
 
     @property
     def phase(self) -> str:
@@ -140,15 +152,27 @@ class ComputeBudget(Callback):
         if self.unit == "steps":
             return self.total * accumulate
         if self.unit == "flops":
-            return self.total / self._flops_of(pl_module, batch)
+            return self.total / self._cost_of(pl_module, batch)[0]
         return 10.0 * batches_per_epoch
 
-    def forget_structure(self) -> None:
-        """Count FLOPs anew: the network has changed."""
-        self.flops_per_batch, self._by_weight = {}, {}
+    def go_on(self, until: float = 1.0) -> None:
+        """Let the next fit go on over what is left, as far as this progress.
+
+        Its network may have another structure: FLOPs are counted anew.
+        """
+        self.until = until
+        self._may_begin = True
+        self._costs = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.forget_structure()
+        if self.batches and not self._may_begin:
+            raise ValueError(
+                f"this ComputeBudget has paid for a fit already ({self.spent:g} of {self.total:g} "
+                f"{self.unit}): give each training its own, or call its go_on() before a fit that "
+                "goes on over what is left"
+            )
+        self._may_begin = False
+        self._costs = {}
         check_optimizers(trainer)
         for optimizer in trainer.optimizers[:1]:
             optimizer.register_step_post_hook(self._on_real_step)
@@ -166,11 +190,9 @@ class ComputeBudget(Callback):
         self.by_phase[self._charged]["steps"] += 1
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        batches = trainer.num_training_batches / trainer.accumulate_grad_batches
-        # an epoch's last, incomplete group of batches is a step too
-        self._steps_per_epoch = math.ceil(batches) if math.isfinite(batches) else batches
+        self._batches_per_epoch = float(trainer.num_training_batches)
         self._mark = time.perf_counter()
-        if self.unit == "epochs" and not self._steps_per_epoch < float("inf"):
+        if self.unit == "epochs" and not math.isfinite(self._batches_per_epoch):
             raise ValueError("budget.epochs needs a loader with a length; give steps or flops")
         if self.progress >= self.until:
             trainer.should_stop = True
@@ -190,11 +212,11 @@ class ComputeBudget(Callback):
         batch_idx: int,
     ) -> None:
         now = time.perf_counter()
-        flops = self._flops_of(pl_module, batch)
-        by_weight = self._by_weight[tuple(inputs_of(batch).shape)]
+        flops, by_weight = self._cost_of(pl_module, batch)
         density = {name: kept for c in self._sparse for name, kept in c.densities.items()}
         ranks = trainer.world_size
         self.batches += 1
+        self._batches_since_try += 1
         self._book("flops_credited", credited(flops, by_weight, density) * ranks)
         self._book("flops", flops * ranks)
         self._book("seconds", now - self._mark)
@@ -205,7 +227,7 @@ class ComputeBudget(Callback):
             trainer.should_stop = True
 
     def _settle(self) -> None:
-        """Say of the FLOPs since the last try whether they led to a step."""
+        """Say of the FLOPs and batches since the last try whether they led to a step."""
         skipped = max(self._tried - self._made, 0)
         if skipped:
             self._book("skipped_steps", skipped)
@@ -214,9 +236,10 @@ class ComputeBudget(Callback):
             self._skipped_in_a_row = 0
         elif skipped:
             self._book("wasted_flops", self._since_try)
+            self._wasted_batches += self._batches_since_try
             self._skipped_in_a_row += skipped
         if self._tried or self._made:
-            self._since_try = 0
+            self._since_try = self._batches_since_try = 0
         if self._skipped_in_a_row >= HOPELESS:
             raise RuntimeError(
                 f"the last {self._skipped_in_a_row} optimizer steps were all skipped: gradients "
@@ -247,24 +270,37 @@ class ComputeBudget(Callback):
         setattr(self, what, getattr(self, what) + cost)
         self.by_phase[self._charged][what] += cost
 
-    def _flops_of(self, pl_module: LightningModule, batch: Any) -> int:
-        inputs = inputs_of(batch)
-        shape = tuple(inputs.shape)
-        if shape not in self.flops_per_batch:
-            try:
-                self.flops_per_batch[shape] = training_flops(pl_module, inputs)
-                self._by_weight[shape] = flops_by_weight(pl_module, inputs)
-            except (RuntimeError, TypeError) as error:
-                problem = (
-                    f"cannot count the FLOPs of {type(pl_module).__name__} on a batch of shape "
-                    f"{shape}: {error}; its forward must take the inputs alone"
+    def _cost_of(self, pl_module: LightningModule, batch: Any) -> tuple[int, dict[str, int]]:
+        """A batch's FLOPs on this rank, and those of each weight."""
+        try:
+            inputs = inputs_of(batch)
+            shape = tuple(inputs.shape)
+            if shape not in self._costs:
+                self._costs[shape] = (
+                    training_flops(pl_module, inputs),
+                    flops_by_weight(pl_module, inputs),
                 )
-                if self.unit == "flops":
-                    raise ValueError(problem) from error
-                rank_zero_warn(f"{problem}; they are booked as 0")
-                self.flops_per_batch[shape] = 0
-                self._by_weight[shape] = {}
-        return self.flops_per_batch[shape]
+        except Exception as error:  # whatever a forward pass raises
+            return self._uncounted(pl_module, batch, error)
+        return self._costs[shape]
+
+    def _uncounted(
+        self, pl_module: LightningModule, batch: Any, error: Exception
+    ) -> tuple[int, dict[str, int]]:
+        """Refuse where FLOPs are the budget; elsewhere say once that they are not counted."""
+        problem = (
+            f"cannot count the FLOPs of {type(pl_module).__name__}: {error}; its forward must take "
+            "the first tensor of a batch, alone"
+        )
+        if self.unit == "flops":
+            raise ValueError(f"{problem}. Or give the budget in steps or epochs") from error
+        if not self._told_uncounted:
+            rank_zero_warn(f"{problem}. They are booked as 0")
+            self._told_uncounted = True
+        free: tuple[int, dict[str, int]] = (0, {})
+        with contextlib.suppress(ValueError):  # not tried again
+            self._costs[tuple(inputs_of(batch).shape)] = free
+        return free
 
     def state_dict(self) -> dict[str, Any]:
         kept = {name: getattr(self, name) for name in (*NOTHING, "batches", *PENDING)}
@@ -272,15 +308,35 @@ class ComputeBudget(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.__dict__.update(state_dict)
+        self._may_begin = True
         saved = state_dict["by_phase"]  # of a run whose later phases may be others
         self.by_phase = {name: saved.get(name, dict(NOTHING)) for name in self.phases}
 
 
 def inputs_of(batch: Any) -> Tensor:
-    """The first tensor of a batch: itself, or the first in its list, tuple or mapping."""
+    """The first tensor of a batch: itself, or the first found in its lists, tuples and mappings.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    found = next(_tensors_in(batch), None)
+    if found is None:
+        raise ValueError(
+            f"there is no tensor in a batch of type {type(batch).__name__}; a batch is a tensor, "
+            "or a list, tuple or mapping that holds one"
+        )
+    return found
+
+
+def _tensors_in(batch: Any) -> Iterator[Tensor]:
     if isinstance(batch, Tensor):
-        return batch
-    return inputs_of(next(iter(batch.values() if isinstance(batch, Mapping) else batch)))
+        yield batch
+    elif isinstance(batch, Mapping):
+        for part in batch.values():
+            yield from _tensors_in(part)
+    elif isinstance(batch, Sequence) and not isinstance(batch, str | bytes):
+        for part in batch:
+            yield from _tensors_in(part)
 
 
 def callbacks_of(trainer: Trainer) -> list[Callback]:
@@ -293,6 +349,11 @@ def clock_of(trainer: Trainer) -> ComputeBudget | None:
     return next((c for c in callbacks_of(trainer) if isinstance(c, ComputeBudget)), None)
 
 
+def validates_fit(trainer: Trainer) -> bool:
+    """Whether a validation is one of a fit's own: not `trainer.validate`, not the sanity check."""
+    return trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+
+
 def progress_of(trainer: Trainer) -> float:
     """Fraction of the training that is done: of the budget, or else of the trainer's own limits.
 
@@ -302,7 +363,27 @@ def progress_of(trainer: Trainer) -> float:
     clock = clock_of(trainer)
     if clock is not None:
         return clock.progress
-    total = trainer.estimated_stepping_batches
-    if not 0 < total < float("inf"):
+    parts = []
+    if trainer.max_steps > 0:
+        parts.append(trainer.global_step / trainer.max_steps)
+    epochs = trainer.max_epochs or 0
+    if epochs > 0 and math.isfinite(trainer.num_training_batches):
+        parts.append(_stepped_batches(trainer) / (epochs * trainer.num_training_batches))
+    if not parts and epochs > 0:
+        raise ValueError(
+            f"no end in sight: the training loader has no length, so max_epochs={epochs} does not "
+            "say how long; add ComputeBudget(steps=...), or give max_steps or limit_train_batches"
+        )
+    if not parts:
         raise ValueError("no end in sight: add ComputeBudget(...), or give max_steps or max_epochs")
-    return min(trainer.global_step / total, 1.0)
+    return min(max(parts), 1.0)
+
+
+def _stepped_batches(trainer: Trainer) -> int:
+    """Batches behind the trainer, less those whose gradients wait for a step."""
+    progress: Any = trainer.fit_loop.epoch_loop.batch_progress
+    waiting = int(progress.current.processed) % trainer.accumulate_grad_batches
+    if progress.current.processed >= trainer.num_training_batches:
+        waiting = 0  # an epoch's last, incomplete group of batches is a step too
+    stepped: int = progress.total.processed - waiting
+    return stepped

@@ -5,7 +5,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from boildown.callbacks.budget import clock_of, progress_of
+from boildown.callbacks.budget import clock_of, progress_of, validates_fit
 from boildown.schedule import Shape, fraction
 
 
@@ -49,5 +49,5 @@ class ScheduleLearningRate(Callback):
                 group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.sanity_checking:
+        if validates_fit(trainer):
             pl_module.log("learning_rate", trainer.optimizers[0].param_groups[0]["lr"])

@@ -5,7 +5,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from boildown.callbacks.budget import clock_of, progress_of
+from boildown.callbacks.budget import clock_of, progress_of, validates_fit
 from boildown.rows import write_csv
 
 
@@ -24,7 +24,7 @@ class Record(Callback):
         self.rows: list[dict[str, Any]] = []
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.sanity_checking:
+        if not validates_fit(trainer):
             return
         clock = clock_of(trainer)
         row: dict[str, Any] = {"progress": progress_of(trainer), "epoch": trainer.current_epoch}

@@ -11,15 +11,18 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from boildown.callbacks.budget import clock_of, progress_of
+from boildown.callbacks.budget import clock_of, progress_of, validates_fit
 from boildown.codec.replace import replacing
 
 
 class SaveNewest(Checkpoint):
     """Keep one checkpoint, the newest, taken at each validation and replaced atomically.
 
-    It holds the state of the random generators too, so a killed run resumes exactly.
+    It holds the state of the random generators too, so a killed run resumes exactly, if its loader
+    has a state (`state_dict`, as `boildown.data.loader` has). Gradients are in no checkpoint: where
+    a validation falls between two steps, the checkpoint is taken after the next step.
 
     Args:
         path: of the checkpoint.
@@ -40,6 +43,8 @@ class SaveNewest(Checkpoint):
         self.reused = 0
         self._starts_dense = False
         self._is_dense = False
+        self._between_steps = False  # with gradients that no step has used
+        self._is_due = False
         self._generators: dict[str, Any] = {}
 
     def start(self) -> str | None:
@@ -53,10 +58,27 @@ class SaveNewest(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         self._is_dense = self.dense is not None and progress_of(trainer) < self.begin
+        self._between_steps = True
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        self._between_steps = False
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if self._is_due and not self._between_steps and not _validation_follows(trainer):
+            self._save(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.sanity_checking:
+        if not validates_fit(trainer):
             return
+        if self._between_steps and not trainer.should_stop:
+            self._is_due = True
+        else:
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        self._is_due = False
         part = self.path.with_name(self.path.name + ".part")
         trainer.save_checkpoint(part)
         if trainer.is_global_zero:
@@ -73,6 +95,7 @@ class SaveNewest(Checkpoint):
         if self._generators:
             _restore(self._generators)
         self._starts_dense, self._generators = False, {}  # a run may fit again
+        self._between_steps = self._is_due = False
 
     def state_dict(self) -> dict[str, Any]:
         return _generators() | {"reused": self.reused}
@@ -120,6 +143,13 @@ class SaveDense(Callback):
                 f"{self.path}, the model before compression, is gone, and the checkpoint is from "
                 "after it; put the file back, or begin the run anew in another directory"
             )
+
+
+def _validation_follows(trainer: Trainer) -> bool:
+    """Whether the batch that ends is followed by a validation, which a resumed fit would skip."""
+    loop = trainer.fit_loop
+    assert loop._data_fetcher is not None
+    return loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:
