@@ -5,6 +5,7 @@ import io
 import json
 import pickle
 import random
+import resource
 import warnings
 from collections import OrderedDict
 from pathlib import Path
@@ -15,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from boildown import codec
-from boildown.checkpoint import load_checkpoint, load_state_dict
+from boildown.checkpoint import load_checkpoint, load_state_dict, save_safetensors
 
 
 def tied() -> dict[str, Tensor]:
@@ -270,3 +271,34 @@ def test_missing_files(tmp_path: Path) -> None:
     for name in ("model.pt", "model.safetensors"):
         with pytest.raises(FileNotFoundError, match=name):
             load_state_dict(tmp_path / name)
+
+
+def test_safetensors_of_ties_views_and_parameters(tmp_path: Path) -> None:
+    weight = torch.randn(4, 6)
+    state = tied() | {
+        "half": weight[2:],
+        "other half": weight[:2],
+        "across": weight.mT,
+        "parameter": torch.nn.Parameter(torch.randn(3)),
+        "none": torch.zeros(0, 2),
+        "neither": torch.zeros(2, 0),
+    }
+    path = tmp_path / "model.safetensors"
+    save_safetensors(state, path)
+    loaded = load_state_dict(path)
+    assert loaded.keys() == state.keys()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in state.items())
+
+
+def test_a_full_disk_leaves_the_safetensors_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_safetensors(some(), path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large: .*model\.safetensors"):
+            save_safetensors({"w": torch.ones(1000)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == [path]
+    assert torch.equal(load_state_dict(path)["w"], torch.ones(2))

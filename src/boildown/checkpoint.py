@@ -1,4 +1,4 @@
-"""State dicts from the files people have: safetensors, torch.save, Lightning, Hugging Face.
+"""State dicts in the files people have: safetensors, torch.save, Lightning, Hugging Face.
 
 Nothing in a file is executed: torch files are read with `weights_only=True`.
 """
@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from boildown.codec.container import MAGIC
+from boildown.codec.replace import replacing
 
 # Of the names of checkpoints, the longest first.
 ENDINGS = (
@@ -119,6 +121,41 @@ def load_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         OSError: if it cannot be read.
     """
     return load_checkpoint(path).state
+
+
+def save_safetensors(state: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
+    """Write a safetensors file that appears whole or not at all.
+
+    Args:
+        state: name -> tensor, on any device. safetensors cannot share storage: tied
+            tensors are written once for each name.
+        path: of the file; replaced if it exists.
+
+    Raises:
+        ValueError: for a name or a dtype that safetensors cannot hold.
+        OSError: if the file cannot be written.
+    """
+    if "__metadata__" in state:
+        raise ValueError(f"{path}: safetensors cannot hold a tensor of the name __metadata__")
+    alone: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in state.items():
+        own = tensor.detach().cpu().contiguous()
+        storage = own.untyped_storage().data_ptr()
+        alone[name] = own.clone() if storage in seen else own
+        seen.add(storage)
+    with replacing(path) as part:
+        try:
+            save_file(alone, part, metadata={"format": "pt"})  # transformers refuses files without
+        except KeyError as error:
+            raise ValueError(f"{path}: safetensors cannot hold a tensor of {error}") from None
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{path}: safetensors cannot hold the name {error.object!r}") from None
+        except SafetensorError as error:
+            system = re.search(r"\(os error (\d+)\)", str(error))
+            if system is None:
+                raise ValueError(f"{path}: safetensors cannot hold this: {error}") from None
+            raise OSError(int(system[1]), os.strerror(int(system[1]))) from None
 
 
 def find_file(path: str | os.PathLike[str]) -> Path:

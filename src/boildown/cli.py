@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 import json
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -90,46 +89,19 @@ def _smaller(before: int, after: int) -> str:
 
 
 def unpack(args: argparse.Namespace) -> None:
-    """Unpack to safetensors, which cannot share storage: tied tensors are written twice."""
+    """Unpack to safetensors."""
     from boildown import codec
-    from boildown.codec.replace import replacing
+    from boildown.checkpoint import save_safetensors
 
     out = _other_than(args.file, args.out or _beside(args.file, (".boil",), ".safetensors"))
     if args.out is None and os.path.lexists(out):
         raise ValueError(f"{out} exists; name another file with -o, or this one to replace it")
-    seen: set[int] = set()
-    state = {}
-    for name, tensor in codec.unpack(args.file).items():
-        state[name] = tensor.clone() if id(tensor) in seen else tensor
-        seen.add(id(tensor))
-    with replacing(out) as part:
-        _save(state, part, out)
-    print(f"{_printable(str(out))}: {len(state)} tensors, {out.stat().st_size:,} bytes")
-
-
-def _save(state: dict[str, "Tensor"], part: Path, out: Path) -> None:
-    """Write safetensors that will be called `out`."""
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    if "__metadata__" in state:
-        raise _cannot_hold("a tensor of the name __metadata__", out)
+    state = codec.unpack(args.file)
     try:
-        save_file(state, part, metadata={"format": "pt"})  # transformers refuses files without
-    except KeyError as error:
-        raise _cannot_hold(f"a tensor of {error}", out) from None
-    except UnicodeEncodeError as error:
-        raise _cannot_hold(f"the name {error.object!r}", out) from None
-    except SafetensorError as error:
-        system = re.search(r"\(os error (\d+)\)", str(error))
-        if system is None:
-            raise _cannot_hold(f"this: {error}", out) from None
-        raise OSError(int(system[1]), os.strerror(int(system[1]))) from None
-
-
-def _cannot_hold(what: str, out: Path) -> ValueError:
-    remedy = "boildown.codec.unpack gives the tensors in Python"
-    return ValueError(f"{out}: safetensors cannot hold {what}; {remedy}")
+        save_safetensors(state, out)
+    except ValueError as error:
+        raise ValueError(f"{error}; boildown.codec.unpack gives the tensors in Python") from None
+    print(f"{_printable(str(out))}: {len(state)} tensors, {out.stat().st_size:,} bytes")
 
 
 def _beside(file: Path, endings: Sequence[str], ending: str) -> Path:

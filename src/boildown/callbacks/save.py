@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from boildown.callbacks.budget import clock_of, progress_of, validates_fit
+from boildown.checkpoint import save_safetensors
 from boildown.codec.replace import replacing
 
 
@@ -130,7 +130,7 @@ class SaveDense(Callback):
 
     def _save(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
-            save_tensors(plain_state(pl_module.get_submodule(self.part)), self.path)
+            save_safetensors(plain_state(pl_module.get_submodule(self.part)), self.path)
         self.saved = True
 
     def state_dict(self) -> dict[str, Any]:
@@ -161,12 +161,6 @@ def plain_state(model: nn.Module) -> dict[str, Tensor]:
             seen[id(tensor)] = tensor.detach().cpu()
         state[name] = seen[id(tensor)]
     return state
-
-
-def save_tensors(state: dict[str, Tensor], path: Path) -> None:
-    """Write a safetensors file atomically; tied tensors are written once per name."""
-    with replacing(path) as part:
-        save_file({name: tensor.clone().contiguous() for name, tensor in state.items()}, part)
 
 
 def _generators() -> dict[str, Any]:
