@@ -132,11 +132,11 @@ HUGE = 2**45
         ([None, ["w", 0, 9, 2], ["v", -1, 7]], "'v' is tied"),
         ([None, ["w", 0, 9, 2], ["w", -1]], "two tensors are called 'w'"),
         ([], "not a list"),
-        ({}, "not a list"),
+        ({}, "no msgpack"),
         (b"", "no msgpack"),
         (b"\xc1", "no msgpack"),
         (b"\x91" * 2000, "no msgpack"),
-        (b"\x90\x90", "no msgpack"),
+        (b"\x90\x90", "not a list"),
         (msgpack.packb([{"a": msgpack.Timestamp(1)}]), "holds a Timestamp"),
         (msgpack.packb([{"a": msgpack.ExtType(5, b"x")}]), "holds a ExtType"),
         ([[1]], "not a mapping"),
@@ -156,10 +156,13 @@ def test_bytes_that_fill_must_be_zero() -> None:
 
 
 def test_promises_cost_no_memory() -> None:
+    noise = random.Random(0).randbytes(40_000)
     bombs = [
         sealed([None, ["w", 0, 9, HUGE]], RAW_W),
         sealed([None, *[[str(i), 0, 9, 2**20] for i in range(1000)]], RAW_W),
         sealed(b"\x00" * 20_000_000, deflate=True),
+        sealed([noise, [[]] * 2_000_000], RAW_W, deflate=True),
+        sealed([{"a": noise, "b": [{}] * 2_000_000}], deflate=True),
         sealed([None, ["w", 0, 9, 2**20]], RAW_W, fill=460),
         sealed([None, ["w", 8, 4, 2**20]], bytes([SPARSE_RAW, *varint(2**20)]), fill=470),
     ]
@@ -169,6 +172,24 @@ def test_promises_cost_no_memory() -> None:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 4_000_000 + 64 * len(bomb)
+
+
+def test_a_config_costs_little_memory() -> None:
+    bomb = sealed([{"a": [[]] * 1_000_000}], fill=20_000)
+    tracemalloc.start()
+    refuse(bomb)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200_000_000
+
+
+def test_configs_and_names_beyond_the_header_are_refused() -> None:
+    state = {"w": torch.ones(2)}
+    codec.decode(codec.encode(state, {"a": "x" * 1_000_000}))
+    with pytest.raises(CodecError, match=r"the config takes 1,100,\d+ bytes of the header"):
+        codec.encode(state, {"a": "x" * 1_100_000})
+    with pytest.raises(CodecError, match=r"^x{40} takes"):
+        codec.encode({"x" * 2_000_000: torch.ones(2)})
 
 
 ONE, TWO = np.float32(1).tobytes(), np.float32(2).tobytes()

@@ -9,6 +9,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import msgpack
@@ -17,9 +18,11 @@ from boildown.codec.dtypes import NAMES
 from boildown.codec.error import CodecError
 
 EXPANSION = 64  # times a deflated header may grow; beyond that it is stored as it is
+_ITEM_MOST = 1 << 20  # bytes of the config, and of an entry; in memory up to 150 times as many
 _DEPTH_MOST = 64  # of a config
 _DIMENSIONS_MOST = 64
 _NUMEL_MOST = 1 << 48
+_SHOWN = 40  # characters of a name
 _UTF8 = "surrogatepass"
 
 
@@ -93,7 +96,7 @@ def pack_header(header: Header) -> tuple[bytes, bool]:
     """Header as bytes, and whether they are deflated.
 
     Raises:
-        CodecError: for an integer of the config beyond 64 bits.
+        CodecError: for an integer of the config beyond 64 bits; a config or name of over 1 MiB.
     """
     rows: list[Any] = [header.config]
     for entry in header.entries:
@@ -102,9 +105,15 @@ def pack_header(header: Header) -> tuple[bytes, bool]:
         else:
             rows.append([entry.name, -1 - entry.tied])
     try:
-        plain: bytes = msgpack.packb(rows, unicode_errors=_UTF8)
+        items: list[bytes] = [msgpack.packb(row, unicode_errors=_UTF8) for row in rows]
     except OverflowError as error:
         raise CodecError(f"config: {error}") from None
+    for item, what in zip(items, ["the config", *(e.name for e in header.entries)], strict=True):
+        if len(item) > _ITEM_MOST:
+            raise CodecError(
+                f"{what[:_SHOWN]} takes {len(item):,} bytes of the header, more than {_ITEM_MOST:,}"
+            )
+    plain = msgpack.Packer().pack_array_header(len(items)) + b"".join(items)
     compress = zlib.compressobj(9, zlib.DEFLATED, -15)
     deflated = compress.compress(plain) + compress.flush()
     if len(deflated) < len(plain) <= EXPANSION * len(deflated):
@@ -122,22 +131,45 @@ def unpack_header(data: bytes, deflated: bool) -> Header:
     Raises:
         CodecError: for anything that `pack_header` does not write.
     """
-    plain = _inflate(data) if deflated else data
-    try:
-        rows = msgpack.unpackb(plain, unicode_errors=_UTF8, strict_map_key=True)
-    except (ValueError, msgpack.UnpackException, RecursionError) as error:
-        raise CodecError(f"the header is no msgpack: {error}") from None
-    if type(rows) is not list or not rows:
-        raise CodecError("the header is not a list")
+    config, *rows = _items(_inflate(data) if deflated else data)
     entries: list[Entry] = []
     names: set[str] = set()
-    for row in rows[1:]:
-        entry = _entry(row, entries)
+    for row in rows:
+        entry = _entry(_unpacked(row), entries)
         if entry.name in names:
             raise CodecError(f"two tensors are called {entry.name!r}")
         names.add(entry.name)
         entries.append(entry)
-    return Header(plain_config(rows[0]), tuple(entries))
+    return Header(plain_config(_unpacked(config)), tuple(entries))
+
+
+def _items(plain: bytes) -> list[bytes]:
+    """The parts of the header's list, at least one, which are looked into one at a time.
+
+    A byte of msgpack can be a list, which takes 64 in memory.
+    """
+    reader = msgpack.Unpacker(max_buffer_size=max(1, len(plain)))
+    reader.feed(plain)
+    try:
+        ends = [reader.read_array_header(), reader.tell()]
+        for _ in range(ends.pop(0)):
+            reader.skip()
+            ends.append(reader.tell())
+    except (ValueError, msgpack.UnpackException, RecursionError) as error:
+        raise CodecError(f"the header is no msgpack: {error}") from None
+    if len(ends) == 1 or ends[-1] != len(plain):
+        raise CodecError("the header is not a list, or does not end with it")
+    items = [plain[start:end] for start, end in pairwise(ends)]
+    if len(max(items, key=len)) > _ITEM_MOST:
+        raise CodecError(f"the header has a part of over {_ITEM_MOST:,} bytes")
+    return items
+
+
+def _unpacked(item: bytes) -> Any:
+    try:
+        return msgpack.unpackb(item, unicode_errors=_UTF8, strict_map_key=True)
+    except (ValueError, msgpack.UnpackException, RecursionError) as error:
+        raise CodecError(f"the header is no msgpack: {error}") from None
 
 
 def check_shape(shape: Sequence[int]) -> None:
