@@ -132,10 +132,10 @@ HUGE = 2**45
         ([None, ["w", 0, 9, 2], ["v", -1, 7]], "'v' is tied"),
         ([None, ["w", 0, 9, 2], ["w", -1]], "two tensors are called 'w'"),
         ([], "not a list"),
-        ({}, "no msgpack"),
-        (b"", "no msgpack"),
-        (b"\xc1", "no msgpack"),
-        (b"\x91" * 2000, "no msgpack"),
+        ({}, "not a list"),
+        (b"", "not a list"),
+        (b"\xc1", "not a list in msgpack"),
+        (b"\x91" * 2000, "not a list in msgpack: ."),
         (b"\x90\x90", "not a list"),
         (msgpack.packb([{"a": msgpack.Timestamp(1)}]), "holds a Timestamp"),
         (msgpack.packb([{"a": msgpack.ExtType(5, b"x")}]), "holds a ExtType"),
@@ -186,9 +186,9 @@ def test_a_config_costs_little_memory() -> None:
 def test_configs_and_names_beyond_the_header_are_refused() -> None:
     state = {"w": torch.ones(2)}
     codec.decode(codec.encode(state, {"a": "x" * 1_000_000}))
-    with pytest.raises(CodecError, match=r"the config takes 1,100,\d+ bytes of the header"):
+    with pytest.raises(CodecError, match=r"the config takes 1,100,\d+ bytes"):
         codec.encode(state, {"a": "x" * 1_100_000})
-    with pytest.raises(CodecError, match=r"^x{40} takes"):
+    with pytest.raises(CodecError, match=r"the name 'x{40}'... takes"):
         codec.encode({"x" * 2_000_000: torch.ones(2)})
 
 

@@ -108,10 +108,11 @@ def pack_header(header: Header) -> tuple[bytes, bool]:
         items: list[bytes] = [msgpack.packb(row, unicode_errors=_UTF8) for row in rows]
     except OverflowError as error:
         raise CodecError(f"config: {error}") from None
-    for item, what in zip(items, ["the config", *(e.name for e in header.entries)], strict=True):
+    for i, item in enumerate(items):
         if len(item) > _ITEM_MOST:
+            long = f"the name {header.entries[i - 1].name[:_SHOWN]!r}..." if i else "the config"
             raise CodecError(
-                f"{what[:_SHOWN]} takes {len(item):,} bytes of the header, more than {_ITEM_MOST:,}"
+                f"{long} takes {len(item):,} bytes, a header {_ITEM_MOST:,} at most: shorten it"
             )
     plain = msgpack.Packer().pack_array_header(len(items)) + b"".join(items)
     compress = zlib.compressobj(9, zlib.DEFLATED, -15)
@@ -156,9 +157,11 @@ def _items(plain: bytes) -> list[bytes]:
             reader.skip()
             ends.append(reader.tell())
     except (ValueError, msgpack.UnpackException, RecursionError) as error:
-        raise CodecError(f"the header is no msgpack: {error}") from None
+        raise CodecError(
+            f"the header is not a list in msgpack: {str(error) or 'it is nested too deeply'}"
+        ) from None
     if len(ends) == 1 or ends[-1] != len(plain):
-        raise CodecError("the header is not a list, or does not end with it")
+        raise CodecError("the header is not a list in msgpack: it is empty, or more follows it")
     items = [plain[start:end] for start, end in pairwise(ends)]
     if len(max(items, key=len)) > _ITEM_MOST:
         raise CodecError(f"the header has a part of over {_ITEM_MOST:,} bytes")
