@@ -52,21 +52,24 @@ def logits(model: nn.Module, batches: Batches) -> Tensor:
     return torch.cat([model(x) for x, _ in batches])
 
 
-def spaced(net: Studied, path: list[dict[str, int]]) -> list[dict[str, int]]:
-    """Of a path of networks those next to the shares of parameters, the largest first."""
+def spaced(net: Studied, path: list[dict[str, int]], most: float) -> list[dict[str, int]]:
+    """Of a path of networks those next to the shares of parameters up to `most`, largest first."""
     total = net.parameters({})
-    nearest = [min(path, key=lambda r: abs(net.parameters(r) - share * total)) for share in SHARES]
+    shares = [share for share in SHARES if share <= most]
+    nearest = [min(path, key=lambda r: abs(net.parameters(r) - share * total)) for share in shares]
     return [r for i, r in enumerate(nearest) if r and r not in nearest[:i]]
 
 
-def followed(net: Studied, method: Method, model: nn.Module, batches: Batches) -> Iterator[Point]:
-    """Networks from the dense one down, until they lose too much."""
+def followed(
+    net: Studied, method: Method, model: nn.Module, batches: Batches, most: float
+) -> Iterator[Point]:
+    """Networks from a share of the parameters down, until they lose too much."""
     search = _Search(net, method, method != "plain")
     with progress(f"layers ({method})", len(net.layers), in_bytes=False) as tick:
         path = search.path(tick)
     targets, said = torch.cat([y for _, y in batches]), logits(model, batches)
     wrong = float((said.argmax(1) != targets).double().mean())
-    for ranks in spaced(net, path):
+    for ranks in spaced(net, path, most):
         now = logits(net.build(search.solutions(ranks)).eval(), batches)
         error = float((now.argmax(1) != targets).double().mean()) - wrong
         changed = float((now.argmax(1) != said.argmax(1)).double().mean())
@@ -121,6 +124,9 @@ def main() -> None:
     parser = options(__doc__, views=2, positions=16)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--looks", type=int, default=4, help="at each validation image")
+    parser.add_argument(
+        "--most", type=float, default=SHARES[0], help="share of the parameters to look at first"
+    )
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--plot", type=Path, default=None, help="a PNG of the curves")
     arguments = parser.parse_args()
@@ -141,7 +147,7 @@ def main() -> None:
             net = Studied(model, calibration, None, kinds, rows, arguments.positions, seed)
             points: list[Point] = []
             found[way].append(points)
-            for point in followed(net, method, model, batches):
+            for point in followed(net, method, model, batches, arguments.most):
                 points.append(point)
                 print(
                     f"| {arguments.net} | {seed} | {way} | {point.parameters} | "

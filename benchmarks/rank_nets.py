@@ -77,16 +77,19 @@ class TutorialCNN(nn.Module):
 
 
 class VGG11(nn.Module):
-    """VGG-11 with batch-norm as it is used on CIFAR-10, a quarter as wide: 16 to 128 channels.
+    """VGG-11 with batch-norm as it is used on CIFAR-10, but narrower.
+
+    Its convolutions have `width` to 8 `width` outputs; the original's 64 to 512.
 
     Source: Simonyan & Zisserman 2014, configuration A, https://arxiv.org/abs/1409.1556, with one
     linear layer: https://github.com/kuangliu/pytorch-cifar/blob/master/models/vgg.py
     """
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         channels = 3
-        for i, outputs in enumerate((16, 32, 64, 64, 128, 128, 128, 128), 1):
+        for i, times in enumerate((1, 2, 4, 4, 8, 8, 8, 8), 1):
+            outputs = times * width
             self.add_module(f"conv{i}", nn.Conv2d(channels, outputs, 3, padding=1))
             self.add_module(f"norm{i}", nn.BatchNorm2d(outputs))
             channels = outputs
@@ -130,7 +133,8 @@ NETS: dict[str, tuple[Callable[[], nn.Module], str, int]] = {
     "lenet5": (lambda: LeNet5((1, 28, 28), 10), "mnist", 6),
     "keras_cnn": (KerasCNN, "cifar10", 12),
     "tutorial_cnn": (TutorialCNN, "cifar10", 12),
-    "vgg11": (VGG11, "cifar10", 12),
+    "vgg11": (lambda: VGG11(16), "cifar10", 12),
+    "vgg11_half": (lambda: VGG11(32), "cifar10", 12),
 }
 """Net -> how it is built, the data set, the epochs of training."""
 
