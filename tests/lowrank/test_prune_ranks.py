@@ -17,7 +17,7 @@ from boildown.calibrate import CalibrationError, Samples
 from boildown.lowrank.factorize import factorize
 from boildown.lowrank.fitted_layer import FittedLayer, Way
 from boildown.lowrank.gap import relative_gap
-from boildown.lowrank.prune_ranks import METHODS, RankPruning, _curve, _hull, prune_ranks
+from boildown.lowrank.prune_ranks import METHODS, Kept, RankPruning, _curve, _hull, prune_ranks
 from boildown.models.transformer import GPT
 
 
@@ -119,6 +119,44 @@ def test_the_relu_and_the_inputs_save_more_than_the_plain_truncation() -> None:
     plain = prune_ranks(model, x, 0.01, evaluate=evaluate, method="plain")
     assert plain.plain is not None
     assert (plain.ranks, plain.parameters) == (through.plain.ranks, through.plain.parameters)
+
+
+def separable_cnn(outputs: int = 12) -> nn.Module:
+    """A convolution that is two of rows x 1 and 1 x columns, or nearly so, and a linear layer."""
+    torch.manual_seed(0)
+    conv = nn.Conv2d(8, outputs, 3)
+    down, across = torch.randn(2, 8, 3), torch.randn(outputs, 2, 3)
+    with torch.no_grad():
+        conv.weight.mul_(0.1).add_(torch.einsum("rik,orl->oikl", down, across))
+    return nn.Sequential(conv, nn.ReLU(), nn.Flatten(), nn.Linear(outputs, 3))
+
+
+def test_plain_is_of_each_layers_own_matrix_and_of_the_same_schemes_too() -> None:
+    model, x = separable_cnn(), torch.randn(60, 8, 3, 3)
+    evaluate = distance(model, torch.randn(80, 8, 3, 3))
+    result = prune_ranks(model, iter([x]), 0.1, evaluate=evaluate, positions=1)
+    own = prune_ranks(
+        model, x, 0.1, evaluate=evaluate, positions=1, method="plain", schemes="default"
+    )
+    same = prune_ranks(model, x, 0.1, evaluate=evaluate, positions=1, method="plain")
+    assert result.plain is not None
+    assert result.plain_same_schemes is not None
+    assert set(result.plain.schemes.values()) <= {"channel", "linear"}
+    assert result.plain == own.plain == own.plain_same_schemes == same.plain
+    assert result.plain_same_schemes == same.plain_same_schemes
+    assert result.plain.parameters == own.parameters
+    assert result.plain_same_schemes.parameters == same.parameters
+    assert result.plain != result.plain_same_schemes
+
+
+def test_plain_is_the_dense_network_where_no_layers_own_matrix_pays() -> None:
+    model, x = separable_cnn(1), torch.randn(60, 8, 3, 3)
+    result = prune_ranks(
+        model, x, 0.3, evaluate=distance(model, x), positions=1, layers=["0"], evaluations=4
+    )
+    assert result.plain == Kept({}, {}, size(model), result.dense_metric)
+    assert result.plain_same_schemes is not None
+    assert result.plain_same_schemes.parameters <= size(model)
 
 
 @pytest.mark.parametrize("tolerance", [0.05, 0.2, 0.5])

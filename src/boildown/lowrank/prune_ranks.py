@@ -81,8 +81,9 @@ class RankPruning:
         metric: what `evaluate` says of `model`, None without one.
         dense_metric: what it says of the dense network.
         path: the networks that were tried, in order.
-        plain: what the same search keeps with truncated singular value decompositions; None if that
-            was not asked for.
+        plain: what the same search keeps with plain SVD, each layer's own matrix truncated (a
+            kernel to r channels, then 1x1); None if that was not asked for.
+        plain_same_schemes: the same by the schemes of `schemes`, so that only the solutions differ.
         flops: operations of the calibration: forward passes and solutions, not `evaluate`.
     """
 
@@ -96,6 +97,7 @@ class RankPruning:
     dense_metric: float | None
     path: list[Step]
     plain: Kept | None
+    plain_same_schemes: Kept | None
     flops: int
 
 
@@ -132,7 +134,8 @@ def prune_ranks(
         schemes: a convolution becomes, by "default", its kernel to r channels and a 1x1
             convolution; by "cheapest" that or rows x 1 and 1 x columns, whichever has fewer
             parameters at the same error of the kernel. It goes for every method.
-        compare: whether to run the same search with "plain" too.
+        compare: whether to run the same search with "plain" too: by these schemes and, if they
+            differ, by the default ones.
         samples: calibration samples to use at most.
         positions: random places per image at which a convolution is seen at most; its patches at
             all of them are held in memory.
@@ -163,7 +166,7 @@ def prune_ranks(
     net = Studied(model, calibration, layers, schemes, samples, positions, seed)
     dense = None if evaluate is None else _metric(evaluate, copy.deepcopy(model))
 
-    def search(method: Method) -> _Found:
+    def search(net: Studied, method: Method) -> _Found:
         one = _Search(net, method, asymmetric and method != "plain")
         if evaluate is None or dense is None:
             with progress(f"ranks ({method})", len(net.layers), in_bytes=False) as tick:
@@ -173,13 +176,16 @@ def prune_ranks(
         with progress(f"networks ({method})", evaluations, in_bytes=False) as tick:
             return one.lowest(evaluate, dense, tolerance, evaluations, networks, tick)
 
-    best = search(method)
+    best = search(net, method)
     flops = net.flops
-    plain = None
+    plain = same = None
     if compare:
-        other = best if method == "plain" else search("plain")
-        size = net.parameters(other.ranks)
-        plain = Kept(other.ranks, net.schemes(other.ranks), size, other.metric)
+        plain = same = _kept(net, best if method == "plain" else search(net, "plain"))
+        if not net.pays("default"):
+            plain = Kept({}, {}, net.parameters({}), dense)
+        elif not net.by_default:
+            own = Studied(model, net.batches, layers, "default", samples, positions, seed)
+            plain = _kept(own, search(own, "plain"))
     return RankPruning(
         model=best.model,
         ranks=best.ranks,
@@ -191,8 +197,14 @@ def prune_ranks(
         dense_metric=dense,
         path=best.path,
         plain=plain,
+        plain_same_schemes=same,
         flops=flops,
     )
+
+
+def _kept(net: Studied, found: "_Found") -> Kept:
+    ranks = found.ranks
+    return Kept(ranks, net.schemes(ranks), net.parameters(ranks), found.metric)
 
 
 @dataclass(frozen=True)

@@ -166,6 +166,16 @@ class Studied:
     def schemes(self, names: Iterable[str]) -> dict[str, Scheme]:
         return {name: self.layers[name].scheme for name in names}
 
+    @property
+    def by_default(self) -> bool:
+        """Whether each layer's scheme is its default one."""
+        return all(one.scheme == _scheme(one.module, "default") for one in self.layers.values())
+
+    def pays(self, kinds: Schemes) -> bool:
+        """Whether a layer can be factorised by these schemes with fewer parameters than it has."""
+        modules = [one.module for one in self.layers.values()]
+        return any(of.break_even(module, _scheme(module, kinds)) for module in modules)
+
     def parameters(self, ranks: Mapping[str, int]) -> int:
         saved = sum(self.layers[n].dense - self.layers[n].parameters(r) for n, r in ranks.items())
         return sum(p.numel() for p in self.model.parameters()) - saved
