@@ -134,7 +134,9 @@ def separable_cnn(outputs: int = 12) -> nn.Module:
 def test_plain_is_of_each_layers_own_matrix_and_of_the_same_schemes_too() -> None:
     model, x = separable_cnn(), torch.randn(60, 8, 3, 3)
     evaluate = distance(model, torch.randn(80, 8, 3, 3))
-    result = prune_ranks(model, iter([x]), 0.1, evaluate=evaluate, positions=1)
+    result = prune_ranks(
+        model, iter([x]), 0.1, evaluate=evaluate, positions=1, layers=iter(["0", "3"])
+    )
     own = prune_ranks(
         model, x, 0.1, evaluate=evaluate, positions=1, method="plain", schemes="default"
     )

@@ -163,6 +163,7 @@ def prune_ranks(
         raise ValueError(f"evaluations must be at least 2, got {evaluations}")
     if positions < 1:
         raise ValueError(f"positions must be at least 1, got {positions}")
+    layers = None if layers is None else list(layers)
     net = Studied(model, calibration, layers, schemes, samples, positions, seed)
     dense = None if evaluate is None else _metric(evaluate, copy.deepcopy(model))
 
@@ -183,7 +184,7 @@ def prune_ranks(
         plain = same = _kept(net, best if method == "plain" else search(net, "plain"))
         if not net.pays("default"):
             plain = Kept({}, {}, net.parameters({}), dense)
-        elif not net.by_default:
+        elif not net.by_default:  # inputs are taken from net: the data may be read only once
             own = Studied(model, net.batches, layers, "default", samples, positions, seed)
             plain = _kept(own, search(own, "plain"))
     return RankPruning(
