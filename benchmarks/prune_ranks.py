@@ -36,9 +36,9 @@ def study(net: str, root: str, seed: int, arguments: argparse.Namespace) -> dict
         chosen += spread(list(again), arguments.batches)
     test = spread(list(data.test_dataloader()), arguments.batches)
     print(f"| {net} | {seed} | dense | | {error(model, chosen):.2%} | {error(model, test):.2%} | |")
-    kept: dict[str, float] = {}
+    sizes: dict[str, float] = {}
     for way in arguments.ways:
-        method, kinds = WAYS[way]
+        method, kinds, drop = WAYS[way]
         began = time.perf_counter()
         result = prune_ranks(
             model,
@@ -51,18 +51,20 @@ def study(net: str, root: str, seed: int, arguments: argparse.Namespace) -> dict
             samples=sum(map(len, calibration)),
             positions=arguments.positions,
             evaluations=arguments.evaluations,
+            drop_outputs=drop,
             seed=seed,
         )
         seconds = time.perf_counter() - began
-        kept[way] = result.parameters
-        ranks = ", ".join(f"{name} {rank}" for name, rank in result.ranks.items())
+        sizes[way] = result.parameters
+        kept = [f"{name} {rank}" for name, rank in result.ranks.items()]
+        kept += [f"{name} {len(left)} outputs" for name, left in result.outputs.items()]
         print(
             f"| {net} | {seed} | {way} | {result.parameters} of {result.dense_parameters} | "
             f"{result.metric:.2%} | {error(result.model.eval(), test):.2%} | {seconds:.0f} s, "
-            f"{len(result.path)} evaluations; {ranks} |",
+            f"{len(result.path)} evaluations; {', '.join(kept)} |",
             flush=True,
         )
-    return kept
+    return sizes
 
 
 def main() -> None:

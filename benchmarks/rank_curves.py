@@ -27,8 +27,8 @@ from torch import Tensor, nn
 
 from boildown.data.progress import progress
 from boildown.lowrank.fitted_layer import Method
-from boildown.lowrank.prune_ranks import _Search
-from boildown.lowrank.studied import Studied, _divergence
+from boildown.lowrank.prune_ranks import _narrower, _Search
+from boildown.lowrank.studied import Schemes, Studied, _divergence
 
 SHARES = [share / 100 for share in range(95, 0, -5)]  # of the parameters, to look at
 INK, COPPER, STEAM, GRID = "#22303c", "#b5541c", "#5b8aa6", "#d9dee2"
@@ -52,24 +52,33 @@ def logits(model: nn.Module, batches: Batches) -> Tensor:
     return torch.cat([model(x) for x, _ in batches])
 
 
-def spaced(net: Studied, path: list[dict[str, int]], most: float) -> list[dict[str, int]]:
-    """Of a path of networks those next to the shares of parameters up to `most`, largest first."""
-    total = net.parameters({})
+def spaced(
+    net: Studied, path: list[dict[str, int]], total: int, most: float
+) -> list[dict[str, int]]:
+    """Of a path of networks those next to shares of a total up to `most`, largest first."""
     shares = [share for share in SHARES if share <= most]
     nearest = [min(path, key=lambda r: abs(net.parameters(r) - share * total)) for share in shares]
     return [r for i, r in enumerate(nearest) if r and r not in nearest[:i]]
 
 
+def narrower(search: _Search, path: list[dict[str, int]], parameters: float, rows: int) -> Studied:
+    """The network without the outputs that go when as much may change as on a path at a size."""
+    net = search.net
+    ranks = min(path, key=lambda ranks: abs(net.parameters(ranks) - parameters))
+    small, left = _narrower(net, search, ranks)
+    print({name: len(kept) for name, kept in left.items()}, "outputs left", flush=True)
+    return Studied(small, net.batches, list(net.layers), "cheapest", rows, net.positions, net.seed)
+
+
 def followed(
-    net: Studied, method: Method, model: nn.Module, batches: Batches, most: float
+    search: _Search, path: list[dict[str, int]], model: nn.Module, batches: Batches, most: float
 ) -> Iterator[Point]:
-    """Networks from a share of the parameters down, until they lose too much."""
-    search = _Search(net, method, method != "plain")
-    with progress(f"layers ({method})", len(net.layers), in_bytes=False) as tick:
-        path = search.path(tick)
+    """Networks from a share of the dense one's parameters down, until they lose too much."""
+    net = search.net
     targets, said = torch.cat([y for _, y in batches]), logits(model, batches)
     wrong = float((said.argmax(1) != targets).double().mean())
-    for ranks in spaced(net, path, most):
+    total = sum(p.numel() for p in model.parameters())
+    for ranks in spaced(net, path, total, most):
         now = logits(net.build(search.solutions(ranks)).eval(), batches)
         error = float((now.argmax(1) != targets).double().mean()) - wrong
         changed = float((now.argmax(1) != said.argmax(1)).double().mean())
@@ -130,6 +139,8 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--plot", type=Path, default=None, help="a PNG of the curves")
     arguments = parser.parse_args()
+    if "relu-outputs" in arguments.ways and "relu-cheapest" not in arguments.ways:
+        parser.error("relu-outputs begins where relu-cheapest ends: name that before it")
     arguments.out.mkdir(parents=True, exist_ok=True)
     print("| net | seed | way | parameters | answers changed | divergence | error, points |")
     print("|---|---|---|---|---|---|---|", flush=True)
@@ -142,12 +153,21 @@ def main() -> None:
         again = augmented(data, data.val_dataloader())
         for _ in range(arguments.looks - 1):
             batches += list(again)
+        searched: dict[tuple[Method, Schemes], tuple[_Search, list[dict[str, int]]]] = {}
         for way in arguments.ways:
-            method, kinds = WAYS[way]
-            net = Studied(model, calibration, None, kinds, rows, arguments.positions, seed)
+            method, kinds, drop = WAYS[way]
+            net = (
+                narrower(*searched[method, kinds], at(found["relu-cheapest"][-1], TOLERANCE), rows)
+                if drop
+                else Studied(model, calibration, None, kinds, rows, arguments.positions, seed)
+            )
+            search = _Search(net, method, method != "plain")
+            with progress(f"layers ({method})", len(net.layers), in_bytes=False) as tick:
+                path = search.path(tick)
+            searched.setdefault((method, kinds), (search, path))
             points: list[Point] = []
             found[way].append(points)
-            for point in followed(net, method, model, batches, arguments.most):
+            for point in followed(search, path, model, batches, arguments.most):
                 points.append(point)
                 print(
                     f"| {arguments.net} | {seed} | {way} | {point.parameters} | "

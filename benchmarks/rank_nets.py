@@ -20,13 +20,15 @@ from boildown.models.lenet import LeNet5
 
 RATE = 0.003
 TOLERANCE = 0.002  # of the validation error
-WAYS: dict[str, tuple[Method, Schemes]] = {
-    "plain-default": ("plain", "default"),
-    "plain-cheapest": ("plain", "cheapest"),
-    "relu-default": ("relu", "default"),
-    "relu-cheapest": ("relu", "cheapest"),
+WAYS: dict[str, tuple[Method, Schemes, bool]] = {
+    "plain-default": ("plain", "default", False),
+    "plain-cheapest": ("plain", "cheapest", False),
+    "relu-default": ("relu", "default", False),
+    "relu-cheapest": ("relu", "cheapest", False),
+    "relu-outputs": ("relu", "cheapest", True),
 }
-"""Way to lower the ranks -> how the layers are solved, and the schemes a convolution may take."""
+"""Way to lower the ranks -> how the layers are solved, the schemes a convolution may take, and
+whether whole outputs may go too."""
 
 
 class KerasCNN(nn.Module):

@@ -296,7 +296,7 @@ def test_the_dtype_is_kept(dtype: torch.dtype) -> None:
         ({"fc1": {}}, "a scheme and a rank"),
         ({"fc1": {"scheme": "linear", "rank": 1, "bias": False}}, "only be true"),
         ({"fc1": {"scheme": "linear", "rank": 1, "device": True}}, "a scheme and a rank"),
-        ({"fc1": {"scheme": "linear", "rank": 1, "device": "cuda"}}, "only be true"),
+        ({"fc1": {"scheme": "linear", "rank": 1, "device": "cuda"}}, "a scheme and a rank"),
         ({"fc1": 7}, "a scheme and a rank"),
         ({"fc1": {"identity": True}}, "no batch-norm"),
         ({"": {"bias": True}}, "cannot take a bias"),

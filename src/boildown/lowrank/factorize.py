@@ -11,11 +11,14 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from boildown.lowrank import scheme as schemes_
 from boildown.lowrank.batchnorm import with_bias
+from boildown.lowrank.narrow import KINDS as NARROWABLE
+from boildown.lowrank.narrow import resized, width
+from boildown.lowrank.replace import replaced
 from boildown.lowrank.scheme import Rank, Scheme
 
 _READ_WEIGHTS = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
@@ -72,7 +75,7 @@ def factorize(
         with _naming(name):
             schemes_.recognise(model.get_submodule(name), replacement)
         built[name] = copy.deepcopy(replacement)
-    return _replace(model, built)
+    return replaced(model, built)
 
 
 def factorisable(model: nn.Module) -> dict[str, tuple[Scheme, ...]]:
@@ -100,12 +103,13 @@ def structure(before: nn.Module, after: nn.Module) -> dict[str, dict[str, Any]]:
 
     Args:
         before: the network as its class builds it; on the meta device it costs nothing.
-        after: the network after `factorize`, and batch-norm folding if any.
+        after: the network after `factorize`, and before it batch-norm folding and `narrow` if any.
 
     Returns:
         layer -> `{"scheme": "linear", "rank": 12}`, `{"scheme": "tucker2", "rank": [10, 8]}`, with
-        `"bias": True` if it gained a bias; `{"bias": True}` if that is all; `{"identity": True}`
-        for a batch-norm that was folded.
+        `"outputs": 40` and `"inputs": 20` if it was narrowed to that, and `"bias": True` if it
+        gained a bias; the same without scheme and rank if that is all; `{"identity": True}` for a
+        batch-norm that was folded.
 
     Raises:
         ValueError: naming the layer, if `after` is something else.
@@ -152,7 +156,7 @@ def restructure(model: nn.Module, structure: Mapping[str, Any]) -> nn.Module:
             if name in shared:
                 raise ValueError(f"structure: {shared[name]} are one tensor")
             built[name] = _from_entry(modules[name], entry)
-    return _replace(model, built)
+    return replaced(model, built)
 
 
 def describe(
@@ -191,18 +195,6 @@ def tied(model: nn.Module) -> dict[str, str]:
         if len(shared) > 1
         for name in shared
     }
-
-
-def _replace(model: nn.Module, built: Mapping[str, nn.Module]) -> nn.Module:
-    """A deep copy with other modules in place of some, which are not copied."""
-    memo: dict[int, Any] = {id(model.get_submodule(name)): new for name, new in built.items()}
-    try:
-        return copy.deepcopy(model, memo)
-    except RuntimeError as error:  # torch copies no tensor that was computed from others
-        raise ValueError(
-            f"the {type(model).__name__} cannot be copied: {error}; undo weight_norm and the like "
-            "first, with torch.nn.utils.remove_weight_norm"
-        ) from error
 
 
 def _default(layer: nn.Module, rank: Rank) -> Scheme:
@@ -256,8 +248,10 @@ def _entry(layer: nn.Module, now: nn.Module) -> dict[str, Any]:
     """What became of a layer; {} if nothing did."""
     gained = getattr(layer, "bias", None) is None
     if type(now) is nn.Sequential and type(layer) in schemes_.SCHEMES:
-        scheme, rank = schemes_.recognise(layer, now)
-        entry: dict[str, Any] = {"scheme": scheme}
+        ends = [getattr(now, "u", None), getattr(now, "v", None)]
+        entry: dict[str, Any] = _narrowed(layer, [getattr(end, "weight", None) for end in ends])
+        scheme, rank = schemes_.recognise(_as_wide(layer, entry), now)
+        entry["scheme"] = scheme
         entry["rank"] = list(rank) if isinstance(rank, tuple) else rank
         if gained and now.get_submodule("u").bias is not None:
             entry["bias"] = True
@@ -268,26 +262,57 @@ def _entry(layer: nn.Module, now: nn.Module) -> dict[str, Any]:
         raise ValueError(
             f"a {type(layer).__name__} became a {type(now).__name__}, which is no factorisation"
         )
+    entry = _narrowed(layer, [getattr(now, "weight", None)] * 2)
     if gained and getattr(now, "bias", None) is not None:
-        return {"bias": True}
-    return {}
+        entry["bias"] = True
+    return entry
+
+
+def _narrowed(layer: nn.Module, ends: Sequence[Any]) -> dict[str, Any]:
+    """The widths of a layer that have changed, by the weights at its output and its input."""
+    if type(layer) not in NARROWABLE or not all(isinstance(end, Tensor) for end in ends):
+        return {}
+    widths = {"outputs": ends[0].shape[0], "inputs": ends[1].shape[1]}
+    own = layer.get_parameter("weight").shape
+    return {
+        key: int(now) for (key, now), was in zip(widths.items(), own, strict=False) if now != was
+    }
+
+
+def _as_wide(layer: nn.Module, entry: Mapping[str, Any]) -> nn.Module:
+    """The layer with the widths of an entry, if it has any.
+
+    Raises:
+        ValueError: if it cannot have them.
+    """
+    if not {"outputs", "inputs"} & set(entry):
+        return layer
+    outputs, inputs = width(layer)
+    for key, most in (("outputs", outputs), ("inputs", inputs)):
+        now = entry.get(key, most)
+        if not isinstance(now, int) or isinstance(now, bool) or not 1 <= now <= most:
+            raise ValueError(f"structure: {key} must be in [1, {most}], got {now!r}")
+    return resized(layer, entry.get("outputs", outputs), entry.get("inputs", inputs))
 
 
 def _from_entry(layer: nn.Module, entry: Any) -> nn.Module:
     """What an entry of a structure makes of a layer. The entry may be anything."""
+    expected = "structure: expected a scheme and a rank, or outputs and inputs"
     if not isinstance(entry, Mapping):
-        raise ValueError(f"structure: expected a scheme and a rank, got {entry!r}")
+        raise ValueError(f"{expected}, got {entry!r}")
     keys = set(entry)
-    if any(entry[key] is not True for key in keys - {"scheme", "rank"}):
+    if any(entry[key] is not True for key in keys & {"bias", "identity"}):
         raise ValueError(f"structure: bias and identity can only be true, got {dict(entry)!r}")
     if keys == {"identity"}:
         if not isinstance(layer, _BatchNorm):
             raise ValueError(f"structure: a {type(layer).__name__} is no batch-norm to be folded")
         return nn.Identity().train(layer.training)
-    if keys == {"bias"}:
-        return with_bias(layer)
-    if keys - {"bias"} != {"scheme", "rank"}:
-        raise ValueError(f"structure: expected a scheme and a rank, got {dict(entry)!r}")
+    own, kind = keys - {"outputs", "inputs", "bias"}, {"scheme", "rank"}
+    if not keys or own not in (set(), kind):
+        raise ValueError(f"{expected}, got {dict(entry)!r}")
+    layer = _as_wide(layer, entry)
+    if not own:
+        return with_bias(layer) if "bias" in keys else layer
     scheme, rank = entry["scheme"], entry["rank"]
     if not isinstance(scheme, str):
         raise ValueError(f"structure: expected the name of a scheme, got {scheme!r}")

@@ -1,5 +1,6 @@
 """One layer of a trained network, and what it may be replaced by at each rank."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -34,6 +35,14 @@ class Solution:
     """The factors of each group of a layer, and the whole layer's bias."""
 
     factors: tuple[Factors, ...]
+    bias: Tensor | None
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Another weight and bias of a layer."""
+
+    weight: Tensor
     bias: Tensor | None
 
 
@@ -75,6 +84,18 @@ class FittedLayer:
 
     def parameters(self, rank: int) -> int:
         return of.parameters(self.module, self.scheme, rank)
+
+    def narrower(self, rank: int | None, outputs: int, inputs: int) -> int:
+        """Parameters at a rank, None for the dense layer, with other numbers of outputs and inputs.
+
+        The layer has no groups.
+        """
+        own = self.module.get_parameter("weight").shape
+        bias = 0 if self.bias is None else outputs
+        if rank is None:
+            return outputs * inputs * math.prod(own[2:]) + bias
+        m, n = self.weight.shape[1:]
+        return rank * (m // own[0] * outputs + n // own[1] * inputs) + bias
 
     def solve(
         self,
@@ -156,8 +177,10 @@ class FittedLayer:
         biases = [bias for _, bias in parts if bias is not None]
         return Solution(tuple(f for f, _ in parts), torch.cat(biases) if biases else None)
 
-    def product(self, solution: Solution) -> Tensor:
-        """The weight that the factors stand for."""
+    def product(self, solution: Solution | Dense) -> Tensor:
+        """The weight, which factors stand for."""
+        if isinstance(solution, Dense):
+            return solution.weight
         weight = cast("nn.Linear", self.module).weight
         products = torch.stack([f.product() for f in solution.factors])
         return of.fold(products, self.scheme, weight.shape)

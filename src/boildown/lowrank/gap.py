@@ -6,11 +6,14 @@ The root of the squared error over the variance: 0.1 is a tenth of what the outp
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 
 from boildown.calibrate import evaluating, run
+
+_ALL: Mapping[str, Tensor] = MappingProxyType({})
 
 
 def relative_gap(before: Tensor, now: Tensor, relu: bool) -> float:
@@ -21,7 +24,11 @@ def relative_gap(before: Tensor, now: Tensor, relu: bool) -> float:
 
 
 def relative_gaps(
-    dense: nn.Module, model: nn.Module, batches: Sequence[Tensor], layers: Mapping[str, bool]
+    dense: nn.Module,
+    model: nn.Module,
+    batches: Sequence[Tensor],
+    layers: Mapping[str, bool],
+    kept: Mapping[str, Tensor] = _ALL,
 ) -> dict[str, float]:
     """Of some layers of a network, on the batches; of a layer's calls all together.
 
@@ -30,6 +37,7 @@ def relative_gaps(
         model: one with layers of these names.
         batches: inputs of either.
         layers: dotted paths -> whether only the ReLU of what they put out is used.
+        kept: layer -> those of the outputs in `dense` that it has in `model`; all if absent.
     """
     gaps = {name: _Gap() for name in layers}
     with evaluating(dense), evaluating(model):
@@ -37,8 +45,16 @@ def relative_gaps(
             before, now = _responses(dense, batch, layers), _responses(model, batch, layers)
             for name, gap in gaps.items():
                 for was, became in zip(before[name], now[name], strict=True):
-                    gap.update(was, became)
+                    gap.update(_some(dense, name, was, kept), became)
     return {name: gap.relative() for name, gap in gaps.items()}
+
+
+def _some(model: nn.Module, name: str, outputs: Tensor, kept: Mapping[str, Tensor]) -> Tensor:
+    """Those of a layer's outputs that are kept."""
+    if name not in kept:
+        return outputs
+    axis = -1 if isinstance(model.get_submodule(name), nn.Linear) else outputs.ndim - 3
+    return outputs.index_select(axis, kept[name].to(outputs.device))
 
 
 class _Gap:

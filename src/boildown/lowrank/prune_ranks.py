@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from boildown.calibrate import Data, Samples
 from boildown.data.progress import progress
+from boildown.lowrank import scheme as of
 from boildown.lowrank.fitted_layer import DAMPINGS, FLOORS, Method, Solution, Way
 from boildown.lowrank.gap import relative_gap
+from boildown.lowrank.outputs import droppings, narrowed, shared_out
 from boildown.lowrank.scheme import Scheme
 from boildown.lowrank.studied import Schemes, Studied
 
@@ -74,13 +76,15 @@ class RankPruning:
             the layers that were looked at are folded into them.
         ranks: layer -> rank; layers that are left alone are absent.
         schemes: layer of `ranks` -> what its rank is of (`boildown.lowrank.scheme`).
+        outputs: layer that lost whole outputs -> the ones that are left; {} without `drop_outputs`.
         parameters: of `model`.
         dense_parameters: of the network it came from.
         errors: layer of `ranks` -> relative error behind the layer, on the calibration samples: the
             root of the squared error over the variance, after the ReLU where one follows.
         metric: what `evaluate` says of `model`, None without one.
         dense_metric: what it says of the dense network.
-        path: the networks that were tried, in order.
+        path: the networks that were tried, in order; with `drop_outputs` first those as wide as the
+            dense one, then the narrower ones.
         plain: what the same search keeps with plain SVD, each layer's own matrix truncated (a
             kernel to r channels, then 1x1); None if that was not asked for.
         plain_same_schemes: the same by the schemes of `schemes`, so that only the solutions differ.
@@ -90,6 +94,7 @@ class RankPruning:
     model: nn.Module
     ranks: dict[str, int]
     schemes: dict[str, Scheme]
+    outputs: dict[str, list[int]]
     parameters: int
     dense_parameters: int
     errors: dict[str, float]
@@ -115,6 +120,7 @@ def prune_ranks(
     positions: int = 32,
     evaluations: int = 60,
     asymmetric: bool = True,
+    drop_outputs: bool = False,
     seed: int = 0,
 ) -> RankPruning:
     """Lower the ranks of a trained network as far as a tolerance allows, without retraining.
@@ -142,6 +148,9 @@ def prune_ranks(
         evaluations: calls of `evaluate` at most, per search; at least 2.
         asymmetric: whether each layer is solved for the inputs it gets from the layers before it as
             approximated, so that it makes up for some of their error.
+        drop_outputs: whether whole outputs of layers may go too (features, channels), where one
+            other layer reads them: the network becomes narrower, and its ranks are searched for
+            again. It takes about twice as long, and needs `evaluate`.
         seed: of the places.
 
     Raises:
@@ -164,36 +173,57 @@ def prune_ranks(
     if positions < 1:
         raise ValueError(f"positions must be at least 1, got {positions}")
     layers = None if layers is None else list(layers)
+    if drop_outputs and (evaluate is None or method == "plain"):
+        raise ValueError(
+            "drop_outputs needs evaluate, which tells how much may go, and a method that fits to "
+            f"the samples, got evaluate={evaluate!r} and method={method!r}"
+        )
     net = Studied(model, calibration, layers, schemes, samples, positions, seed)
     dense = None if evaluate is None else _metric(evaluate, copy.deepcopy(model))
 
-    def search(net: Studied, method: Method) -> _Found:
+    def search(net: Studied, method: Method, start: float | None) -> tuple[_Search, _Found]:
         one = _Search(net, method, asymmetric and method != "plain")
-        if evaluate is None or dense is None:
+        if evaluate is None or dense is None or start is None:
             with progress(f"ranks ({method})", len(net.layers), in_bytes=False) as tick:
-                return one.within(tolerance, tick)
+                return one, one.within(tolerance, tick)
         with progress(f"layers ({method})", len(net.layers), in_bytes=False) as tick:
             networks = one.path(tick)
+        limit = _limit(dense, tolerance)
         with progress(f"networks ({method})", evaluations, in_bytes=False) as tick:
-            return one.lowest(evaluate, dense, tolerance, evaluations, networks, tick)
+            return one, one.lowest(evaluate, start, limit, evaluations, networks, tick)
 
-    best = search(net, method)
-    flops = net.flops
+    searched, best = search(net, method, dense)
+    flops, small, outputs = net.flops, net, dict[str, Tensor]()
+    if drop_outputs and evaluate is not None and dense is not None:
+        narrower, left = _narrower(net, searched, best.ranks)
+        start = _metric(evaluate, copy.deepcopy(narrower)) if left else math.inf
+        names = [
+            n for n in net.layers if of.break_even(narrower.get_submodule(n), net.layers[n].scheme)
+        ]
+        if names and start <= _limit(dense, tolerance):
+            again = Studied(narrower, net.batches, names, schemes, samples, positions, seed)
+            _, found = search(again, method, start)
+            tried = [*best.path, *found.path]
+            if again.parameters(found.ranks) < net.parameters(best.ranks):
+                small, best, outputs = again, found, left
+            best = replace(best, path=tried)
+            flops = net.flops + again.flops
     plain = same = None
     if compare:
-        plain = same = _kept(net, best if method == "plain" else search(net, "plain"))
+        plain = same = _kept(net, best if method == "plain" else search(net, "plain", dense)[1])
         if not net.pays("default"):
             plain = Kept({}, {}, net.parameters({}), dense)
         elif not net.by_default:  # inputs are taken from net: the data may be read only once
             own = Studied(model, net.batches, layers, "default", samples, positions, seed)
-            plain = _kept(own, search(own, "plain"))
+            plain = _kept(own, search(own, "plain", dense)[1])
     return RankPruning(
         model=best.model,
         ranks=best.ranks,
-        schemes=net.schemes(best.ranks),
-        parameters=net.parameters(best.ranks),
+        schemes=small.schemes(best.ranks),
+        outputs={name: kept.tolist() for name, kept in outputs.items()},
+        parameters=small.parameters(best.ranks),
         dense_parameters=sum(p.numel() for p in model.parameters()),
-        errors=net.errors(best.model, best.ranks),
+        errors=net.errors(best.model, best.ranks, outputs),
         metric=best.metric,
         dense_metric=dense,
         path=best.path,
@@ -201,6 +231,27 @@ def prune_ranks(
         plain_same_schemes=same,
         flops=flops,
     )
+
+
+def _narrower(
+    net: Studied, searched: "_Search", ranks: Mapping[str, int]
+) -> tuple[nn.Module, dict[str, Tensor]]:
+    """The network without the outputs that should go before the ranks are lowered.
+
+    With the ranks that are then best they change as much as these ranks do alone.
+
+    Returns:
+        The network; layer -> the outputs that are left, {} if none should go.
+    """
+    with progress("outputs", len(net.layers), in_bytes=False) as tick:
+        able = droppings(net, tick)
+    change = sum(searched.curves[name][rank] for name, rank in ranks.items())
+    counts = shared_out(net, searched.curves, able, change)
+    return narrowed(net, able, counts) if counts else (net.model, {})
+
+
+def _limit(dense: float, tolerance: float) -> float:
+    return dense + tolerance + 1e-12 * abs(dense)  # a count of errors may meet it exactly
 
 
 def _kept(net: Studied, found: "_Found") -> Kept:
@@ -353,16 +404,24 @@ class _Search:
     def lowest(
         self,
         evaluate: Evaluate,
-        dense: float,
-        tolerance: float,
+        start: float,
+        limit: float,
         evaluations: int,
         networks: list[dict[str, int]],
         tick: Callable[[int], None],
     ) -> _Found:
-        """The smallest network found within the tolerance."""
-        limit = dense + tolerance + 1e-12 * abs(dense)  # a count of errors may meet it exactly
+        """The smallest network found whose metric is within the limit.
+
+        Args:
+            evaluate: network -> its metric.
+            start: that of the first network, which is within the limit.
+            limit: the largest metric.
+            evaluations: at most.
+            networks: see `path`.
+            tick: called with 1 for each evaluation.
+        """
         path: list[Step] = []
-        best = _Found({}, self.net.build({}), dense, path)
+        best = _Found({}, self.net.build({}), start, path)
         known: dict[tuple[tuple[str, int], ...], bool] = {}
 
         def passes(ranks: dict[str, int]) -> bool:

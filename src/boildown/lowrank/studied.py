@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, cast
 
 import torch
@@ -25,7 +26,7 @@ from boildown.calibrate import (
 from boildown.lowrank import scheme as of
 from boildown.lowrank.batchnorm import fold_batchnorm
 from boildown.lowrank.factorize import factorisable, factorize, refused, tied
-from boildown.lowrank.fitted_layer import FittedLayer, Solution
+from boildown.lowrank.fitted_layer import Dense, FittedLayer, Solution
 from boildown.lowrank.gap import relative_gaps
 from boildown.lowrank.scheme import Scheme
 from boildown.lowrank.svd import DIVERGED
@@ -34,6 +35,7 @@ Schemes = Literal["cheapest", "default"]
 
 FOLDS = 2  # parts of the calibration samples: solutions are judged by those they are not fitted to
 KINDS = (nn.Linear, nn.Conv2d)
+_ALL: Mapping[str, Tensor] = MappingProxyType({})
 ALIKE = 0.3  # relative error of a kernel at which its schemes are compared
 
 
@@ -101,7 +103,7 @@ class Studied:
         for moments, rows in zip(self.layers[name].gradients, gradients, strict=True):
             moments.update(rows)
 
-    def set(self, solutions: Mapping[str, Solution]) -> None:
+    def set(self, solutions: Mapping[str, Solution | Dense]) -> None:
         """Make `work` compute what the network of these solutions would."""
         with torch.no_grad():
             for name, layer in self.layers.items():
@@ -119,7 +121,7 @@ class Studied:
             found = [tensors_of(run(self.work, batch)) for batch in batches]
         return [t.double() for made in found for t in made if t.is_floating_point()]
 
-    def change(self, name: str, solutions: Sequence[Solution]) -> float:
+    def change(self, name: str, solutions: Sequence[Solution | Dense]) -> float:
         """By how much one layer's solution changes the outputs, each judged by its own part.
 
         Logits (N, classes) by the Kullback-Leibler divergence of their classes' probabilities,
@@ -152,12 +154,20 @@ class Studied:
             found.append((fit, judge))
         return found
 
-    def errors(self, model: nn.Module, names: Iterable[str]) -> dict[str, float]:
-        """Relative error behind each of these layers of a network, in forward order."""
+    def errors(
+        self, model: nn.Module, names: Iterable[str], kept: Mapping[str, Tensor] = _ALL
+    ) -> dict[str, float]:
+        """Relative error behind each of these layers of a network, in forward order.
+
+        Args:
+            model: the other network.
+            names: of the layers.
+            kept: layer -> those of its outputs that the other network has; all if absent.
+        """
         self.flops += 2 * self.pass_flops
         wanted = set(names)
         relus = {name: one.relu for name, one in self.layers.items() if name in wanted}
-        return relative_gaps(self.model, model, self.batches, relus)
+        return relative_gaps(self.model, model, self.batches, relus, kept)
 
     def build(self, solutions: Mapping[str, Solution]) -> nn.Module:
         built = {name: self.layers[name].build(one) for name, one in solutions.items()}

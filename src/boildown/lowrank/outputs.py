@@ -1,0 +1,272 @@
+"""Whole outputs of layers that the layers behind them can do without, given how ranks are chosen.
+
+An output that goes takes its row of the layer with it, and its inputs of the layer that reads it;
+at rank r that saves r parameters on either side. The reader is fitted to make up for it.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from boildown.calibrate import evaluating, run, tensors_of
+from boildown.lowrank.activation import Moments, output_metric, regressed
+from boildown.lowrank.eliminate import eliminate, without
+from boildown.lowrank.fitted_layer import Dense
+from boildown.lowrank.metric import FLOOR, LARGEST
+from boildown.lowrank.narrow import narrow, width
+from boildown.lowrank.studied import Studied
+from boildown.readers import FEW, Reader, readers
+
+SHARES = (0.01, 0.02, 0.04, 0.06, 0.08, *(k / 20 for k in range(2, 18)))  # of a layer's outputs
+ROUNDS = 3  # of ranks for the widths and widths for the ranks
+HALVINGS = 40
+AGREES = 1e-3  # relative, of outputs that are the same but for rounding
+
+
+@dataclass(frozen=True)
+class Dropping:
+    """One layer's outputs in the order in which they go.
+
+    Attributes:
+        reader: the layer that reads them.
+        order: (outputs,) those that may go, the first first.
+        changes: how many go -> what that changes, see `Studied.change`; 0 is there.
+    """
+
+    reader: Reader
+    order: Tensor
+    changes: dict[int, float]
+
+
+def droppings(net: Studied, tick: Callable[[int], None]) -> dict[str, Dropping]:
+    """What dropping outputs would change, for each layer whose outputs one other layer reads.
+
+    Args:
+        net: the network; both layers are among its layers.
+        tick: called with 1 for each of its layers.
+    """
+    found: dict[str, Dropping] = {}
+    read = readers(net.model, net.batches[0], net.layers)
+    net.flops += sum(2 * len(layer.weight[0]).bit_length() for layer in net.layers.values())
+    for name in net.layers:
+        reader = read.get(name)
+        if reader is not None and reader.layer in net.layers and _narrows(net, name, reader):
+            one = _dropping(net, reader)
+            if one is not None:
+                found[name] = one
+        tick(1)
+    return found
+
+
+def _dropping(net: Studied, reader: Reader) -> Dropping | None:
+    layer = net.layers[reader.layer]
+    weight = cast("nn.Linear", layer.module).weight.detach()
+    matrix, groups = weight.flatten(1), _columns(weight, reader.inputs)
+    if matrix.shape[1] > LARGEST:
+        return None
+    outputs = len(groups)
+    counts = sorted({round(share * outputs) for share in SHARES} - {0, outputs})
+    if not counts:
+        return None
+    gradients = layer.gradients[0]
+    metric = output_metric(gradients, FLOOR) if gradients.count else None
+    order = eliminate(
+        matrix,
+        layer.bias,
+        _moments(layer.seen.inputs[0]),
+        groups,
+        most=counts[-1],
+        metric=metric,
+    ).order
+    n, k = matrix.shape[1], groups.shape[1]
+    net.flops += 2 * counts[-1] * n * n * k
+    parts = [_moments(fit.inputs[0]) for fit, _ in net.folds(layer.seen)]
+    changes = {0: 0.0}
+    for count in counts:
+        kept = _others(matrix.shape[1], groups[order[:count]].flatten())
+        solutions = []
+        for moments in parts:
+            now, bias = without(matrix, layer.bias, moments, kept)
+            full = torch.zeros_like(matrix)
+            full[:, kept] = now
+            solutions.append(Dense(full.view_as(weight), bias))
+        net.flops += len(parts) * len(kept) ** 2 * (len(kept) // 3 + 2 * len(matrix))
+        changes[count] = max(net.change(reader.layer, solutions), *changes.values())
+    return Dropping(reader, order, changes)
+
+
+def shared_out(
+    net: Studied,
+    curves: Mapping[str, Mapping[int, float]],
+    found: Mapping[str, Dropping],
+    change: float,
+) -> dict[str, int]:
+    """How many outputs of each layer go, when ranks and widths are to change so much together.
+
+    A parameter has one price everywhere: a rank or an output goes if what that changes is less than
+    the price of the parameters it saves, and the price is the one at which all together change as
+    much as is wanted. Ranks are found for given widths and widths for given ranks, in turns.
+
+    Args:
+        net: the network.
+        curves: layer -> rank -> what it changes.
+        found: layer -> what dropping outputs changes.
+        change: of all together.
+
+    Returns:
+        layer -> outputs that go, at least one.
+    """
+    market = _Market(net, curves, found)
+    low, high = 1e-15, 1.0
+    counts: dict[str, int] = {}
+    for _ in range(HALVINGS):
+        price = math.sqrt(low * high)
+        now, total = market.at(price)
+        if total <= change:
+            counts, low = now, price
+        else:
+            high = price
+    return {name: count for name, count in counts.items() if count}
+
+
+@dataclass(frozen=True)
+class _Market:
+    """Ranks and widths, bought with parameters."""
+
+    net: Studied
+    curves: Mapping[str, Mapping[int, float]]
+    found: Mapping[str, Dropping]
+
+    def at(self, price: float) -> tuple[dict[str, int], float]:
+        """Outputs that go at the price of a parameter, and what they and the ranks change."""
+        counts = dict.fromkeys(self.found, 0)
+        for _ in range(ROUNDS):
+            sizes = self.sizes(counts)
+            ranks = {name: self.rank(name, price, *sizes[name]) for name in self.net.layers}
+            for name, one in self.found.items():
+                each = price * self.each(name, ranks, sizes)
+                costs = {count: lost - each * count for count, lost in one.changes.items()}
+                counts[name] = min(costs, key=lambda count: costs[count])
+        lost = sum(self.curves[name][rank] for name, rank in ranks.items() if rank is not None)
+        return counts, lost + sum(self.found[n].changes[count] for n, count in counts.items())
+
+    def sizes(self, counts: Mapping[str, int]) -> dict[str, list[int]]:
+        """Outputs and inputs of each layer when so many outputs have gone."""
+        sizes = {name: list(width(layer.module)) for name, layer in self.net.layers.items()}
+        for name, count in counts.items():
+            reader = self.found[name].reader
+            sizes[name][0] -= count
+            sizes[reader.layer][1] -= count * reader.inputs.shape[1]
+        return sizes
+
+    def rank(self, name: str, price: float, outputs: int, inputs: int) -> int | None:
+        """A layer's, None for none, for its size."""
+        layer = self.net.layers[name]
+        changes: dict[int | None, float] = {None: 0.0} | dict(self.curves[name].items())
+        costs = {r: c + price * layer.narrower(r, outputs, inputs) for r, c in changes.items()}
+        return min(costs, key=lambda rank: costs[rank])
+
+    def each(
+        self, name: str, ranks: Mapping[str, int | None], sizes: Mapping[str, list[int]]
+    ) -> int:
+        """Parameters that go with one more output of a layer."""
+        reader = self.found[name].reader
+        saved = 0
+        for layer, less in ((name, (1, 0)), (reader.layer, (0, reader.inputs.shape[1]))):
+            outputs, inputs = sizes[layer]
+            one, rank = self.net.layers[layer], ranks[layer]
+            saved += one.narrower(rank, outputs, inputs)
+            saved -= one.narrower(rank, outputs - less[0], inputs - less[1])
+        return saved
+
+
+def narrowed(
+    net: Studied, found: Mapping[str, Dropping], counts: Mapping[str, int]
+) -> tuple[nn.Module, dict[str, Tensor]]:
+    """The network without some outputs, its layers fitted to make up for it one after the other.
+
+    Args:
+        net: the network.
+        found: see `droppings`.
+        counts: layer -> how many of its outputs go.
+
+    Returns:
+        The narrower network; layer -> (k,) the outputs that are left.
+    """
+    outputs: dict[str, Tensor] = {}
+    inputs: dict[str, Tensor] = {}
+    for name, count in counts.items():
+        reader, gone = found[name].reader, found[name].order[:count]
+        outputs[name] = _others(len(reader.inputs), gone)
+        before = inputs.get(reader.layer)
+        left = _others(width(net.layers[reader.layer].module)[1], reader.inputs[gone].flatten())
+        inputs[reader.layer] = left if before is None else left[torch.isin(left, before)]
+    model = narrow(net.model, outputs=outputs, inputs=inputs)
+    for name, left in ((name, inputs[name]) for name in net.layers if name in inputs):
+        layer = net.layers[name]
+        own = cast("nn.Linear", layer.module).weight.detach()
+        kept = _columns(own, left).flatten()
+        weight, bias = without(own.flatten(1), layer.bias, _moments(layer.seen.inputs[0]), kept)
+        targets = layer.seen.outputs[0]
+        if name in outputs:
+            rows = outputs[name].to(weight.device)
+            weight, targets = weight[rows], targets[:, rows]
+            bias = None if bias is None else bias[rows]
+        x = net.see(model, [name])[name].inputs[0]
+        every = regressed(weight, bias, x, targets)
+        factors, bias = every.truncate(every.full)
+        module = cast("nn.Linear", model.get_submodule(name))
+        with torch.no_grad():
+            module.weight.copy_(factors.product().view_as(module.weight))
+            if bias is not None:
+                module.bias.copy_(bias)
+    return model, outputs
+
+
+def _narrows(net: Studied, name: str, reader: Reader) -> bool:
+    """Whether the network runs without an output, and says what it says without reading it.
+
+    Its forward pass is anyone's code: it may count on how many outputs there are.
+    """
+    few, gone = net.batches[0][:FEW], reader.inputs[0]
+    model = copy.deepcopy(net.model)
+    weight = cast("nn.Linear", model.get_submodule(reader.layer)).weight
+    with evaluating(model):
+        weight[:, gone.to(weight.device)] = 0.0
+        expected = tensors_of(run(model, few))
+    outputs, inputs = torch.arange(1, len(reader.inputs)), _others(weight.shape[1], gone)
+    smaller = narrow(net.model, outputs={name: outputs}, inputs={reader.layer: inputs})
+    try:
+        with evaluating(smaller):
+            said = tensors_of(run(smaller, few))
+    except Exception:  # whatever it raises, its outputs stay
+        return False
+    return len(said) == len(expected) and all(
+        a.shape == b.shape and float((a - b).norm()) <= AGREES * float(b.norm())
+        for a, b in zip(said, expected, strict=True)
+        if b.is_floating_point()
+    )
+
+
+def _columns(weight: Tensor, inputs: Tensor) -> Tensor:
+    """(..., k * kernel) of inputs (..., k): where they are in the flattened weight."""
+    size = math.prod(weight.shape[2:])
+    at = inputs[..., None] * size + torch.arange(size)
+    return at.flatten(-2).to(weight.device)
+
+
+def _others(count: int, gone: Tensor) -> Tensor:
+    left = torch.ones(count, dtype=torch.bool)
+    left[gone.cpu()] = False
+    return left.nonzero()[:, 0]
+
+
+def _moments(rows: Tensor) -> Moments:
+    moments = Moments()
+    moments.update(rows)
+    return moments
