@@ -23,6 +23,7 @@ from boildown.lowrank.studied import Studied
 from boildown.readers import FEW, Reader, readers
 
 SHARES = (0.01, 0.02, 0.04, 0.06, 0.08, *(k / 20 for k in range(2, 18)))  # of a layer's outputs
+DAMPINGS = (None, 1e-3)  # of which each layer takes what is best on samples not fitted to
 ROUNDS = 3  # of ranks for the widths and widths for the ranks
 HALVINGS = 40
 AGREES = 1e-3  # relative, of outputs that are the same but for rounding
@@ -36,11 +37,13 @@ class Dropping:
         reader: the layer that reads them.
         order: (outputs,) those that may go, the first first.
         changes: how many go -> what that changes, see `Studied.change`; 0 is there.
+        damping: with which the reader is fitted, see `boildown.lowrank.activation.whitened`.
     """
 
     reader: Reader
     order: Tensor
     changes: dict[int, float]
+    damping: float | None = None
 
 
 def droppings(net: Studied, tick: Callable[[int], None]) -> dict[str, Dropping]:
@@ -75,29 +78,35 @@ def _dropping(net: Studied, reader: Reader) -> Dropping | None:
         return None
     gradients = layer.gradients[0]
     metric = output_metric(gradients, FLOOR) if gradients.count else None
-    order = eliminate(
-        matrix,
-        layer.bias,
-        _moments(layer.seen.inputs[0]),
-        groups,
-        most=counts[-1],
-        metric=metric,
-    ).order
-    n, k = matrix.shape[1], groups.shape[1]
-    net.flops += 2 * counts[-1] * n * n * k
+    seen = _moments(layer.seen.inputs[0])
     parts = [_moments(fit.inputs[0]) for fit, _ in net.folds(layer.seen)]
-    changes = {0: 0.0}
-    for count in counts:
-        kept = _others(matrix.shape[1], groups[order[:count]].flatten())
-        solutions = []
-        for moments in parts:
-            now, bias = without(matrix, layer.bias, moments, kept)
-            full = torch.zeros_like(matrix)
-            full[:, kept] = now
-            solutions.append(Dense(full.view_as(weight), bias))
-        net.flops += len(parts) * len(kept) ** 2 * (len(kept) // 3 + 2 * len(matrix))
-        changes[count] = max(net.change(reader.layer, solutions), *changes.values())
-    return Dropping(reader, order, changes)
+    n, k = matrix.shape[1], groups.shape[1]
+    best: Dropping | None = None
+    for damping in DAMPINGS:
+        order = eliminate(
+            matrix, layer.bias, seen, groups, most=counts[-1], damping=damping, metric=metric
+        ).order
+        net.flops += 2 * counts[-1] * n * n * k
+        changes = {0: 0.0}
+        for count in counts:
+            kept = _others(n, groups[order[:count]].flatten())
+            solutions = []
+            for moments in parts:
+                now, bias = without(matrix, layer.bias, moments, kept, damping=damping)
+                full = torch.zeros_like(matrix)
+                full[:, kept] = now
+                solutions.append(Dense(full.view_as(weight), bias))
+            net.flops += len(parts) * len(kept) ** 2 * (len(kept) // 3 + 2 * len(matrix))
+            changes[count] = max(net.change(reader.layer, solutions), *changes.values())
+        one = Dropping(reader, order, changes, damping)
+        if best is None or _size(one) < _size(best):
+            best = one
+    return best
+
+
+def _size(one: Dropping) -> float:
+    """Of what dropping outputs changes, over all counts alike."""
+    return sum(math.log(max(lost, 1e-12)) for lost in one.changes.values())
 
 
 def shared_out(
@@ -207,18 +216,21 @@ def narrowed(
         left = _others(width(net.layers[reader.layer].module)[1], reader.inputs[gone].flatten())
         inputs[reader.layer] = left if before is None else left[torch.isin(left, before)]
     model = narrow(net.model, outputs=outputs, inputs=inputs)
+    dampings = {found[name].reader.layer: found[name].damping for name in counts}
     for name, left in ((name, inputs[name]) for name in net.layers if name in inputs):
         layer = net.layers[name]
         own = cast("nn.Linear", layer.module).weight.detach()
         kept = _columns(own, left).flatten()
-        weight, bias = without(own.flatten(1), layer.bias, _moments(layer.seen.inputs[0]), kept)
+        damping = dampings[name]
+        seen = _moments(layer.seen.inputs[0])
+        weight, bias = without(own.flatten(1), layer.bias, seen, kept, damping=damping)
         targets = layer.seen.outputs[0]
         if name in outputs:
             rows = outputs[name].to(weight.device)
             weight, targets = weight[rows], targets[:, rows]
             bias = None if bias is None else bias[rows]
         x = net.see(model, [name])[name].inputs[0]
-        every = regressed(weight, bias, x, targets)
+        every = regressed(weight, bias, x, targets, damping=damping)
         factors, bias = every.truncate(every.full)
         module = cast("nn.Linear", model.get_submodule(name))
         with torch.no_grad():

@@ -203,7 +203,8 @@ def prune_ranks(
         if names and start <= _limit(dense, tolerance):
             again = Studied(narrower, net.batches, names, schemes, samples, positions, seed)
             _, found = search(again, method, start)
-            tried = [*best.path, *found.path]
+            first = Step({}, again.parameters({}), start, accepted=True)
+            tried = [*best.path, first, *found.path]
             if again.parameters(found.ranks) < net.parameters(best.ranks):
                 small, best, outputs = again, found, left
             best = replace(best, path=tried)
