@@ -155,8 +155,11 @@ def test_widths_and_ranks_are_near_the_best_of_all(change: float) -> None:
     assert ours <= 1.25 * fewest
 
 
-def test_a_narrower_layer_s_parameters_are_those_it_has() -> None:
-    net = studied(images(), torch.randn(40, 3, 6, 6))
+@pytest.mark.parametrize("groups", [1, 4])
+def test_a_narrower_layer_s_parameters_are_those_it_has(groups: int) -> None:
+    model = images()
+    model[1] = nn.Sequential(nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1, groups=groups))
+    net = studied(model, torch.randn(40, 3, 6, 6))
     market = _Market(net, {}, {})
     for name, layer in net.layers.items():
         m, n = market.sizes({})[name]
@@ -206,6 +209,21 @@ def test_prune_ranks_drops_outputs() -> None:
     again = prune_ranks(model, CALIBRATION, 0.02, drop_outputs=True, **settings)
     assert again.outputs == result.outputs
     assert again.ranks == result.ranks
+
+
+def test_grouped_layers_keep_their_outputs() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=2), nn.ReLU(), nn.Flatten(),
+        nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 4),
+    )  # fmt: skip
+    x = torch.randn(200, 3, 6, 6)
+    evaluate = distance(model.eval(), torch.randn(300, 3, 6, 6))
+    result = prune_ranks(
+        model, x, 0.2, evaluate=evaluate, compare=False, evaluations=10, drop_outputs=True
+    )
+    assert set(result.outputs) <= {"5"}
+    assert result.parameters == sum(p.numel() for p in result.model.parameters())
 
 
 def test_never_more_parameters_than_without() -> None:

@@ -86,16 +86,17 @@ class FittedLayer:
         return of.parameters(self.module, self.scheme, rank)
 
     def narrower(self, rank: int | None, outputs: int, inputs: int) -> int:
-        """Parameters at a rank, None for the dense layer, with other numbers of outputs and inputs.
+        """Parameters at a rank, None for the dense layer, of other numbers of outputs and inputs.
 
-        The layer has no groups.
+        The inputs are those of one group.
         """
         own = self.module.get_parameter("weight").shape
         bias = 0 if self.bias is None else outputs
         if rank is None:
             return outputs * inputs * math.prod(own[2:]) + bias
         m, n = self.weight.shape[1:]
-        return rank * (m // own[0] * outputs + n // own[1] * inputs) + bias
+        rows, columns = m * self.groups // own[0], n * self.groups // own[1]
+        return rank * (rows * outputs + columns * inputs) + bias
 
     def solve(
         self,

@@ -18,7 +18,7 @@ from boildown.lowrank.activation import Moments, output_metric, regressed
 from boildown.lowrank.eliminate import eliminate, without
 from boildown.lowrank.fitted_layer import Dense
 from boildown.lowrank.metric import FLOOR, LARGEST
-from boildown.lowrank.narrow import narrow, width
+from boildown.lowrank.narrow import narrow
 from boildown.lowrank.studied import Studied
 from boildown.readers import FEW, Reader, readers
 
@@ -55,7 +55,8 @@ def droppings(net: Studied, tick: Callable[[int], None]) -> dict[str, Dropping]:
     """
     found: dict[str, Dropping] = {}
     read = readers(net.model, net.batches[0], net.layers)
-    net.flops += sum(2 * len(layer.weight[0]).bit_length() for layer in net.layers.values())
+    passes = sum(2 * _size_of(net, name)[0].bit_length() + 2 for name in net.layers)
+    net.flops += passes * net.pass_flops * FEW // sum(map(len, net.batches))
     for name in net.layers:
         reader = read.get(name)
         if reader is not None and reader.layer in net.layers and _narrows(net, name, reader):
@@ -99,12 +100,12 @@ def _dropping(net: Studied, reader: Reader) -> Dropping | None:
             net.flops += len(parts) * len(kept) ** 2 * (len(kept) // 3 + 2 * len(matrix))
             changes[count] = max(net.change(reader.layer, solutions), *changes.values())
         one = Dropping(reader, order, changes, damping)
-        if best is None or _size(one) < _size(best):
+        if best is None or _total(one) < _total(best):
             best = one
     return best
 
 
-def _size(one: Dropping) -> float:
+def _total(one: Dropping) -> float:
     """Of what dropping outputs changes, over all counts alike."""
     return sum(math.log(max(lost, 1e-12)) for lost in one.changes.values())
 
@@ -166,7 +167,7 @@ class _Market:
 
     def sizes(self, counts: Mapping[str, int]) -> dict[str, list[int]]:
         """Outputs and inputs of each layer when so many outputs have gone."""
-        sizes = {name: list(width(layer.module)) for name, layer in self.net.layers.items()}
+        sizes = {name: list(_size_of(self.net, name)) for name in self.net.layers}
         for name, count in counts.items():
             reader = self.found[name].reader
             sizes[name][0] -= count
@@ -213,7 +214,7 @@ def narrowed(
         reader, gone = found[name].reader, found[name].order[:count]
         outputs[name] = _others(len(reader.inputs), gone)
         before = inputs.get(reader.layer)
-        left = _others(width(net.layers[reader.layer].module)[1], reader.inputs[gone].flatten())
+        left = _others(_size_of(net, reader.layer)[1], reader.inputs[gone].flatten())
         inputs[reader.layer] = left if before is None else left[torch.isin(left, before)]
     model = narrow(net.model, outputs=outputs, inputs=inputs)
     dampings = {found[name].reader.layer: found[name].damping for name in counts}
@@ -263,6 +264,12 @@ def _narrows(net: Studied, name: str, reader: Reader) -> bool:
         for a, b in zip(said, expected, strict=True)
         if b.is_floating_point()
     )
+
+
+def _size_of(net: Studied, name: str) -> tuple[int, int]:
+    """A layer's outputs and inputs, the latter of one group."""
+    outputs, inputs = net.layers[name].module.get_parameter("weight").shape[:2]
+    return outputs, inputs
 
 
 def _columns(weight: Tensor, inputs: Tensor) -> Tensor:
