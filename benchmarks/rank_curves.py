@@ -27,10 +27,12 @@ from torch import Tensor, nn
 
 from boildown.data.progress import progress
 from boildown.lowrank.fitted_layer import Method
-from boildown.lowrank.prune_ranks import _narrower, _Search
+from boildown.lowrank.outputs import droppings, narrowed, shared_out
+from boildown.lowrank.prune_ranks import _Search
 from boildown.lowrank.studied import Schemes, Studied, _divergence
 
 SHARES = [share / 100 for share in range(95, 0, -5)]  # of the parameters, to look at
+STYLES = {"default": "--", "outputs": ":"}
 INK, COPPER, STEAM, GRID = "#22303c", "#b5541c", "#5b8aa6", "#d9dee2"
 ENOUGH = 3.0  # times the tolerance, where a way is no longer followed
 
@@ -61,13 +63,16 @@ def spaced(
     return [r for i, r in enumerate(nearest) if r and r not in nearest[:i]]
 
 
-def narrower(search: _Search, path: list[dict[str, int]], parameters: float, rows: int) -> Studied:
+def narrower(search: _Search, path: list[dict[str, int]], parameters: float) -> Studied:
     """The network without the outputs that go when as much may change as on a path at a size."""
     net = search.net
     ranks = min(path, key=lambda ranks: abs(net.parameters(ranks) - parameters))
-    small, left = _narrower(net, search, ranks)
+    change = sum(search.curves[name][rank] for name, rank in ranks.items())
+    with progress("outputs", len(net.layers), in_bytes=False) as tick:
+        able = droppings(net, tick)
+    small, left = narrowed(net, able, shared_out(net, search.curves, able, change))
     print({name: len(kept) for name, kept in left.items()}, "outputs left", flush=True)
-    return Studied(small, net.batches, list(net.layers), "cheapest", rows, net.positions, net.seed)
+    return net.again(small)
 
 
 def followed(
@@ -110,7 +115,7 @@ def draw(found: dict[str, list[list[Point]]], net: str, path: Path) -> None:
     figure, axes = plt.subplots(figsize=(7, 4))
     for way, runs in found.items():
         colour = STEAM if way.startswith("plain") else COPPER
-        style = "--" if way.endswith("default") else "-"
+        style = STYLES.get(way.partition("-")[2], "-")
         for points in runs:
             sizes = [p.parameters / 1000 for p in points]
             axes.plot(sizes, [100 * p.error for p in points], ".", color=colour, markersize=3)
@@ -139,8 +144,9 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--plot", type=Path, default=None, help="a PNG of the curves")
     arguments = parser.parse_args()
+    arguments.ways = [way for way in WAYS if way in arguments.ways]
     if "relu-outputs" in arguments.ways and "relu-cheapest" not in arguments.ways:
-        parser.error("relu-outputs begins where relu-cheapest ends: name that before it")
+        parser.error("relu-outputs begins where relu-cheapest ends: name that too")
     arguments.out.mkdir(parents=True, exist_ok=True)
     print("| net | seed | way | parameters | answers changed | divergence | error, points |")
     print("|---|---|---|---|---|---|---|", flush=True)
@@ -156,17 +162,19 @@ def main() -> None:
         searched: dict[tuple[Method, Schemes], tuple[_Search, list[dict[str, int]]]] = {}
         for way in arguments.ways:
             method, kinds, drop = WAYS[way]
-            net = (
-                narrower(*searched[method, kinds], at(found["relu-cheapest"][-1], TOLERANCE), rows)
-                if drop
-                else Studied(model, calibration, None, kinds, rows, arguments.positions, seed)
-            )
+            points: list[Point] = []
+            found[way].append(points)
+            if drop:
+                size = at(found["relu-cheapest"][-1], TOLERANCE)
+                if math.isnan(size):
+                    continue
+                net = narrower(*searched[method, kinds], size)
+            else:
+                net = Studied(model, calibration, None, kinds, rows, arguments.positions, seed)
             search = _Search(net, method, method != "plain")
             with progress(f"layers ({method})", len(net.layers), in_bytes=False) as tick:
                 path = search.path(tick)
             searched.setdefault((method, kinds), (search, path))
-            points: list[Point] = []
-            found[way].append(points)
             for point in followed(search, path, model, batches, arguments.most):
                 points.append(point)
                 print(

@@ -116,6 +116,32 @@ def test_outputs_that_do_not_go_to_one_layer_one_by_one_have_no_reader(forward: 
     assert readers(net, ROWS, ["a"]) == {}
 
 
+def test_a_model_that_then_does_something_else_has_no_reader() -> None:
+    def early(net: Any, x: Tensor) -> Tensor:
+        h = net.a(x)
+        return net.b(h) if h.mean() > 0.2 else net.c(h)
+
+    net = Net(early, **{name: nn.Linear(6, 6) for name in "abc"})
+    assert readers(net, ROWS / 100.0, ["a"]) == {}
+
+
+def test_a_layer_called_twice_elsewhere_is_nobody_s_concern() -> None:
+    net = Net(
+        lambda net, x: net.s(net.s(net.b(net.a(x).relu()))),
+        a=nn.Linear(6, 4), b=nn.Linear(4, 6), s=nn.Linear(6, 6),
+    )  # fmt: skip
+    assert readers(net, ROWS, ["a", "b", "s"]).keys() == {"a"}
+
+
+def test_a_vector_may_go_through_a_layer() -> None:
+    net = Net(
+        lambda net, x: net.b(net.a(x).relu()) + net.d(net.c(x[0]).relu()),
+        a=nn.Linear(6, 4), b=nn.Linear(4, 6), c=nn.Linear(6, 3), d=nn.Linear(3, 6),
+    )  # fmt: skip
+    found = readers(net, ROWS, ["a", "c"])
+    assert {name: one.layer for name, one in found.items()} == {"a": "b", "c": "d"}
+
+
 def test_a_layer_norm_mixes() -> None:
     net = Net(
         lambda net, x: net.b(net.norm(net.a(x))),

@@ -69,13 +69,12 @@ class _Trial:
             for name, module in model.named_modules()
             if isinstance(module, nn.Linear | nn.Conv2d)
         }
-        self.calls: Counter[str] = Counter()
-        self.took: dict[str, Tensor] = {}
-        self.gave: dict[str, Tensor] = {}
+        self.took: dict[str, list[Tensor]] = {name: [] for name in self.modules}  # call by call
+        self.gave: dict[str, list[Tensor]] = {name: [] for name in self.modules}
 
         def record(name: str, module: nn.Module, took: Tensor, gave: Tensor) -> None:
-            self.calls[name] += 1
-            self.took[name], self.gave[name] = took.clone(), gave.clone()
+            self.took[name].append(took.clone())
+            self.gave[name].append(gave.clone())
 
         with _hooked(self.modules, record):
             self.said = [t.clone() for t in tensors_of(run(model, inputs))]
@@ -108,34 +107,48 @@ class _Trial:
     def changed(self, name: str, module: nn.Module, chosen: Tensor) -> tuple[str, Tensor] | None:
         """The layer that takes other inputs when a layer's chosen outputs are others, and which.
 
-        None if there is none or several, or if the model itself says something else.
+        None if there is none or several, if the model itself says something else, or if it then
+        does something else, as one that decides by what it computes.
         """
         found: dict[str, Tensor] = {}
-        other = self.gave[name].clone()
+        calls: Counter[str] = Counter()
+        other = self.gave[name][0].clone()
         outputs = other.movedim(_axis(module, other), -1)
         fresh = 0.5 + torch.rand(outputs.shape, generator=torch.Generator().manual_seed(0))
         scale = 1.0 + outputs.abs().mean()
         outputs[..., chosen] = (scale * fresh.to(outputs))[..., chosen]
 
         def hold(layer: str, module: nn.Module, took: Tensor, gave: Tensor) -> Tensor:
+            call = calls[layer]
+            calls[layer] += 1
             if layer == name:
                 return other.clone()
-            before = self.took[layer]
-            if took.shape == before.shape:
-                moved = (took != before).movedim(_axis(module, took), -1)
-                if moved.any():
-                    found[layer] = moved.flatten(0, -2).any(0).cpu()
-            return self.gave[layer].clone()  # may be changed in place
+            before, answer = self.took[layer][call], self.gave[layer][call]
+            if took.shape != before.shape:
+                raise _DoesSomethingElseError
+            moved = (took != before).movedim(_axis(module, took), -1)
+            if moved.any():
+                inputs = moved.reshape(-1, moved.shape[-1]).any(0).cpu()
+                found[layer] = inputs | found.get(layer, inputs)
+            return answer.clone()  # may be changed in place
 
-        with _hooked(self.modules, hold):
-            said = tensors_of(run(self.model, self.inputs))
-        if len(found) != 1 or not all(map(torch.equal, said, self.said)):
+        try:
+            with _hooked(self.modules, hold):
+                said = tensors_of(run(self.model, self.inputs))
+        except Exception:  # whatever the forward pass raises when its layers give something else
+            return None
+        same = len(said) == len(self.said) and all(map(torch.equal, said, self.said))
+        if len(found) != 1 or not same or any(calls[n] != len(self.took[n]) for n in self.took):
             return None
         return next(iter(found.items()))
 
     def _alone(self, name: str) -> bool:
         """Whether a layer is called once, and all its outputs see all its inputs."""
-        return self.calls[name] == 1 and getattr(self.modules[name], "groups", 1) == 1
+        return len(self.took[name]) == 1 and getattr(self.modules[name], "groups", 1) == 1
+
+
+class _DoesSomethingElseError(Exception):
+    pass
 
 
 def _axis(module: nn.Module, tensor: Tensor) -> int:

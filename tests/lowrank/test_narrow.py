@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import weight_norm
 
 import boildown
 from boildown.lowrank.factorize import describe, factorize, restructure, structure
 from boildown.lowrank.narrow import narrow, resized, width
+from boildown.lowrank.timing import timings
 from boildown.models.lenet import LeNet5
 
 CONFIG = {
@@ -143,6 +145,33 @@ def test_a_resized_layer_is_like_the_layer(layer: Any) -> None:
 def test_bad_outputs_are_refused(names: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         narrow(lenet(), outputs=names, inputs={})
+
+
+def test_a_wider_layer_is_no_structure() -> None:
+    with pytest.raises(ValueError, match=r"0: .*outputs must be in \[1, 4\], got 8"):
+        structure(nn.Sequential(nn.Linear(4, 4)), nn.Sequential(nn.Linear(4, 8)))
+
+
+def test_narrowing_draws_no_random_numbers_and_keeps_the_layout() -> None:
+    model = lenet().to(memory_format=torch.channels_last)
+    before = torch.get_rng_state()
+    small = narrow(model, outputs={"conv2": kept(1, 2)}, inputs={"fc1": torch.arange(2)})
+    structure(model, small)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert small.conv2.weight.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(small.conv2.weight, model.conv2.weight[1:3])
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
+def test_a_weight_that_is_computed_cannot_be_narrowed() -> None:
+    model = nn.Sequential(weight_norm(nn.Linear(4, 4)))
+    with pytest.raises(ValueError, match="0: its weight is computed from other tensors"):
+        restructure(model, {"0": {"outputs": 2}})
+
+
+def test_a_narrower_network_is_not_timed_against_the_wide_one() -> None:
+    with pytest.raises(ValueError, match=r"conv2: it is narrower in the second network"):
+        timings(lenet(), narrower(), torch.randn(2, 3, 16, 16))
 
 
 @pytest.mark.parametrize("outputs", [0, -1, 2.0, True])

@@ -104,8 +104,14 @@ def test_a_network_that_counts_its_features_keeps_them() -> None:
             out: Tensor = self.b(h * h.shape[1])
             return out
 
+    class Splits(Counts):
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.a(x)
+            out: Tensor = self.b(torch.cat([h[:, :-3].relu(), h[:, -3:].sigmoid()], 1))
+            return out
+
     torch.manual_seed(0)
-    for net in (Counts(), Scales()):
+    for net in (Counts(), Scales(), Splits()):
         assert droppings(studied(net.eval()), quiet) == {}
 
 
@@ -123,8 +129,8 @@ def best(
         for r, a in [(None, 0.0), *curves[name].items()]:
             for q, b in [(None, 0.0), *curves[reader].items()]:
                 if lost + a + b <= change:
-                    size = first.narrower(r, m - count, n)
-                    size += second.narrower(q, out, inside - k * count)
+                    size = first.parameters_of(r, m - count, n)
+                    size += second.parameters_of(q, out, inside - k * count)
                     options.append((size, count))
     size, count = min(options)
     return size, {name: count}
@@ -146,7 +152,7 @@ def test_widths_and_ranks_are_near_the_best_of_all(change: float) -> None:
     assert left >= 0.0
     a, b = net.layers["0"], net.layers["2"]
     ours = min(
-        a.narrower(r, *sizes["0"]) + b.narrower(q, *sizes["2"])
+        a.parameters_of(r, *sizes["0"]) + b.parameters_of(q, *sizes["2"])
         for r, x in [(None, 0.0), *curves["0"].items()]
         for q, y in [(None, 0.0), *curves["2"].items()]
         if x + y <= left
@@ -163,9 +169,9 @@ def test_a_narrower_layer_s_parameters_are_those_it_has(groups: int) -> None:
     market = _Market(net, {}, {})
     for name, layer in net.layers.items():
         m, n = market.sizes({})[name]
-        assert layer.narrower(None, m, n) == layer.dense
-        assert layer.narrower(2, m, n) == layer.parameters(2)
-        less = layer.narrower(None, m - 1, n)
+        assert layer.parameters_of(None, m, n) == layer.dense
+        assert layer.parameters_of(2, m, n) == layer.parameters(2)
+        less = layer.parameters_of(None, m - 1, n)
         assert layer.dense - less == layer.module.weight[0].numel() + 1
 
 
@@ -209,6 +215,67 @@ def test_prune_ranks_drops_outputs() -> None:
     again = prune_ranks(model, CALIBRATION, 0.02, drop_outputs=True, **settings)
     assert again.outputs == result.outputs
     assert again.ranks == result.ranks
+
+
+def copies(outputs: int = 64, own: int = 16) -> nn.Sequential:
+    """Of the hidden units all but some are copies."""
+    torch.manual_seed(5)
+    model = nn.Sequential(nn.Linear(12, outputs), nn.ReLU(), nn.Linear(outputs, 8))
+    with torch.no_grad():
+        model[0].weight.copy_(model[0].weight[:own].repeat(outputs // own, 1))
+        model[0].bias.copy_(model[0].bias[:own].repeat(outputs // own))
+    return model.eval()
+
+
+def test_outputs_go_where_no_rank_does() -> None:
+    model = copies()
+    before = torch.get_rng_state()
+    evaluate = distance(model, CALIBRATION)
+    result = prune_ranks(
+        model, CALIBRATION, 1e-4, evaluate=evaluate, compare=False, drop_outputs=True
+    )
+    assert len(result.outputs["0"]) <= 20
+    assert result.parameters <= 12 * 20 + 20 + 20 * 8 + 8
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_narrower_network_that_loses_too_much_is_tried_smaller_and_counted() -> None:
+    model = copies()
+    calls = []
+
+    def fussy(network: nn.Module) -> float:
+        calls.append(sum(p.numel() for p in network.parameters()))
+        return 0.0 if calls[-1] == calls[0] else 1.0
+
+    def result(drop: bool) -> Any:
+        calls.clear()
+        return prune_ranks(
+            model, CALIBRATION, 0.1, evaluate=fussy, compare=False, evaluations=4,
+            drop_outputs=drop,
+        )  # fmt: skip
+
+    without, dropped = result(drop=False), result(drop=True)
+    assert dropped.outputs == {}
+    assert dropped.parameters == without.parameters
+    assert len(dropped.path) == len(calls) - 1 > len(without.path)
+    assert not any(step.accepted for step in dropped.path)
+    assert dropped.flops > without.flops
+
+
+def test_the_narrower_network_is_kept_where_no_rank_of_it_pays() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)
+    ).eval()
+    with torch.no_grad():
+        model[0].weight[2:] = model[0].weight[:2].repeat(3, 1, 1, 1)
+        model[0].bias[2:] = model[0].bias[:2].repeat(3)
+    x = torch.randn(200, 3, 6, 6)
+    result = prune_ranks(
+        model, x, 0.01, evaluate=distance(model, x), compare=False, drop_outputs=True
+    )
+    assert len(result.outputs["0"]) == 2
+    assert result.parameters <= sum(p.numel() for p in nn.Conv2d(3, 2, 3).parameters()) + 9
 
 
 def test_grouped_layers_keep_their_outputs() -> None:

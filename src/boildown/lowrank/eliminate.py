@@ -28,7 +28,8 @@ class Elimination:
     Attributes:
         order: (d,) the groups, the first to go first.
         errors: (d,) float64, the mean squared error of the outputs, in the metric, when these and
-            all before have gone and the others make up for it.
+            all before have gone and the others make up for it; as the damped second moment of the
+            inputs has it.
     """
 
     order: Tensor
@@ -47,8 +48,9 @@ def eliminate(
 ) -> Elimination:
     """Groups of inputs, one by one, always the one whose loss the outputs notice least.
 
-    Each step is exact: its error is that of the regression on the inputs that are left. The order
-    is greedy. Time: `most` * n^2 * k for n inputs in groups of k.
+    Each step is exact: its error is that of the regression on the inputs that are left, for the
+    damped second moment. The order is greedy. Time: about `most` * n * k * (n + m) for m outputs
+    and n inputs in groups of k.
 
     Args:
         weight: (m, n) floats.

@@ -250,7 +250,7 @@ def _entry(layer: nn.Module, now: nn.Module) -> dict[str, Any]:
     if type(now) is nn.Sequential and type(layer) in schemes_.SCHEMES:
         ends = [getattr(now, "u", None), getattr(now, "v", None)]
         entry: dict[str, Any] = _narrowed(layer, [getattr(end, "weight", None) for end in ends])
-        scheme, rank = schemes_.recognise(_as_wide(layer, entry), now)
+        scheme, rank = schemes_.recognise(_as_wide(layer, entry, "meta"), now)
         entry["scheme"] = scheme
         entry["rank"] = list(rank) if isinstance(rank, tuple) else rank
         if gained and now.get_submodule("u").bias is not None:
@@ -263,6 +263,7 @@ def _entry(layer: nn.Module, now: nn.Module) -> dict[str, Any]:
             f"a {type(layer).__name__} became a {type(now).__name__}, which is no factorisation"
         )
     entry = _narrowed(layer, [getattr(now, "weight", None)] * 2)
+    _as_wide(layer, entry, "meta")
     if gained and getattr(now, "bias", None) is not None:
         entry["bias"] = True
     return entry
@@ -279,8 +280,8 @@ def _narrowed(layer: nn.Module, ends: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def _as_wide(layer: nn.Module, entry: Mapping[str, Any]) -> nn.Module:
-    """The layer with the widths of an entry, if it has any.
+def _as_wide(layer: nn.Module, entry: Mapping[str, Any], device: str | None = None) -> nn.Module:
+    """The layer with the widths of an entry, if it has any, there or where it was.
 
     Raises:
         ValueError: if it cannot have them.
@@ -292,7 +293,7 @@ def _as_wide(layer: nn.Module, entry: Mapping[str, Any]) -> nn.Module:
         now = entry.get(key, most)
         if not isinstance(now, int) or isinstance(now, bool) or not 1 <= now <= most:
             raise ValueError(f"structure: {key} must be in [1, {most}], got {now!r}")
-    return resized(layer, entry.get("outputs", outputs), entry.get("inputs", inputs))
+    return resized(layer, entry.get("outputs", outputs), entry.get("inputs", inputs), device)
 
 
 def _from_entry(layer: nn.Module, entry: Any) -> nn.Module:

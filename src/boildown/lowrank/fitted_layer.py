@@ -85,7 +85,7 @@ class FittedLayer:
     def parameters(self, rank: int) -> int:
         return of.parameters(self.module, self.scheme, rank)
 
-    def narrower(self, rank: int | None, outputs: int, inputs: int) -> int:
+    def parameters_of(self, rank: int | None, outputs: int, inputs: int) -> int:
         """Parameters at a rank, None for the dense layer, of other numbers of outputs and inputs.
 
         The inputs are those of one group.

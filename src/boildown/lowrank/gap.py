@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from boildown.calibrate import evaluating, run
 
-_ALL: Mapping[str, Tensor] = MappingProxyType({})
+NONE: Mapping[str, Tensor] = MappingProxyType({})
 
 
 def relative_gap(before: Tensor, now: Tensor, relu: bool) -> float:
@@ -28,7 +28,7 @@ def relative_gaps(
     model: nn.Module,
     batches: Sequence[Tensor],
     layers: Mapping[str, bool],
-    kept: Mapping[str, Tensor] = _ALL,
+    kept: Mapping[str, Tensor] = NONE,
 ) -> dict[str, float]:
     """Of some layers of a network, on the batches; of a layer's calls all together.
 

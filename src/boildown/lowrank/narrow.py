@@ -18,7 +18,7 @@ def narrow(
     outputs: Mapping[str, Tensor],
     inputs: Mapping[str, Tensor],
 ) -> nn.Module:
-    """A copy of the network with narrower layers: slices of what they were.
+    """A copy of the network with narrower layers: slices of what they were, without their hooks.
 
     The layers' readers must be narrowed alike, by `inputs`: only the caller knows them (see
     `boildown.readers`).
@@ -55,13 +55,20 @@ def width(module: nn.Module) -> tuple[int, int]:
     return layer.weight.shape[0], layer.weight.shape[1]
 
 
-def resized(module: nn.Module, outputs: int, inputs: int) -> Narrowable:
+def resized(
+    module: nn.Module,
+    outputs: int,
+    inputs: int,
+    device: torch.device | str | None = None,
+) -> Narrowable:
     """A layer of the same kind and another width, with PyTorch's initial values.
 
     Args:
-        module: a Linear or a convolution without groups; it is not touched.
+        module: a Linear or a convolution without groups; it is not touched, and its hooks are not
+            carried over.
         outputs: features or channels, at least 1.
         inputs: likewise.
+        device: of the new layer; by default that of `module`. On "meta" it takes no memory.
 
     Raises:
         ValueError: for another layer, or a width below 1.
@@ -72,7 +79,7 @@ def resized(module: nn.Module, outputs: int, inputs: int) -> Narrowable:
             raise ValueError(f"{what} must be a whole number of at least 1, got {count!r}")
     at: dict[str, Any] = {
         "bias": layer.bias is not None,
-        "device": layer.weight.device,
+        "device": device or layer.weight.device,
         "dtype": layer.weight.dtype,
     }
     new: Narrowable
@@ -94,6 +101,10 @@ def _narrowable(module: nn.Module) -> Narrowable:
         kinds = ", ".join(kind.__name__ for kind in KINDS)
         raise ValueError(f"a {type(module).__name__} cannot be narrowed, only {kinds}")
     layer = cast("Narrowable", module)
+    if not isinstance(layer.weight, nn.Parameter):
+        raise ValueError(
+            "its weight is computed from other tensors; remove weight_norm or the like first"
+        )
     if not isinstance(layer, nn.Linear) and layer.groups > 1:
         raise ValueError(f"its {layer.groups} groups cannot be narrowed")
     return layer
@@ -109,7 +120,8 @@ def _sliced(module: nn.Module, outputs: Tensor | None, inputs: Tensor | None) ->
     if inputs is not None:
         _check(inputs, weight.shape[1], "inputs")
         weight = weight[:, inputs.to(weight.device)]
-    new = resized(layer, *weight.shape[:2])
+    m, n = weight.shape[:2]
+    new = resized(layer, m, n, device="meta").to_empty(device=weight.device)
     with torch.no_grad():
         new.weight.copy_(weight)
         if new.bias is not None and bias is not None:

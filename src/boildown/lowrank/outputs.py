@@ -17,7 +17,7 @@ from boildown.calibrate import evaluating, run, tensors_of
 from boildown.lowrank.activation import Moments, output_metric, regressed
 from boildown.lowrank.eliminate import eliminate, without
 from boildown.lowrank.fitted_layer import Dense
-from boildown.lowrank.metric import FLOOR, LARGEST
+from boildown.lowrank.metric import FLOOR
 from boildown.lowrank.narrow import narrow
 from boildown.lowrank.studied import Studied
 from boildown.readers import FEW, Reader, readers
@@ -26,7 +26,8 @@ SHARES = (0.01, 0.02, 0.04, 0.06, 0.08, *(k / 20 for k in range(2, 18)))  # of a
 DAMPINGS = (None, 1e-3)  # of which each layer takes what is best on samples not fitted to
 ROUNDS = 3  # of ranks for the widths and widths for the ranks
 HALVINGS = 40
-AGREES = 1e-3  # relative, of outputs that are the same but for rounding
+WIDEST = 8192  # entries of a reader's kernel, or features, above which its inputs all stay
+AGREES = 1e-3  # of the largest output: the same but for rounding
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def _dropping(net: Studied, reader: Reader) -> Dropping | None:
     layer = net.layers[reader.layer]
     weight = cast("nn.Linear", layer.module).weight.detach()
     matrix, groups = weight.flatten(1), _columns(weight, reader.inputs)
-    if matrix.shape[1] > LARGEST:
+    if matrix.shape[1] > WIDEST:
         return None
     outputs = len(groups)
     counts = sorted({round(share * outputs) for share in SHARES} - {0, outputs})
@@ -87,7 +88,7 @@ def _dropping(net: Studied, reader: Reader) -> Dropping | None:
         order = eliminate(
             matrix, layer.bias, seen, groups, most=counts[-1], damping=damping, metric=metric
         ).order
-        net.flops += 2 * counts[-1] * n * n * k
+        net.flops += 2 * counts[-1] * n * k * (n + len(matrix))
         changes = {0: 0.0}
         for count in counts:
             kept = _others(n, groups[order[:count]].flatten())
@@ -178,7 +179,7 @@ class _Market:
         """A layer's, None for none, for its size."""
         layer = self.net.layers[name]
         changes: dict[int | None, float] = {None: 0.0} | dict(self.curves[name].items())
-        costs = {r: c + price * layer.narrower(r, outputs, inputs) for r, c in changes.items()}
+        costs = {r: c + price * layer.parameters_of(r, outputs, inputs) for r, c in changes.items()}
         return min(costs, key=lambda rank: costs[rank])
 
     def each(
@@ -190,8 +191,8 @@ class _Market:
         for layer, less in ((name, (1, 0)), (reader.layer, (0, reader.inputs.shape[1]))):
             outputs, inputs = sizes[layer]
             one, rank = self.net.layers[layer], ranks[layer]
-            saved += one.narrower(rank, outputs, inputs)
-            saved -= one.narrower(rank, outputs - less[0], inputs - less[1])
+            saved += one.parameters_of(rank, outputs, inputs)
+            saved -= one.parameters_of(rank, outputs - less[0], inputs - less[1])
         return saved
 
 
@@ -206,23 +207,19 @@ def narrowed(
         counts: layer -> how many of its outputs go.
 
     Returns:
-        The narrower network; layer -> (k,) the outputs that are left.
+        The narrower network; layer -> (k,) the outputs that are left. The network itself and {} if
+        it does not run, or says something else, without all these together.
     """
-    outputs: dict[str, Tensor] = {}
-    inputs: dict[str, Tensor] = {}
-    for name, count in counts.items():
-        reader, gone = found[name].reader, found[name].order[:count]
-        outputs[name] = _others(len(reader.inputs), gone)
-        before = inputs.get(reader.layer)
-        left = _others(_size_of(net, reader.layer)[1], reader.inputs[gone].flatten())
-        inputs[reader.layer] = left if before is None else left[torch.isin(left, before)]
-    model = narrow(net.model, outputs=outputs, inputs=inputs)
+    gone = {name: found[name].order[:count] for name, count in counts.items()}
+    readers = {name: found[name].reader for name in counts}
+    model, outputs, inputs = _without(net, gone, readers)
+    if not _agrees(net, model, gone, readers):
+        return net.model, {}
     dampings = {found[name].reader.layer: found[name].damping for name in counts}
-    for name, left in ((name, inputs[name]) for name in net.layers if name in inputs):
-        layer = net.layers[name]
+    for name in [name for name in net.layers if name in inputs]:
+        layer, damping = net.layers[name], dampings[name]
         own = cast("nn.Linear", layer.module).weight.detach()
-        kept = _columns(own, left).flatten()
-        damping = dampings[name]
+        kept = _columns(own, inputs[name]).flatten()
         seen = _moments(layer.seen.inputs[0])
         weight, bias = without(own.flatten(1), layer.bias, seen, kept, damping=damping)
         targets = layer.seen.outputs[0]
@@ -241,29 +238,60 @@ def narrowed(
     return model, outputs
 
 
-def _narrows(net: Studied, name: str, reader: Reader) -> bool:
-    """Whether the network runs without an output, and says what it says without reading it.
+def _without(
+    net: Studied, gone: Mapping[str, Tensor], readers: Mapping[str, Reader]
+) -> tuple[nn.Module, dict[str, Tensor], dict[str, Tensor]]:
+    """The network without some outputs; layer -> the outputs and the inputs that are left."""
+    outputs: dict[str, Tensor] = {}
+    lost: dict[str, list[Tensor]] = {}
+    for name, dropped in gone.items():
+        outputs[name] = _others(_size_of(net, name)[0], dropped)
+        lost.setdefault(readers[name].layer, []).append(readers[name].inputs[dropped].flatten())
+    inputs = {name: _others(_size_of(net, name)[1], torch.cat(each)) for name, each in lost.items()}
+    return narrow(net.model, outputs=outputs, inputs=inputs), outputs, inputs
 
-    Its forward pass is anyone's code: it may count on how many outputs there are.
+
+def _narrows(net: Studied, name: str, reader: Reader) -> bool:
+    """Whether the network can do without the first outputs of a layer, the last, and half of them.
+
+    Its forward pass is anyone's code: it may count on how many there are.
     """
-    few, gone = net.batches[0][:FEW], reader.inputs[0]
+    outputs = len(reader.inputs)
+    every = torch.arange(outputs)
+    for some in (every[:1], every[-1:], every[: outputs // 2]):
+        gone, readers = {name: some}, {name: reader}
+        if not _agrees(net, _without(net, gone, readers)[0], gone, readers):
+            return False
+    return True
+
+
+def _agrees(
+    net: Studied, smaller: nn.Module, gone: Mapping[str, Tensor], readers: Mapping[str, Reader]
+) -> bool:
+    """Whether a narrower network runs, and says what the network says that does not read them."""
+    few = net.batches[0][:FEW]
     model = copy.deepcopy(net.model)
-    weight = cast("nn.Linear", model.get_submodule(reader.layer)).weight
     with evaluating(model):
-        weight[:, gone.to(weight.device)] = 0.0
+        for name, dropped in gone.items():
+            weight = cast("nn.Linear", model.get_submodule(readers[name].layer)).weight
+            weight[:, readers[name].inputs[dropped].flatten().to(weight.device)] = 0.0
         expected = tensors_of(run(model, few))
-    outputs, inputs = torch.arange(1, len(reader.inputs)), _others(weight.shape[1], gone)
-    smaller = narrow(net.model, outputs={name: outputs}, inputs={reader.layer: inputs})
     try:
         with evaluating(smaller):
             said = tensors_of(run(smaller, few))
-    except Exception:  # whatever it raises, its outputs stay
+    except Exception:  # whatever its forward pass raises
         return False
-    return len(said) == len(expected) and all(
-        a.shape == b.shape and float((a - b).norm()) <= AGREES * float(b.norm())
-        for a, b in zip(said, expected, strict=True)
-        if b.is_floating_point()
-    )
+    return len(said) == len(expected) and all(map(_alike, said, expected))
+
+
+def _alike(said: Tensor, expected: Tensor) -> bool:
+    if said.shape != expected.shape:
+        return False
+    if not said.is_floating_point():
+        return torch.equal(said, expected)
+    finite = expected[expected.isfinite()].abs()
+    within = AGREES * float(finite.max()) if finite.numel() else 0.0
+    return torch.allclose(said, expected, rtol=0.0, atol=within, equal_nan=True)
 
 
 def _size_of(net: Studied, name: str) -> tuple[int, int]:

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from boildown.calibrate import Data, Samples
 from boildown.data.progress import progress
-from boildown.lowrank import scheme as of
 from boildown.lowrank.fitted_layer import DAMPINGS, FLOORS, Method, Solution, Way
 from boildown.lowrank.gap import relative_gap
 from boildown.lowrank.outputs import droppings, narrowed, shared_out
@@ -31,6 +30,8 @@ HALVINGS = 6  # of what each layer may lose by itself, until the whole network l
 TRIES = 2  # networks in a row that must fail: what decides is noisy
 FINE = 0.05  # of the parameters, that the first steps of the refinement save
 CHOICES = 3  # layers to try before steps are halved
+DROPS = 3  # narrower networks to try, each of which changes a quarter of the one before
+LITTLE = 1e-6  # of change, that outputs may make where no rank could be lowered
 
 
 @dataclass(frozen=True)
@@ -193,22 +194,18 @@ def prune_ranks(
             return one, one.lowest(evaluate, start, limit, evaluations, networks, tick)
 
     searched, best = search(net, method, dense)
-    flops, small, outputs = net.flops, net, dict[str, Tensor]()
+    small, outputs = net, dict[str, Tensor]()
     if drop_outputs and evaluate is not None and dense is not None:
-        narrower, left = _narrower(net, searched, best.ranks)
-        start = _metric(evaluate, copy.deepcopy(narrower)) if left else math.inf
-        names = [
-            n for n in net.layers if of.break_even(narrower.get_submodule(n), net.layers[n].scheme)
-        ]
-        if names and start <= _limit(dense, tolerance):
-            again = Studied(narrower, net.batches, names, schemes, samples, positions, seed)
-            _, found = search(again, method, start)
-            first = Step({}, again.parameters({}), start, accepted=True)
-            tried = [*best.path, first, *found.path]
+        again, left, tried = _narrower(searched, best.ranks, evaluate, _limit(dense, tolerance))
+        best = replace(best, path=[*best.path, *tried])
+        if again is not None:
+            _, found = search(again, method, tried[-1].metric)
+            path = [*best.path, *found.path]
             if again.parameters(found.ranks) < net.parameters(best.ranks):
                 small, best, outputs = again, found, left
-            best = replace(best, path=tried)
-            flops = net.flops + again.flops
+            best = replace(best, path=path)
+            net.flops += again.flops
+    flops = net.flops
     plain = same = None
     if compare:
         plain = same = _kept(net, best if method == "plain" else search(net, "plain", dense)[1])
@@ -235,20 +232,42 @@ def prune_ranks(
 
 
 def _narrower(
-    net: Studied, searched: "_Search", ranks: Mapping[str, int]
-) -> tuple[nn.Module, dict[str, Tensor]]:
+    searched: "_Search", ranks: Mapping[str, int], evaluate: Evaluate, limit: float
+) -> tuple[Studied | None, dict[str, Tensor], list[Step]]:
     """The network without the outputs that should go before the ranks are lowered.
 
-    With the ranks that are then best they change as much as these ranks do alone.
+    With the ranks that are then best they change as much as the ranks alone did that were found:
+    less if the network is not within the limit, a little if no rank could be lowered.
+
+    Args:
+        searched: the search in the network as it is.
+        ranks: what it found.
+        evaluate: network -> its metric.
+        limit: the largest metric.
 
     Returns:
-        The network; layer -> the outputs that are left, {} if none should go.
+        The network, None if there is none within the limit; layer -> the outputs that are left;
+        what was tried, the network last.
     """
+    net, curves = searched.net, searched.curves
     with progress("outputs", len(net.layers), in_bytes=False) as tick:
         able = droppings(net, tick)
-    change = sum(searched.curves[name][rank] for name, rank in ranks.items())
-    counts = shared_out(net, searched.curves, able, change)
-    return narrowed(net, able, counts) if counts else (net.model, {})
+    change = sum(curves[name][rank] for name, rank in ranks.items())
+    least = min(curve[max(curve)] for curve in curves.values())
+    change = change if ranks else max(least, LITTLE)
+    tried: list[Step] = []
+    for _ in range(DROPS):
+        counts = shared_out(net, curves, able, change)
+        model, left = narrowed(net, able, counts) if counts else (net.model, {})
+        if not left:
+            break
+        value = _metric(evaluate, copy.deepcopy(model))
+        parameters = sum(p.numel() for p in model.parameters())
+        tried.append(Step({}, parameters, value, value <= limit))
+        if value <= limit:
+            return net.again(model), left, tried
+        change /= 4.0
+    return None, {}, tried
 
 
 def _limit(dense: float, tolerance: float) -> float:

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Literal, cast
 
 import torch
@@ -27,7 +26,7 @@ from boildown.lowrank import scheme as of
 from boildown.lowrank.batchnorm import fold_batchnorm
 from boildown.lowrank.factorize import factorisable, factorize, refused, tied
 from boildown.lowrank.fitted_layer import Dense, FittedLayer, Solution
-from boildown.lowrank.gap import relative_gaps
+from boildown.lowrank.gap import NONE, relative_gaps
 from boildown.lowrank.scheme import Scheme
 from boildown.lowrank.svd import DIVERGED
 
@@ -35,7 +34,6 @@ Schemes = Literal["cheapest", "default"]
 
 FOLDS = 2  # parts of the calibration samples: solutions are judged by those they are not fitted to
 KINDS = (nn.Linear, nn.Conv2d)
-_ALL: Mapping[str, Tensor] = MappingProxyType({})
 ALIKE = 0.3  # relative error of a kernel at which its schemes are compared
 
 
@@ -47,11 +45,26 @@ class Studied:
         model: nn.Module,
         calibration: Data,
         names: Iterable[str] | None,
-        kinds: Schemes,
+        kinds: Schemes | Mapping[str, Scheme],
         samples: int,
         positions: int,
         seed: int,
     ) -> None:
+        """Choose the layers, and look at them.
+
+        Args:
+            model: it is not touched.
+            calibration: inputs.
+            names: of the layers; None for all that can be factorised.
+            kinds: by what; or each layer's scheme, and then none need have a rank that pays.
+            samples: at most.
+            positions: places per image.
+            seed: of the places.
+
+        Raises:
+            CalibrationError: for data or a network that show nothing of the layers.
+            ValueError: for layers that cannot be factorised.
+        """
         self.parts = _parts(collect(calibration, samples))
         self.batches = [batch for part in self.parts for batch in part]
         self.positions, self.seed, self.rows = positions, seed, samples * positions
@@ -77,21 +90,32 @@ class Studied:
             )
 
     def _layers(
-        self, chosen: Sequence[str], after: Mapping[str, Following], kinds: Schemes
+        self,
+        chosen: Sequence[str],
+        after: Mapping[str, Following],
+        kinds: Schemes | Mapping[str, Scheme],
     ) -> dict[str, FittedLayer]:
         seen = self.see(self.model, chosen)
         found = {}
         for name in chosen:
             module = self.model.get_submodule(name)
-            scheme = _scheme(module, kinds)
+            scheme = _scheme(module, kinds) if isinstance(kinds, str) else kinds[name]
             if of.break_even(module, scheme):
                 found[name] = FittedLayer(module, scheme, seen[name], after[name].relu)
-        if not found:
+        if not found and isinstance(kinds, str):
             raise ValueError(
                 "nothing can be factorised: the factors of any rank have no fewer parameters than "
                 f"{', '.join(chosen)}"
             )
         return found
+
+    def again(self, model: nn.Module) -> "Studied":
+        """The same of another network whose layers have these names, by the same schemes."""
+        schemes = self.schemes(self.layers)
+        samples = self.rows // self.positions
+        return Studied(
+            model, self.batches, list(schemes), schemes, samples, self.positions, self.seed
+        )
 
     def see(self, model: nn.Module, names: Iterable[str]) -> dict[str, Samples]:
         self.flops += self.pass_flops
@@ -155,7 +179,7 @@ class Studied:
         return found
 
     def errors(
-        self, model: nn.Module, names: Iterable[str], kept: Mapping[str, Tensor] = _ALL
+        self, model: nn.Module, names: Iterable[str], kept: Mapping[str, Tensor] = NONE
     ) -> dict[str, float]:
         """Relative error behind each of these layers of a network, in forward order.
 

@@ -129,9 +129,14 @@ def timings(
         repeats: see `compare`.
 
     Raises:
-        ValueError: if `small` is another network, or `dense` never calls one of the layers.
+        ValueError: if `small` is another network or a narrower one, or `dense` never calls one of
+            the layers.
     """
-    names = [name for name, entry in structure(dense, small).items() if "scheme" in entry]
+    entries = structure(dense, small)
+    for name, entry in entries.items():
+        if {"outputs", "inputs"} & set(entry):
+            raise ValueError(f"{name}: it is narrower in the second network; give it to both")
+    names = [name for name, entry in entries.items() if "scheme" in entry]
     found: dict[str, list[Timing]] = defaultdict(list)
 
     def hook(name: str) -> Callable[..., None]:
