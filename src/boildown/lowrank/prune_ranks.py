@@ -146,7 +146,8 @@ def prune_ranks(
         samples: calibration samples to use at most.
         positions: random places per image at which a convolution is seen at most; its patches at
             all of them are held in memory.
-        evaluations: calls of `evaluate` at most, per search; at least 2.
+        evaluations: calls of `evaluate` at most, per search; at least 2. With `drop_outputs` there
+            are two searches, and up to three calls between them.
         asymmetric: whether each layer is solved for the inputs it gets from the layers before it as
             approximated, so that it makes up for some of their error.
         drop_outputs: whether whole outputs of layers may go too (features, channels), where one
