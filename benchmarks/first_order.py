@@ -15,7 +15,7 @@ from rank_nets import augmented, calibrating, options, prepared
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from boildown.data.progress import progress
+from boildown.files.progress import progress
 from boildown.lowrank.fitted_layer import Way
 from boildown.lowrank.prune_ranks import _Search
 from boildown.lowrank.studied import Studied, _divergence

@@ -25,7 +25,7 @@ from matplotlib import pyplot as plt
 from rank_nets import TOLERANCE, WAYS, augmented, calibrating, compared, options, prepared
 from torch import Tensor, nn
 
-from boildown.data.progress import progress
+from boildown.files.progress import progress
 from boildown.lowrank.fitted_layer import Method
 from boildown.lowrank.outputs import droppings, narrowed, shared_out
 from boildown.lowrank.prune_ranks import _Search

@@ -1,7 +1,7 @@
 """What the first version wrote is read, resumed and reported on ever after.
 
-The runs in `fixtures/first_version` were made by it, with `SMALL` and the recipe of their name; those
-called `*.unfinished` were killed, and the others are the same runs resumed to their end.
+The runs in `fixtures/first_version` were made by it, with `SMALL` and the recipe of their name;
+those called `*.unfinished` were killed, and the others are the same runs resumed to their end.
 """
 
 import hashlib

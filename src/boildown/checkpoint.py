@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from boildown.codec.container import MAGIC
-from boildown.codec.replace import replacing
+from boildown.files.atomic import replacing
 
 # Of the names of checkpoints, the longest first.
 ENDINGS = (

@@ -141,7 +141,7 @@ def report(args: argparse.Namespace) -> None:
     if count < _MANY:
         content = build.gather(args.directories)
     else:
-        from boildown.data.progress import progress
+        from boildown.files.progress import progress
 
         with progress("reading runs", count, in_bytes=False) as tick:
             content = build.gather(args.directories, tick)

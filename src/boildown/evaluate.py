@@ -21,8 +21,8 @@ from torch import nn
 
 from boildown.artifact import load
 from boildown.codec import read_config
-from boildown.codec.replace import replacing
 from boildown.config import RUN_KEYS, ConfigError, locate, register_resolvers
+from boildown.files.atomic import replacing
 from boildown.language import Language
 from boildown.lowrank.factorize import restructure, structure_in
 from boildown.task import Task

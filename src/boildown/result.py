@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from boildown import codec
 from boildown.allocate import DENSE_BYTES
 from boildown.callbacks.budget import ComputeBudget
-from boildown.codec.replace import replacing
+from boildown.files.atomic import replacing
 from boildown.report.metric import NEAR, headline
 from boildown.width import RULE, rates_of
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from boildown.data.progress import progress
+from boildown.files.progress import progress
 from boildown.lowrank.ranks import Measured
 from boildown.lowrank.svd import decompose
 from boildown.prune import layer_masks, magnitude

@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from boildown.callbacks.budget import clock_of, progress_of, validates_fit
-from boildown.rows import write_csv
+from boildown.files.csv import write_csv
 
 
 class Record(Callback):

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from boildown.callbacks.budget import clock_of, progress_of, validates_fit
 from boildown.checkpoint import save_safetensors
-from boildown.codec.replace import replacing
+from boildown.files.atomic import replacing
 
 
 class SaveNewest(Checkpoint):

@@ -38,8 +38,8 @@ from boildown.codec.header import (
     unpack_header,
 )
 from boildown.codec.kernels import Words
-from boildown.codec.replace import replace_file
 from boildown.codec.tensor import Anatomy, Piece, Plan, plan, read_tensor
+from boildown.files.atomic import replace_file
 
 MAGIC = b"BOIL"
 VERSION = 1

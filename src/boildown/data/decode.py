@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from boildown.data.progress import progress
+from boildown.files.progress import progress
 
 FORMAT = 1  # of the cached arrays; a change makes old ones unfindable
 SUFFIXES = frozenset(

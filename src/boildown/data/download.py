@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-from boildown.data.progress import progress
+from boildown.files.progress import progress
 
 CHUNK = 1 << 16  # bytes
 

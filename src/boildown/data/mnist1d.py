@@ -12,9 +12,9 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from boildown.codec.replace import replacing
 from boildown.data.base import Dataset, Part, val_count
 from boildown.data.cache import cache_dir
+from boildown.files.atomic import replacing
 
 Arrays = dict[str, np.ndarray]
 

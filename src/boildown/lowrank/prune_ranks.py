@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from boildown.calibrate import Data, Samples
-from boildown.data.progress import progress
+from boildown.files.progress import progress
 from boildown.lowrank.fitted_layer import DAMPINGS, FLOORS, Method, Solution, Way
 from boildown.lowrank.gap import relative_gap
 from boildown.lowrank.outputs import droppings, narrowed, shared_out

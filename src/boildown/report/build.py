@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from boildown.codec.replace import replacing
+from boildown.files.atomic import replacing
+from boildown.files.csv import write_csv
 from boildown.report import words
 from boildown.report.charts import charts
 from boildown.report.groups import differences, identity, sections
@@ -13,7 +14,6 @@ from boildown.report.results import LeftOut, collect, printable, without_repeats
 from boildown.report.sentences import headline
 from boildown.report.tables import comparison_rows, run_rows
 from boildown.report.verdict import verdicts
-from boildown.rows import write_csv
 
 
 class NothingSoundError(ValueError):

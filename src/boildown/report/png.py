@@ -7,7 +7,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.ticker import NullLocator
 
-from boildown.codec.replace import replacing
+from boildown.files.atomic import replacing
 from boildown.report import words
 from boildown.report.charts import Chart, Series
 from boildown.report.colours import colour

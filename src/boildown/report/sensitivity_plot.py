@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from boildown.codec.replace import replacing
+from boildown.files.atomic import replacing
 from boildown.report import words
 from boildown.report.colours import colour
 from boildown.report.png import DASHES, MARKERS

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from boildown.codec.replace import replacing
+from boildown.files.atomic import replacing
 from boildown.report import words
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""boildown.codec.replace: a file appears whole or not at all, and nothing else is replaced."""
+"""boildown.files.atomic: a file appears whole or not at all, and nothing else is replaced."""
 
 import os
 import resource
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from boildown.codec.replace import replace_file, replacing
+from boildown.files.atomic import replace_file, replacing
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from boildown.codec.replace import replacing
+from boildown.files.atomic import replacing
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
