@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 
+from boildown.amp.plugins import fp16
 from boildown.callbacks.budget import ComputeBudget
 from boildown.callbacks.loss_scaling import LossScaling
 from boildown.callbacks.prune import Prune
 from boildown.callbacks.share import ShareWeights
 from boildown.data.loader import TensorLoader
 from boildown.models.mlp import MLP
-from boildown.precision import fp16
 from boildown.run import quiet
 from boildown.schedule import OneShot
 from boildown.task import Classification

@@ -21,7 +21,7 @@ TRAINING = ("lightning", "hydra", "wandb")
         ("boildown.schedule", ("torch", *TRAINING)),
         ("boildown.allocate", TRAINING),
         ("boildown.flops", TRAINING),
-        ("boildown.gradients", TRAINING),
+        ("boildown.amp.flushing", TRAINING),
         ("boildown.calibrate", TRAINING),
         ("boildown.choose", ("torch", *TRAINING)),
         ("boildown.lowrank.prune_ranks", TRAINING),

@@ -22,6 +22,7 @@ from torch import nn
 
 from boildown import codec
 from boildown.allocate import SparsityForSize, bits_for_ratio
+from boildown.amp.plugins import precision_of
 from boildown.callbacks.bar import BudgetBar
 from boildown.callbacks.budget import ComputeBudget, inputs_of
 from boildown.callbacks.prune import Prune
@@ -29,7 +30,6 @@ from boildown.callbacks.record import Record
 from boildown.callbacks.save import SaveDense, SaveNewest, plain_state
 from boildown.config import KEYS, PHASES, TECHNIQUES, ConfigError, check
 from boildown.evaluate import build_task, model_config
-from boildown.precision import precision_of
 from boildown.result import compute_of, headline_figure, present, rates_of_run, write_result
 from boildown.select import without
 from boildown.stages import stages_of, train

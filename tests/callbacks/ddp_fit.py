@@ -11,12 +11,12 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 from torch import Tensor, nn
 
+from boildown.amp.plugins import fp16
 from boildown.callbacks.budget import ComputeBudget
 from boildown.callbacks.loss_scaling import LossScaling
 from boildown.callbacks.prune import Prune
 from boildown.callbacks.share import ShareWeights
 from boildown.data.loader import TensorLoader
-from boildown.precision import fp16
 from boildown.schedule import Cubic
 from boildown.task import Batch, Classification
 

@@ -10,8 +10,8 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
 
+from boildown.amp.plugins import fp16
 from boildown.data.loader import TensorLoader
-from boildown.precision import fp16
 from boildown.task import Batch, Classification
 
 

@@ -9,13 +9,13 @@ from lightning.pytorch import Callback, Trainer
 from overflowing import ScaledOnly, fit
 from torch import nn
 
+from boildown.amp.plugins import scaler_of
 from boildown.callbacks.budget import ComputeBudget, progress_of
 from boildown.callbacks.learning_rate import ScheduleLearningRate
 from boildown.callbacks.loss_scaling import LossScaling
 from boildown.callbacks.prune import Prune
 from boildown.callbacks.record import Record
 from boildown.callbacks.share import ShareWeights
-from boildown.precision import scaler_of
 from boildown.schedule import Cosine, Cubic
 
 BAD = (3, 4, 11, 18, 19, 20, 21, 27, 33)

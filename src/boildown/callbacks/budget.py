@@ -12,8 +12,8 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
+from boildown.amp.plugins import check_optimizers, scaler_of
 from boildown.flops import credited, flops_by_weight, training_flops
-from boildown.precision import check_optimizers, scaler_of
 from boildown.schedule import fraction
 
 UNITS = ("flops", "epochs", "steps", "seconds")

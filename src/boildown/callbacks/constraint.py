@@ -23,8 +23,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch.optim import Optimizer
 
+from boildown.amp.plugins import check_optimizers
 from boildown.callbacks.budget import callbacks_of, progress_of
-from boildown.precision import check_optimizers
 from boildown.select import without
 
 Check = Literal["stage", "step"]

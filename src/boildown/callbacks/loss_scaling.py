@@ -11,8 +11,8 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from boildown.gradients import PROBE_SEED, Share, flushed, order_one, overflowed
-from boildown.precision import check_optimizers, found_overflow, precision_of, scaler_of
+from boildown.amp.flushing import PROBE_SEED, Share, flushed, order_one, overflowed
+from boildown.amp.plugins import check_optimizers, found_overflow, precision_of, scaler_of
 
 COLLAPSED = 1.0  # a scale below it makes gradients smaller, not larger
 FALLING = 10  # skipped steps in a row that are worth a warning
@@ -27,7 +27,7 @@ class LossScaling(Callback):
     skipped and the scale multiplied by `backoff_factor`; after `growth_interval` steps without, by
     `growth_factor`. The scale is in the checkpoint, and a resumed run goes on with it.
 
-    Needs a trainer with a loss scaler: `Trainer(plugins=[boildown.precision.fp16()])`. Put it
+    Needs a trainer with a loss scaler: `Trainer(plugins=[boildown.amp.plugins.fp16()])`. Put it
     before `Prune` and `ShareWeights`. Logged at each validation:
 
     - `amp/scale`: now.
@@ -119,7 +119,7 @@ class LossScaling(Callback):
         if scaler is None:
             raise ValueError(
                 f"LossScaling: the trainer has no loss scaler (precision {precision_of(trainer)}); "
-                "give Trainer(plugins=[boildown.precision.fp16()]), or trainer=amp"
+                "give Trainer(plugins=[boildown.amp.plugins.fp16()]), or trainer=amp"
             )
         scaler.load_state_dict(dict(self.settings))  # the checkpoint's, if any, follows
 

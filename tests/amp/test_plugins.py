@@ -7,10 +7,10 @@ import torch
 from callbacks.overflowing import fit
 from lightning.pytorch import Callback, Trainer
 
+from boildown.amp.plugins import fp16, precision_of, scaler_of
 from boildown.callbacks.budget import ComputeBudget
 from boildown.callbacks.loss_scaling import LossScaling
 from boildown.callbacks.prune import Prune
-from boildown.precision import fp16, precision_of, scaler_of
 from boildown.schedule import OneShot
 
 

@@ -1,4 +1,4 @@
-"""boildown.gradients: what a probe keeps, and the count of flushed entries against float64."""
+"""boildown.amp.flushing: what a probe keeps, and the count of flushed entries against float64."""
 
 import hypothesis.strategies as st
 import pytest
@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from torch import Tensor, nn
 
-from boildown.gradients import PROBE_SEED, Share, flushed, order_one, overflowed
+from boildown.amp.flushing import PROBE_SEED, Share, flushed, order_one, overflowed
 
 HALVES = st.lists(st.floats(width=16), min_size=1, max_size=50)
 

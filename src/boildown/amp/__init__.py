@@ -1,0 +1,1 @@
+"""Mixed precision: the plugins, and what half precision does to gradients."""
