@@ -27,7 +27,7 @@ from boildown.data.loader import TensorLoader
 from boildown.models.mlp import MLP
 from boildown.run import quiet
 from boildown.schedule import OneShot
-from boildown.task import Classification
+from boildown.tasks.classification import Classification
 
 WAYS = ("fp32", "bf16", "fp16", "fp16, callbacks")
 CLASSES = 10

@@ -27,7 +27,7 @@ from boildown.data.mnist import MNIST
 from boildown.models.lenet import LeNet5, LeNet300
 from boildown.run import quiet
 from boildown.schedule import Cosine, OneShot
-from boildown.task import Classification
+from boildown.tasks.classification import Classification
 
 FUSED = True  # as in conf/task; --plain-adam measures torch's default
 SHAPE = {"input_shape": (1, 28, 28), "num_classes": 10}

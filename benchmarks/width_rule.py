@@ -22,7 +22,7 @@ from boildown.data.text import Text
 from boildown.models.mlp import MLP
 from boildown.models.transformer import GPT
 from boildown.schedule import Cosine
-from boildown.width import scale_rates, width_factors
+from boildown.tasks.width import scale_rates, width_factors
 
 Build = Callable[[int], nn.Module]
 

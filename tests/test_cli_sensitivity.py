@@ -25,7 +25,7 @@ CONFIG = {
     },
     "model": MODEL,
     "task": {
-        "_target_": "boildown.task.Classification",
+        "_target_": "boildown.tasks.classification.Classification",
         "base_width": None,
         "label_smoothing": 0.0,
         "optimizer": {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.1},

@@ -27,7 +27,7 @@ TRAINING = ("lightning", "hydra", "wandb")
         ("boildown.lowrank.prune_ranks", TRAINING),
         ("boildown.lowrank.ranks", TRAINING),
         ("boildown.lowrank.timing", TRAINING),
-        ("boildown.width", TRAINING),
+        ("boildown.tasks.width", TRAINING),
         ("boildown.models.transformer", TRAINING),
         ("boildown.report.picture", ("torch", *TRAINING)),
         ("boildown.report.metric", ("torch", "matplotlib", *TRAINING)),

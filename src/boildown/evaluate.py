@@ -23,10 +23,10 @@ from boildown.artifact import load
 from boildown.codec import read_config
 from boildown.config import RUN_KEYS, ConfigError, locate, register_resolvers
 from boildown.files.atomic import replacing
-from boildown.language import Language
 from boildown.lowrank.factorize import restructure, structure_in
-from boildown.task import Task
-from boildown.width import width_factors
+from boildown.tasks.classification import Task
+from boildown.tasks.language import Language
+from boildown.tasks.width import width_factors
 
 
 def model_config(cfg: DictConfig, data: Any) -> dict[str, Any]:

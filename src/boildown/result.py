@@ -18,7 +18,7 @@ from boildown.allocate import DENSE_BYTES
 from boildown.callbacks.budget import ComputeBudget
 from boildown.files.atomic import replacing
 from boildown.report.metric import NEAR, headline
-from boildown.width import RULE, rates_of
+from boildown.tasks.width import RULE, rates_of
 
 COLUMNS = ("name", "shape", "nonzero", "distinct", "rank", "bits_per_weight", "bytes", "coder")
 

@@ -18,7 +18,7 @@ from boildown.callbacks.prune import Prune
 from boildown.callbacks.share import ShareWeights
 from boildown.data.loader import TensorLoader
 from boildown.schedule import Cubic
-from boildown.task import Batch, Classification
+from boildown.tasks.classification import Batch, Classification
 
 
 class Uneven(Classification):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from boildown.amp.plugins import fp16
 from boildown.data.loader import TensorLoader
-from boildown.task import Batch, Classification
+from boildown.tasks.classification import Batch, Classification
 
 
 class Overflowing(Classification):

@@ -24,7 +24,7 @@ from boildown.callbacks.save import SaveDense
 from boildown.callbacks.share import ShareWeights
 from boildown.data.loader import TensorLoader
 from boildown.schedule import Constant, Cubic, OneShot, Rounds
-from boildown.task import Classification
+from boildown.tasks.classification import Classification
 
 CUT: dict[str, Any] = {"schedule": OneShot(), "begin": 0.5, "end": 0.5}
 

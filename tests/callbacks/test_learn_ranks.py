@@ -20,7 +20,7 @@ from boildown.callbacks.learn_ranks import LearnRanks
 from boildown.data.loader import TensorLoader
 from boildown.lowrank.svd import truncate
 from boildown.schedule import Cubic
-from boildown.task import Classification
+from boildown.tasks.classification import Classification
 
 STEPS = 40
 SETTINGS: dict[str, Any] = {"begin": 0.2, "end": 1.0, "steps": 8, "mu": (1.0, 100.0)}

@@ -16,7 +16,7 @@ from boildown.callbacks.save import SaveNewest
 from boildown.callbacks.share import ShareWeights
 from boildown.data.loader import TensorLoader
 from boildown.schedule import Cosine, Cubic
-from boildown.task import Classification
+from boildown.tasks.classification import Classification
 
 STEPS = 40
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
-from boildown.width import scale_rates
+from boildown.tasks.width import scale_rates
 
 Batch = tuple[Tensor, Tensor]
 MakeOptimizer = Callable[[Iterable[nn.Parameter] | list[dict[str, Any]]], Optimizer]
@@ -23,7 +23,7 @@ class Task(LightningModule):
         model: the network. Its state is what gets packed.
         optimizer: parameters, or groups of them -> optimizer.
         factors: parameter of the model -> factor on its learning rate
-            (`boildown.width.width_factors`), 1 where absent; None is one rate for all.
+            (`boildown.tasks.width.width_factors`), 1 where absent; None is one rate for all.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""boildown.width: which tensors the rule is for, and that it does what it is for."""
+"""boildown.tasks.width: which tensors the rule is for, and that it does what it is for."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from boildown.models import build
-from boildown.task import Classification
-from boildown.width import fan_in, rates_of, scale_rates, width_factors
+from boildown.tasks.classification import Classification
+from boildown.tasks.width import fan_in, rates_of, scale_rates, width_factors
 
 Build = Callable[[int], nn.Module]
 

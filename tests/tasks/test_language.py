@@ -22,7 +22,7 @@ from boildown.config import ConfigError, accept_plus, check, one_line, register_
 from boildown.data.loader import TensorLoader
 from boildown.data.text import IGNORE
 from boildown.evaluate import build_task, model_config
-from boildown.language import Language
+from boildown.tasks.language import Language
 
 ROOT = Path(__file__).parents[1]
 SMALL = (

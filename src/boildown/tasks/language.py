@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
 from boildown.data.text import IGNORE
-from boildown.task import Batch, MakeOptimizer, Task
+from boildown.tasks.classification import Batch, MakeOptimizer, Task
 
 
 class Language(Task):
