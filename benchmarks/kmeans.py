@@ -15,7 +15,7 @@ import torch
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from boildown.share import kmeans_1d
+from boildown.share.kmeans import kmeans_1d
 
 REPEATS = 3
 

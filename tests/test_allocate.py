@@ -7,7 +7,7 @@ from torch import nn
 from boildown.allocate import SparsityForSize, UnreachableSizeError, bits_for_ratio
 from boildown.codec import encode, estimate
 from boildown.prune import global_masks, magnitude
-from boildown.share import round_to, share_tensor
+from boildown.share.kmeans import round_to, share_tensor
 
 
 @pytest.mark.parametrize("ratio", [8.0, 30.0])

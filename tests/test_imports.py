@@ -17,7 +17,7 @@ TRAINING = ("lightning", "hydra", "wandb")
         ("boildown.codec", TRAINING),
         ("boildown.artifact", TRAINING),
         ("boildown.prune", TRAINING),
-        ("boildown.share", TRAINING),
+        ("boildown.share.kmeans", TRAINING),
         ("boildown.schedule", ("torch", *TRAINING)),
         ("boildown.allocate", TRAINING),
         ("boildown.flops", TRAINING),
@@ -51,7 +51,8 @@ from numba.core import caching
 caching.FunctionCache.__init__ = lambda self, function: (_ for _ in ()).throw(
     RuntimeError("cannot cache function: no locator available")
 )
-from boildown import codec, cuts
+from boildown import codec
+from boildown.share import segments as cuts
 print(len(codec.encode({"weight": torch.eye(3)})) > 0)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

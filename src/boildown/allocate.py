@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from boildown.prune import global_masks
-from boildown.share import Initialisation, round_to, share_tensor
+from boildown.share.kmeans import Initialisation, round_to, share_tensor
 
 DENSE_BYTES = 4  # per parameter: what every ratio is measured against
 

@@ -20,7 +20,7 @@ from boildown.lowrank.ranks import Measured
 from boildown.lowrank.svd import decompose
 from boildown.prune import layer_masks, magnitude
 from boildown.select import matches
-from boildown.share import share_tensor
+from boildown.share.kmeans import share_tensor
 
 Technique = Literal["rank", "sparsity", "bits"]
 Evaluate = Callable[[nn.Module], Mapping[str, Any]]

@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from boildown.callbacks.budget import progress_of
-from boildown.share import round_to
+from boildown.share.kmeans import round_to
 
 
 class RoundWeights(Callback):

@@ -31,7 +31,7 @@ from boildown.callbacks.prune import Prune
 from boildown.prune import check_finite
 from boildown.schedule import check_window
 from boildown.select import by_pattern
-from boildown.share import Initialisation, centroid_gradient, kmeans_1d, round_to
+from boildown.share.kmeans import Initialisation, centroid_gradient, kmeans_1d, round_to
 
 MAX_BITS = 16
 

@@ -1,4 +1,4 @@
-"""boildown.share: one-dimensional k-means and the gradient of its centroids."""
+"""boildown.share.kmeans: one-dimensional k-means and the gradient of its centroids."""
 
 import kmeans1d
 import numpy as np
@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-import boildown.share
-from boildown.share import centroid_gradient, kmeans_1d, round_to, share_tensor
+import boildown.share.kmeans
+from boildown.share.kmeans import centroid_gradient, kmeans_1d, round_to, share_tensor
 
 
 def exact_inertia(values: Tensor, k: int) -> float:
@@ -38,7 +38,7 @@ def test_optimal_is_the_exact_optimum(kind: str, n: int, k: int) -> None:
 @pytest.mark.parametrize("kind", ["normal", "heavy"])
 def test_the_histogram_is_within_a_thousandth(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     values = draw(kind, 20_000)
-    monkeypatch.setattr(boildown.share, "EXACT_VALUES", 100)
+    monkeypatch.setattr(boildown.share.kmeans, "EXACT_VALUES", 100)
     assert kmeans_1d(values, 32).inertia <= 1.001 * exact_inertia(values, 32)
 
 

@@ -191,7 +191,7 @@ def _optimal(ordered: NDArray[np.floating], distinct: NDArray[np.floating], k: i
     counts = np.diff(np.append(starts, len(ordered))).astype(np.float64)
     centre = float(ordered[len(ordered) // 2])
     sums = np.add.reduceat(ordered, starts, dtype=np.float64) - centre * counts
-    from boildown.cuts import best_cuts
+    from boildown.share.segments import best_cuts
 
     # the spread within a bin is the same however the bins are joined
     cuts = starts[best_cuts(counts, sums, sums**2 / counts, k)]

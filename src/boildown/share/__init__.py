@@ -1,0 +1,1 @@
+"""Weight sharing: pure functions on tensors."""
