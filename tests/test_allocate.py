@@ -6,7 +6,7 @@ from torch import nn
 
 from boildown.allocate import SparsityForSize, UnreachableSizeError, bits_for_ratio
 from boildown.codec import encode, estimate
-from boildown.prune import global_masks, magnitude
+from boildown.prune.masks import global_masks, magnitude
 from boildown.share.kmeans import round_to, share_tensor
 
 

@@ -16,7 +16,7 @@ TRAINING = ("lightning", "hydra", "wandb")
         ("boildown.config", ("torch", "lightning", "wandb")),
         ("boildown.codec", TRAINING),
         ("boildown.artifact", TRAINING),
-        ("boildown.prune", TRAINING),
+        ("boildown.prune.masks", TRAINING),
         ("boildown.share.kmeans", TRAINING),
         ("boildown.schedule", ("torch", *TRAINING)),
         ("boildown.allocate", TRAINING),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from boildown.prune import global_masks
+from boildown.prune.masks import global_masks
 from boildown.share.kmeans import Initialisation, round_to, share_tensor
 
 DENSE_BYTES = 4  # per parameter: what every ratio is measured against

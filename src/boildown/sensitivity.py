@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from boildown.files.progress import progress
 from boildown.lowrank.ranks import Measured
 from boildown.lowrank.svd import decompose
-from boildown.prune import layer_masks, magnitude
+from boildown.prune.masks import layer_masks, magnitude
 from boildown.select import matches
 from boildown.share.kmeans import share_tensor
 

@@ -24,7 +24,7 @@ from boildown.callbacks.constraint import (
     taking_up,
 )
 from boildown.callbacks.learning_rate import ScheduleLearningRate
-from boildown.prune import global_masks, layer_masks, magnitude
+from boildown.prune.masks import global_masks, layer_masks, magnitude
 from boildown.schedule import OneShot, Rounds, Schedule, check_window, fraction
 from boildown.select import by_pattern
 

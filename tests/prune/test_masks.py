@@ -1,11 +1,11 @@
-"""boildown.prune: exact counts, the smallest first, for good."""
+"""boildown.prune.masks: exact counts, the smallest first, for good."""
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boildown.prune import global_masks, layer_masks, magnitude, smallest
+from boildown.prune.masks import global_masks, layer_masks, magnitude, smallest
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.data())

@@ -1,0 +1,1 @@
+"""Pruning: pure functions on tensors."""
