@@ -168,7 +168,7 @@ def sensitivity(args: argparse.Namespace) -> None:
     out: Path = args.out or place / f"sensitivity_{args.technique}.png"
     if out.suffix != ".png" or out.is_dir():
         raise ValueError(f"--out {out}: give the picture's file, whose name ends in .png")
-    from boildown import sensitivity as analysis
+    from boildown.allocate import sensitivity as analysis
     from boildown.validate import open_run
 
     run = open_run(args.path, args.config)

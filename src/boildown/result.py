@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig, OmegaConf
 
 from boildown import codec
-from boildown.allocate import DENSE_BYTES
+from boildown.allocate.size import DENSE_BYTES
 from boildown.callbacks.budget import ComputeBudget
 from boildown.files.atomic import replacing
 from boildown.report.metric import NEAR, headline

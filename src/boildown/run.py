@@ -21,7 +21,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 from boildown import codec
-from boildown.allocate import SparsityForSize, bits_for_ratio
+from boildown.allocate.size import SparsityForSize, bits_for_ratio
 from boildown.amp.plugins import precision_of
 from boildown.callbacks.bar import BudgetBar
 from boildown.callbacks.budget import ComputeBudget, inputs_of

@@ -8,9 +8,9 @@ from pathlib import Path
 import matplotlib.image
 import pytest
 
+from boildown.allocate.sensitivity import Point
 from boildown.report.sensitivity_plot import draw
 from boildown.report.sensitivity_table import by_layer, harm, in_words, show, write_csv
-from boildown.sensitivity import Point
 
 
 def curve(layer: str, dense: float, *points: tuple[float, float, float]) -> list[Point]:

@@ -18,10 +18,10 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from boildown.allocate.knapsack import listed
 from boildown.calibrate import calibration_flops, collect, read_elsewhere
 from boildown.callbacks.budget import clock_of, inputs_of, progress_of
 from boildown.callbacks.constraint import BrokenConstraintError, Check, Constraint
-from boildown.choose import listed
 from boildown.flops import layer_positions
 from boildown.lowrank import scheme as schemes
 from boildown.lowrank.factorize import (
@@ -89,7 +89,7 @@ class LearnRanks(Constraint):
         steps: C steps after the first, evenly spread over the window, at least 1.
         mu: the first and the last mu, above 0, growing by a constant factor from step to step.
         share: what the layers may cost together over what they cost dense, in (0, 1), or a rule
-            that finds it from the weights (`boildown.allocate.FactorsForSize`).
+            that finds it from the weights (`boildown.allocate.size.FactorsForSize`).
         price: lambda in the paper: what one unit of cost is worth in the loss; ranks where both
             balance.
         energy: the fraction of its squared singular values each layer keeps, in (0, 1].

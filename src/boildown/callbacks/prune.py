@@ -43,7 +43,7 @@ class Prune(Constraint):
 
     Args:
         sparsity: final fraction of zeros over all pruned tensors, in [0, 1), or a rule that finds
-            it from the weights (`boildown.allocate.SparsityForSize`). Give this or `keep`.
+            it from the weights (`boildown.allocate.size.SparsityForSize`). Give this or `keep`.
         keep: pattern -> final fraction of a tensor's weights that stay, in (0, 1]; tensors that no
             pattern names are not pruned. First match wins.
         scope: with `sparsity`, rank all tensors together ("global") or each by itself ("layer").

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from boildown.choose import CANDIDATES, TOLERANCE, choose, lagrangian, listed
+from boildown.allocate.knapsack import CANDIDATES, TOLERANCE, choose, lagrangian, listed
 from boildown.lowrank.svd import rank_for_energy
 from boildown.lowrank.svd import tails as tails_of
 
@@ -66,7 +66,7 @@ def joint_ranks(
         mu: of the quadratic penalty, above 0.
         weights: layer -> w_l, above 0, 1 where absent, as in the paper. `relative_weights` makes
             all layers' errors relative to their own size.
-        candidates: see `boildown.choose.choose`.
+        candidates: see `boildown.allocate.knapsack.choose`.
 
     Returns:
         The ranks. Where it makes no difference a layer is the cheaper one.
@@ -163,9 +163,9 @@ def allocate_ranks(
     is small: measure the result.
 
     Args:
-        points: layer -> what was measured of it (`boildown.sensitivity.measured`).
+        points: layer -> what was measured of it (`boildown.allocate.sensitivity.measured`).
         budget: for the sum of the costs.
-        candidates: see `boildown.choose.choose`.
+        candidates: see `boildown.allocate.knapsack.choose`.
 
     Raises:
         ValueError: if the budget is below the sum of the cheapest points, naming the layers, or a

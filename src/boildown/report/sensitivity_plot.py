@@ -16,7 +16,7 @@ from boildown.report.sensitivity_table import COSTS, LEVELS, by_layer, harm
 from boildown.report.ticks import log_ticks
 
 if TYPE_CHECKING:
-    from boildown.sensitivity import Point
+    from boildown.allocate.sensitivity import Point
 
 NAMED = 10  # layers that have a colour of their own
 CHARACTERS = 170  # that a row of the legend holds
@@ -26,7 +26,7 @@ def draw(points: Sequence["Point"], metric: str, path: Path, title: str) -> None
     """Write the picture.
 
     Args:
-        points: of one technique (`boildown.sensitivity.sensitivity`), at least one layer.
+        points: of one technique (`boildown.allocate.sensitivity.sensitivity`), at least one layer.
         metric: to draw.
         path: of the PNG file; appears whole or not at all.
         title: what was measured.

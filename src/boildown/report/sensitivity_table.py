@@ -13,7 +13,7 @@ from boildown.files.atomic import replacing
 from boildown.report import words
 
 if TYPE_CHECKING:
-    from boildown.sensitivity import Point
+    from boildown.allocate.sensitivity import Point
 
 COSTS = {"rank": "parameters", "sparsity": "nonzero weights", "bits": "bytes"}
 LEVELS = {"rank": "rank", "sparsity": "sparsity", "bits": "bits per weight"}
@@ -114,7 +114,7 @@ def write_csv(points: Sequence["Point"], path: Path) -> None:
     """Write all points as a table.
 
     Args:
-        points: of `boildown.sensitivity.sensitivity`.
+        points: of `boildown.allocate.sensitivity.sensitivity`.
         path: of the CSV file; appears whole or not at all.
     """
     metrics = list(points[0].metrics)

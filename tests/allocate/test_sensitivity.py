@@ -1,4 +1,4 @@
-"""boildown.sensitivity: one layer at a time, measured, put back, and not measured twice."""
+"""boildown.allocate.sensitivity: one layer at a time, measured, put back, and not measured twice."""
 
 import json
 import re
@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from boildown.allocate.sensitivity import Point, measured, sensitivity
 from boildown.lowrank.ranks import allocate_ranks
-from boildown.sensitivity import Point, measured, sensitivity
 
 
 class Counting:
@@ -305,11 +305,11 @@ def test_imports_stay_apart() -> None:
     code = (
         "import sys\n"
         "def show(*names): print(sorted(set(names) & set(sys.modules)))\n"
-        "import boildown.choose, boildown.report.sensitivity_table\n"
+        "import boildown.allocate.knapsack, boildown.report.sensitivity_table\n"
         "show('torch', 'matplotlib', 'rich')\n"
         "import boildown.report.sensitivity_plot\n"
         "show('torch', 'rich')\n"
-        "import boildown.lowrank.ranks, boildown.sensitivity\n"
+        "import boildown.lowrank.ranks, boildown.allocate.sensitivity\n"
         "show('lightning', 'hydra', 'wandb', 'rich')\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

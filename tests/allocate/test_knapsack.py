@@ -1,4 +1,4 @@
-"""boildown.choose: the least loss within a budget, against brute force and a table over budgets."""
+"""boildown.allocate.knapsack: the least loss within a budget, against brute force and a table over budgets."""
 
 import itertools
 import re
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boildown.choose import choose, lagrangian
+from boildown.allocate.knapsack import choose, lagrangian
 
 Lists = Sequence[Sequence[float]]
 

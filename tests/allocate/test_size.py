@@ -1,10 +1,10 @@
-"""boildown.allocate: a file of the asked size."""
+"""boildown.allocate.size: a file of the asked size."""
 
 import pytest
 import torch
 from torch import nn
 
-from boildown.allocate import SparsityForSize, UnreachableSizeError, bits_for_ratio
+from boildown.allocate.size import SparsityForSize, UnreachableSizeError, bits_for_ratio
 from boildown.codec import encode, estimate
 from boildown.prune.masks import global_masks, magnitude
 from boildown.share.kmeans import round_to, share_tensor

@@ -1,0 +1,1 @@
+"""Which layer gets how much of what the file may cost."""
