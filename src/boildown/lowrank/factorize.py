@@ -16,10 +16,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from boildown.lowrank import scheme as schemes_
 from boildown.lowrank.batchnorm import with_bias
-from boildown.lowrank.narrow import KINDS as NARROWABLE
-from boildown.lowrank.narrow import resized, width
-from boildown.lowrank.replace import replaced
 from boildown.lowrank.scheme import Rank, Scheme
+from boildown.structure.narrow import KINDS as NARROWABLE
+from boildown.structure.narrow import resized, width
+from boildown.structure.replace import replaced
 
 _READ_WEIGHTS = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
 _NONE: Mapping[str, Any] = MappingProxyType({})

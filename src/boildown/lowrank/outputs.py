@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from boildown.calibrate import evaluating, run, tensors_of
 from boildown.lowrank.activation import Moments, output_metric, regressed
-from boildown.lowrank.eliminate import eliminate, without
 from boildown.lowrank.fitted_layer import Dense
 from boildown.lowrank.metric import FLOOR
-from boildown.lowrank.narrow import narrow
 from boildown.lowrank.studied import Studied
-from boildown.readers import FEW, Reader, readers
+from boildown.structure.consumers import FEW, Reader, readers
+from boildown.structure.eliminate import eliminate, without
+from boildown.structure.narrow import narrow
 
 SHARES = (0.01, 0.02, 0.04, 0.06, 0.08, *(k / 20 for k in range(2, 18)))  # of a layer's outputs
 DAMPINGS = (None, 1e-3)  # of which each layer takes what is best on samples not fitted to

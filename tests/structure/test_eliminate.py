@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from boildown.lowrank.activation import Moments
-from boildown.lowrank.eliminate import eliminate, without
+from boildown.structure.eliminate import eliminate, without
 
 TINY = 0.0  # damping: only what keeps solutions finite
 

@@ -1,4 +1,4 @@
-"""boildown.lowrank.narrow: networks without some of their layers' inputs and outputs."""
+"""boildown.structure.narrow: networks without some of their layers' inputs and outputs."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from torch.nn.utils import weight_norm
 
 import boildown
 from boildown.lowrank.factorize import describe, factorize, restructure, structure
-from boildown.lowrank.narrow import narrow, resized, width
 from boildown.lowrank.timing import timings
 from boildown.models.lenet import LeNet5
+from boildown.structure.narrow import narrow, resized, width
 
 CONFIG = {
     "_target_": "boildown.models.lenet.LeNet5",

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias, cast
 import torch
 from torch import Tensor, nn
 
-from boildown.lowrank.replace import replaced
+from boildown.structure.replace import replaced
 
 KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 Narrowable: TypeAlias = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -21,7 +21,7 @@ def narrow(
     """A copy of the network with narrower layers: slices of what they were, without their hooks.
 
     The layers' readers must be narrowed alike, by `inputs`: only the caller knows them (see
-    `boildown.readers`).
+    `boildown.structure.consumers`).
 
     Args:
         model: any network; it is not touched.

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from boildown.calibrate import CalibrationError
-from boildown.readers import readers
+from boildown.structure.consumers import readers
 
 Forward = Callable[[Any, Tensor], Tensor]
 

@@ -1,0 +1,1 @@
+"""Who reads what, and channels and features that go: networks that get narrower."""
