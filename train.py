@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from boildown.config import accept_plus, check, expected, one_line, register_resolvers
+from boildown.run.config import accept_plus, check, expected, one_line, register_resolvers
 
 
 class SaidError(Exception):
@@ -41,7 +41,7 @@ def job(cfg: DictConfig) -> float:
     directory = Path(HydraConfig.get().runtime.output_dir)
     try:
         check(cfg)  # a typing error is answered before the slow import
-        from boildown.run import run
+        from boildown.run.job import run
 
         return run(cfg, directory)
     except Exception as error:

@@ -25,7 +25,7 @@ from boildown.callbacks.prune import Prune
 from boildown.callbacks.share import ShareWeights
 from boildown.data.loader import TensorLoader
 from boildown.models.mlp import MLP
-from boildown.run import quiet
+from boildown.run.job import quiet
 from boildown.schedule import OneShot
 from boildown.tasks.classification import Classification
 

@@ -25,7 +25,7 @@ from boildown.callbacks.record import Record
 from boildown.callbacks.share import ShareWeights
 from boildown.data.mnist import MNIST
 from boildown.models.lenet import LeNet5, LeNet300
-from boildown.run import quiet
+from boildown.run.job import quiet
 from boildown.schedule import Cosine, OneShot
 from boildown.tasks.classification import Classification
 

@@ -13,9 +13,9 @@ TRAINING = ("lightning", "hydra", "wandb")
     [
         ("boildown", ("torch", "numba", *TRAINING)),
         ("boildown.cli", ("torch", "numba", *TRAINING)),
-        ("boildown.config", ("torch", "lightning", "wandb")),
+        ("boildown.run.config", ("torch", "lightning", "wandb")),
         ("boildown.codec", TRAINING),
-        ("boildown.artifact", TRAINING),
+        ("boildown.loading", TRAINING),
         ("boildown.prune.masks", TRAINING),
         ("boildown.share.kmeans", TRAINING),
         ("boildown.schedule", ("torch", *TRAINING)),

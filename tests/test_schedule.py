@@ -1,9 +1,9 @@
-"""boildown.schedule and boildown.select."""
+"""boildown.schedule and boildown.name_patterns."""
 
 import pytest
 
+from boildown.name_patterns import by_pattern, without
 from boildown.schedule import Cosine, Cubic, Exponential, Linear, OneShot, Rounds, Schedule
-from boildown.select import by_pattern, without
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from runs import kill_in, result_of, rows_of, train
 from safetensors.torch import load_file
 
 import boildown
-from boildown.stages import callback_states
+from boildown.run.stages import callback_states
 
 LOWRANK = ("+compression=lowrank", "logger=none", "budget.steps=120")
 DEEP = ("+compression=lowrank_deep", "logger=none", "budget.steps=160", "compression.ratio=25")

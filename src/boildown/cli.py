@@ -169,7 +169,7 @@ def sensitivity(args: argparse.Namespace) -> None:
     if out.suffix != ".png" or out.is_dir():
         raise ValueError(f"--out {out}: give the picture's file, whose name ends in .png")
     from boildown.allocate import sensitivity as analysis
-    from boildown.validate import open_run
+    from boildown.run.reopen import open_run
 
     run = open_run(args.path, args.config)
     evaluate = run.evaluator(args.split, args.batches)

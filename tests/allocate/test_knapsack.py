@@ -1,4 +1,4 @@
-"""boildown.allocate.knapsack: the least loss within a budget, against brute force and a table over budgets."""
+"""boildown.allocate.knapsack: the least loss within a budget, against brute force and a table."""
 
 import itertools
 import re

@@ -1,4 +1,4 @@
-"""boildown.allocate.sensitivity: one layer at a time, measured, put back, and not measured twice."""
+"""boildown.allocate.sensitivity: one layer at a time, measured, put back, measured once."""
 
 import json
 import re

@@ -18,10 +18,10 @@ from omegaconf import DictConfig
 from torch import nn
 from torch.nn import functional as F
 
-from boildown.config import ConfigError, accept_plus, check, one_line, register_resolvers
 from boildown.data.loader import TensorLoader
 from boildown.data.text import IGNORE
-from boildown.evaluate import build_task, model_config
+from boildown.run.config import ConfigError, accept_plus, check, one_line, register_resolvers
+from boildown.run.prove import build_task, model_config
 from boildown.tasks.language import Language
 
 ROOT = Path(__file__).parents[1]
@@ -120,7 +120,7 @@ def test_what_does_not_belong_together_is_refused(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from boildown.config import expected
+    from boildown.run.config import expected
 
     if "data=mnist1d" in overrides:
         pytest.importorskip("mnist1d")

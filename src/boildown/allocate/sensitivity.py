@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from boildown.files.progress import progress
 from boildown.lowrank.ranks import Measured
 from boildown.lowrank.svd import decompose
+from boildown.name_patterns import matches
 from boildown.prune.masks import layer_masks, magnitude
-from boildown.select import matches
 from boildown.share.kmeans import share_tensor
 
 Technique = Literal["rank", "sparsity", "bits"]
@@ -77,7 +77,7 @@ def sensitivity(
         levels: ranks, sparsities in [0, 1], or bits from 1 to 16. A layer is left out of ranks
             that it cannot have. By default those that make the layer cheaper: the powers of two
             and the highest such rank; sparsities from 0.5 to 0.99; bits from 1 to 8.
-        layers: patterns of layers (`boildown.select.matches`); None means all linear,
+        layers: patterns of layers (`boildown.name_patterns.matches`); None means all linear,
             convolution and embedding layers. The first of tied layers stands for all.
         cache: a file of JSON lines, to which each measurement is added as soon as it is made.
             Started again, only what is missing is measured.

@@ -25,7 +25,7 @@ from torch.optim import Optimizer
 
 from boildown.amp.plugins import check_optimizers
 from boildown.callbacks.budget import callbacks_of, progress_of
-from boildown.select import without
+from boildown.name_patterns import without
 
 Check = Literal["stage", "step"]
 

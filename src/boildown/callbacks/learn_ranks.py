@@ -35,8 +35,8 @@ from boildown.lowrank.factorize import (
 from boildown.lowrank.metric import Metric, measure
 from boildown.lowrank.ranks import energy_ranks, joint_ranks
 from boildown.lowrank.svd import DIVERGED, Spectrum, check_rank, decompose, svd_flops, tails
+from boildown.name_patterns import by_pattern, matches, without
 from boildown.schedule import OneShot, Schedule, check_window, fraction
-from boildown.select import by_pattern, matches, without
 
 SETTLED = 0.75  # of the window, from where on the ranks are those of the final cost
 # the other parameters, the buffers and, for a share, the layers' tensors at that cost -> share

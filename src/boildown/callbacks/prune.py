@@ -24,9 +24,9 @@ from boildown.callbacks.constraint import (
     taking_up,
 )
 from boildown.callbacks.learning_rate import ScheduleLearningRate
+from boildown.name_patterns import by_pattern
 from boildown.prune.masks import global_masks, layer_masks, magnitude
 from boildown.schedule import OneShot, Rounds, Schedule, check_window, fraction
-from boildown.select import by_pattern
 
 Criterion = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 # parameters, buffers, scores of those parameters that may be cut -> fraction of the scores to cut

@@ -28,9 +28,9 @@ from boildown.callbacks.constraint import (
     taking_up,
 )
 from boildown.callbacks.prune import Prune
+from boildown.name_patterns import by_pattern
 from boildown.prune.masks import check_finite
 from boildown.schedule import check_window
-from boildown.select import by_pattern
 from boildown.share.kmeans import Initialisation, centroid_gradient, kmeans_1d, round_to
 
 MAX_BITS = 16

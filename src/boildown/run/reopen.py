@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from boildown.checkpoint import load_state_dict
 from boildown.codec import read_config, unpack
-from boildown.config import expected, one_line, register_resolvers
-from boildown.evaluate import build_task, model_config
 from boildown.lowrank.factorize import restructure, structure_in
+from boildown.run.config import expected, one_line, register_resolvers
+from boildown.run.prove import build_task, model_config
 
 Split = Literal["val", "train"]
 FILES = ("dense.safetensors", "newest.ckpt", "model.boil")  # of a run; the first there is, is read

@@ -1,6 +1,6 @@
 """Prove a run: load its files in a process of its own and measure them on the test set.
 
-`python -m boildown.evaluate DIR` reads DIR/config.yaml, evaluates DIR/dense.safetensors and
+`python -m boildown.run.prove DIR` reads DIR/config.yaml, evaluates DIR/dense.safetensors and
 DIR/model.boil, and writes DIR/evaluation.json. The test set is touched here and nowhere else.
 """
 
@@ -19,11 +19,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from safetensors.torch import load_file
 from torch import nn
 
-from boildown.artifact import load
 from boildown.codec import read_config
-from boildown.config import RUN_KEYS, ConfigError, locate, register_resolvers
 from boildown.files.atomic import replacing
+from boildown.loading import load
 from boildown.lowrank.factorize import restructure, structure_in
+from boildown.run.config import RUN_KEYS, ConfigError, locate, register_resolvers
 from boildown.tasks.classification import Task
 from boildown.tasks.language import Language
 from boildown.tasks.width import width_factors

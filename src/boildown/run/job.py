@@ -28,11 +28,11 @@ from boildown.callbacks.budget import ComputeBudget, inputs_of
 from boildown.callbacks.prune import Prune
 from boildown.callbacks.record import Record
 from boildown.callbacks.save import SaveDense, SaveNewest, plain_state
-from boildown.config import KEYS, PHASES, TECHNIQUES, ConfigError, check
-from boildown.evaluate import build_task, model_config
-from boildown.result import compute_of, headline_figure, present, rates_of_run, write_result
-from boildown.select import without
-from boildown.stages import stages_of, train
+from boildown.name_patterns import without
+from boildown.run.config import KEYS, PHASES, TECHNIQUES, ConfigError, check
+from boildown.run.prove import build_task, model_config
+from boildown.run.result import compute_of, headline_figure, present, rates_of_run, write_result
+from boildown.run.stages import stages_of, train
 
 STARTS = ("begin", "rewind", "rewind_to")  # what a technique does before it begins
 FREE_KEYS = ("resume", "logger", "name", "share_dense")  # may differ when a run is resumed
@@ -370,7 +370,7 @@ def run_name(cfg: DictConfig) -> str:
 
 def _evaluate(directory: Path) -> dict[str, dict[str, float]]:
     done = subprocess.run(
-        [sys.executable, "-m", "boildown.evaluate", str(directory)],
+        [sys.executable, "-m", "boildown.run.prove", str(directory)],
         capture_output=True,
         text=True,
         check=False,

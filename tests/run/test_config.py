@@ -9,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from boildown.config import (
+from boildown.run.config import (
     SET_BY_RUN,
     ConfigError,
     accept_plus,
@@ -90,7 +90,7 @@ def test_a_recipe_has_a_ratio_unless_something_else_decides(recipe: str) -> None
 
 
 def test_the_size_is_said_both_ways() -> None:
-    from boildown.run import resolve
+    from boildown.run.job import resolve
 
     for given in ("ratio=4", "bytes=5000"):
         recipe = resolve(composed("compression=lowrank", f"compression.{given}"), 20000).compression
@@ -99,7 +99,7 @@ def test_the_size_is_said_both_ways() -> None:
 
 
 def test_what_a_run_sets_itself_is_listed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from boildown import run
+    from boildown.run import job as run
 
     monkeypatch.setattr(run, "instantiate", lambda node, **own: own)
     own = run._trainer(composed(), tmp_path, [], False, 1)
@@ -240,8 +240,8 @@ def test_bad_input_is_refused_before_training(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from boildown import run
     from boildown.callbacks.save import SaveNewest
+    from boildown.run import job as run
 
     def began(*_: object) -> None:
         raise BeganError
