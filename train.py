@@ -41,7 +41,7 @@ def job(cfg: DictConfig) -> float:
     directory = Path(HydraConfig.get().runtime.output_dir)
     try:
         check(cfg)  # a typing error is answered before the slow import
-        from boildown.run.job import run
+        from boildown.run import run
 
         return run(cfg, directory)
     except Exception as error:

@@ -15,8 +15,8 @@ from hydra import compose, initialize_config_dir
 
 import boildown
 from boildown.cli import main
+from boildown.run import run
 from boildown.run.config import accept_plus, register_resolvers
-from boildown.run.job import run
 
 OLD = Path(__file__).parent / "fixtures" / "first_version"
 SMALL = ("model=mlp", "model.width=16", "logger=none", "budget.epochs=30", "validations=30")

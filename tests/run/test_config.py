@@ -19,7 +19,7 @@ from boildown.run.config import (
     register_resolvers,
 )
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
 DEEP = "+compression=deep"
 

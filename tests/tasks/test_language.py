@@ -24,7 +24,7 @@ from boildown.run.config import ConfigError, accept_plus, check, one_line, regis
 from boildown.run.prove import build_task, model_config
 from boildown.tasks.language import Language
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SMALL = (
     "logger=none", "model.width=32", "model.depth=1", "data.context=16", "budget.steps=100",
     "data.batch_size=16",

@@ -24,6 +24,8 @@ from boildown.structure.replace import replaced
 _READ_WEIGHTS = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
+RESTRUCTURED = "boildown.lowrank.factorize.restructure"  # as files have it, wherever it is
+
 
 def factorize(
     model: nn.Module,
@@ -171,7 +173,7 @@ def describe(
     if not structure:
         return dict(config)
     return {
-        "_target_": f"{__name__}.restructure",
+        "_target_": RESTRUCTURED,
         "model": dict(config),
         "structure": {name: dict(entry) for name, entry in structure.items()},
     }
@@ -179,7 +181,7 @@ def describe(
 
 def structure_in(config: Mapping[str, Any] | None) -> dict[str, Any]:
     """The structure in a config that `describe` made; {} in any other."""
-    if config is None or config.get("_target_") != f"{__name__}.restructure":
+    if config is None or config.get("_target_") != RESTRUCTURED:
         return {}
     return dict(config["structure"])
 

@@ -3,11 +3,10 @@
 Imports neither torch nor Lightning, so that a typing error is answered at once.
 """
 
-import importlib
 import inspect
 import re
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ import hydra
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+from boildown.locate import locate
 
 GROUPS = ("compression", "experiment")
 KEYS = (
@@ -236,26 +237,6 @@ def _children(node: Any, key: str) -> list[tuple[str, Any]]:
     return [(key, node)]
 
 
-def locate(path: str) -> Callable[..., Any]:
-    """The object at a dotted path.
-
-    Raises:
-        ImportError, AttributeError, ValueError: if there is none.
-    """
-    module, _, name = path.rpartition(".")
-    if not module:
-        raise ValueError("not a dotted path")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        if "." not in module:
-            raise ImportError(f"no module {module!r}") from error
-        found = getattr(locate(module), name)
-    if not callable(found):
-        raise ValueError("not callable")
-    return found  # type: ignore[no-any-return]
-
-
 def expected(error: BaseException) -> bool:
     """Whether an error is the user's to mend, so that one line says it all.
 
@@ -272,7 +253,7 @@ def expected(error: BaseException) -> bool:
     if not isinstance(error, ValueError | RuntimeError):
         return False
     frames = traceback.extract_tb(error.__traceback__)
-    ours = (Path(__file__).parent, Path(hydra.__file__).parent)
+    ours = (Path(__file__).parents[1], Path(hydra.__file__).parent)
     return bool(frames) and any(place in Path(frames[-1].filename).parents for place in ours)
 
 

@@ -30,7 +30,7 @@ from boildown.callbacks.record import Record
 from boildown.callbacks.save import SaveDense, SaveNewest, plain_state
 from boildown.name_patterns import without
 from boildown.run.config import KEYS, PHASES, TECHNIQUES, ConfigError, check
-from boildown.run.prove import build_task, model_config
+from boildown.run.prove import build_task, config_in, model_config
 from boildown.run.result import compute_of, headline_figure, present, rates_of_run, write_result
 from boildown.run.stages import stages_of, train
 
@@ -248,7 +248,7 @@ def _earlier(cfg: DictConfig, directory: Path) -> dict[str, Any] | None:
             )
         return None
     if (directory / "config.yaml").exists():
-        before = _plain(OmegaConf.load(directory / "config.yaml"))
+        before = _plain(config_in(directory / "config.yaml"))
         now = _plain(resolve(cfg, _dense_bytes(before)))
         for key in KEYS:
             old, new = before.get(key), now.get(key)

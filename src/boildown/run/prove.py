@@ -22,11 +22,25 @@ from torch import nn
 from boildown.codec import read_config
 from boildown.files.atomic import replacing
 from boildown.loading import load
+from boildown.locate import locate, with_current_targets
 from boildown.lowrank.factorize import restructure, structure_in
-from boildown.run.config import RUN_KEYS, ConfigError, locate, register_resolvers
+from boildown.run.config import RUN_KEYS, ConfigError, register_resolvers
 from boildown.tasks.classification import Task
 from boildown.tasks.language import Language
 from boildown.tasks.width import width_factors
+
+
+def config_in(path: Path) -> DictConfig:
+    """The config in a file, which may be of an earlier version.
+
+    Raises:
+        Exception: whatever YAML and OmegaConf say of a file that is none.
+    """
+    cfg = OmegaConf.create(
+        with_current_targets(OmegaConf.to_container(OmegaConf.load(path), resolve=True))
+    )
+    assert isinstance(cfg, DictConfig)
+    return cfg
 
 
 def model_config(cfg: DictConfig, data: Any) -> dict[str, Any]:
@@ -116,8 +130,7 @@ def evaluate(directory: Path) -> dict[str, dict[str, float]]:
     Returns:
         {"dense": {"test/loss": ..., "test/error": ...}, "compressed": {...}}.
     """
-    cfg = OmegaConf.load(directory / "config.yaml")
-    assert isinstance(cfg, DictConfig)
+    cfg = config_in(directory / "config.yaml")
     data = instantiate(cfg.data)
     data.prepare()
 

@@ -18,7 +18,7 @@ from boildown.checkpoint import load_state_dict
 from boildown.codec import read_config, unpack
 from boildown.lowrank.factorize import restructure, structure_in
 from boildown.run.config import expected, one_line, register_resolvers
-from boildown.run.prove import build_task, model_config
+from boildown.run.prove import build_task, config_in, model_config
 
 Split = Literal["val", "train"]
 FILES = ("dense.safetensors", "newest.ckpt", "model.boil")  # of a run; the first there is, is read
@@ -142,7 +142,7 @@ def _config(file: Path, given: Path | None) -> DictConfig:
         hint = "" if given else "; --config names the run's"
         raise ValueError(f"{path}: there is no such config{hint}")
     try:
-        cfg = OmegaConf.load(path)
+        cfg = config_in(path)
     except Exception as error:
         raise ValueError(f"{path} is no config: {error}") from error
     missing = [

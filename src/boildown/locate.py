@@ -1,0 +1,68 @@
+"""What a dotted path in a config or a file names, today and under the names of earlier versions.
+
+Imports neither torch nor Lightning.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+RENAMED = {
+    "boildown.allocate": "boildown.allocate.size",
+    "boildown.gradients": "boildown.amp.flushing",
+    "boildown.language": "boildown.tasks.language",
+    "boildown.precision": "boildown.amp.plugins",
+    "boildown.prune": "boildown.prune.masks",
+    "boildown.share": "boildown.share.kmeans",
+    "boildown.sweep": "boildown.run.sweep",
+    "boildown.task": "boildown.tasks.classification",
+    "boildown.width": "boildown.tasks.width",
+}
+"""Module of an earlier version -> where its functions and classes are now.
+
+Files and configs keep the names of the version that wrote them. An entry is never removed.
+"""
+
+
+def current(path: str) -> str:
+    """The path that names today what `path` named when it was written.
+
+    >>> current("boildown.task.Classification"), current("torch.optim.SGD")
+    ('boildown.tasks.classification.Classification', 'torch.optim.SGD')
+    """
+    module, _, name = path.rpartition(".")
+    return f"{RENAMED[module]}.{name}" if module in RENAMED else path
+
+
+def with_current_targets(config: Any) -> Any:
+    """A copy of a plain config in which each `_target_` is the current path."""
+    if isinstance(config, Mapping):
+        return {
+            key: current(value)
+            if key == "_target_" and isinstance(value, str)
+            else with_current_targets(value)
+            for key, value in config.items()
+        }
+    if isinstance(config, list):
+        return [with_current_targets(item) for item in config]
+    return config
+
+
+def locate(path: str) -> Callable[..., Any]:
+    """The object at a dotted path, which may be that of an earlier version.
+
+    Raises:
+        ImportError, AttributeError, ValueError: if there is none.
+    """
+    module, _, name = current(path).rpartition(".")
+    if not module:
+        raise ValueError("not a dotted path")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if "." not in module:
+            raise ImportError(f"no module {module!r}") from error
+        found = getattr(locate(module), name)
+    if not callable(found):
+        raise ValueError("not callable")
+    return found  # type: ignore[no-any-return]
