@@ -12,7 +12,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from boildown.run.config import accept_plus, check, expected, one_line, register_resolvers
+from boildown.run.config import accept_plus, check, register_resolvers
+from boildown.run.errors import expected, one_line
 
 
 class SaidError(Exception):

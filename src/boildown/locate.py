@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 RENAMED = {
-    "boildown.allocate": "boildown.allocate.size",
     "boildown.gradients": "boildown.amp.flushing",
     "boildown.language": "boildown.tasks.language",
     "boildown.precision": "boildown.amp.plugins",
-    "boildown.prune": "boildown.prune.masks",
+    "boildown.prune": "boildown.prune.criteria",
     "boildown.share": "boildown.share.kmeans",
     "boildown.sweep": "boildown.run.sweep",
     "boildown.task": "boildown.tasks.classification",

@@ -20,8 +20,9 @@ from torch.nn import functional as F
 
 from boildown.data.loader import TensorLoader
 from boildown.data.text import IGNORE
-from boildown.run.config import ConfigError, accept_plus, check, one_line, register_resolvers
-from boildown.run.prove import build_task, model_config
+from boildown.run.config import accept_plus, check, register_resolvers
+from boildown.run.errors import ConfigError, expected, one_line
+from boildown.run.build import build_task, model_config
 from boildown.tasks.language import Language
 
 ROOT = Path(__file__).parents[2]
@@ -120,7 +121,6 @@ def test_what_does_not_belong_together_is_refused(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from boildown.run.config import expected
 
     if "data=mnist1d" in overrides:
         pytest.importorskip("mnist1d")

@@ -19,7 +19,7 @@ from boildown.files.progress import progress
 from boildown.lowrank.ranks import Measured
 from boildown.lowrank.svd import decompose
 from boildown.name_patterns import matches
-from boildown.prune.masks import layer_masks, magnitude
+from boildown.prune.masks import layer_masks
 from boildown.share.kmeans import share_tensor
 
 Technique = Literal["rank", "sparsity", "bits"]
@@ -200,7 +200,7 @@ class _Layer:
                 [spectrum.truncate(int(level)).product() for spectrum in spectra]
             ).reshape(weight.shape)
         if technique == "sparsity":
-            scores = magnitude({"weight": weight})
+            scores = {"weight": weight.abs()}
             return lambda level: weight.where(layer_masks(scores, {"weight": level})["weight"], 0)
         return lambda level: share_tensor(weight, int(level))
 

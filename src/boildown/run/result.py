@@ -29,6 +29,7 @@ def write_result(
     cfg: DictConfig,
     name: str,
     params: int,
+    ratio: float | None,
     metrics: Mapping[str, Mapping[str, float]],
     compute: Mapping[str, Any],
     rates: Mapping[str, Any],
@@ -42,6 +43,7 @@ def write_result(
         cfg: of the run, with what depends on the model filled in.
         name: of the run.
         params: of the dense model.
+        ratio: that was asked for; None if no size was.
         metrics: "dense" and "compressed" -> test metrics, measured from the files.
         compute: from `compute_of`.
         rates: from `rates_of_run`.
@@ -69,7 +71,7 @@ def write_result(
             "file": file.name,
         },
         "ratio": dense_bytes / size,
-        "target": target(cfg.compression.get("ratio"), dense_bytes, size),
+        "target": target(ratio, dense_bytes, size),
         "compute": compute,
         "learning_rates": rates,
         "ranks": list(ranks),
