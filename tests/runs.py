@@ -1,25 +1,200 @@
-"""Whole runs from the command line, for the tests of `train.py`."""
+"""Whole runs, for the tests: in this process, or from the command line."""
 
 import csv
+import io
 import json
+import logging
+import os
+import runpy
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+from hydra import compose, initialize_config_dir
+from hydra.core.singleton import Singleton
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig
+
+from boildown.run import run
+from boildown.run.config import accept_plus, expected, one_line, register_resolvers
 
 ROOT = Path(__file__).parents[1]
+CONF = ROOT / "conf"
+
+
+def composed(*overrides: str) -> DictConfig:
+    """The config that `train.py` makes of a command line."""
+    register_resolvers()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", accept_plus(overrides))
+
+
+def choices(group: str) -> list[str]:
+    """The files there are in a group of conf/."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def train(directory: Path, *overrides: str, proof: str = "here") -> str:
+    """Run a config in this process, without a logger unless one is named; returns what it said.
+
+    Args:
+        directory: of the run.
+        overrides: as on the command line of `train.py`.
+        proof: "here" measures the file in this process too; "process" as a run does, in a new one.
+    """
+    logger = [] if any(o.startswith("logger") for o in overrides) else ["logger=none"]
+    cfg = composed(*logger, *overrides)
+    with _alone(), redirect_stdout(io.StringIO()) as said:
+        if proof == "process":
+            run(cfg, directory)
+        else:
+            with proved_here():
+                run(cfg, directory)
+    return said.getvalue()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Leave this process as it was: runs are made for one of their own."""
+    log = logging.getLogger("lightning.pytorch")
+    level, environment = log.level, os.environ.copy()
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        log.setLevel(level)
+        os.environ.clear()
+        os.environ.update(environment)
+
+
+@contextmanager
+def proved_here() -> Iterator[None]:
+    """Let runs measure their file in this process: the same function, without the start of a new.
+
+    Everything else that is started is started.
+    """
+    start = subprocess.run
+
+    def run_or_prove(command: Any, *args: Any, **options: Any) -> Any:
+        if isinstance(command, str) or list(command[1:3]) != ["-m", "boildown.run.prove"]:
+            return start(command, *args, **options)
+        from boildown.run import prove
+
+        try:
+            with _alone(), mock.patch.object(sys, "argv", list(command[2:])):
+                prove.main()
+        except Exception as error:
+            return subprocess.CompletedProcess(command, 1, "", f"{type(error).__name__}: {error}")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    with mock.patch.object(subprocess, "run", run_or_prove):
+        yield
+
+
+def refused(error: BaseException, says: Sequence[str]) -> None:
+    """Assert that an error is the user's to mend and says these parts on its one line."""
+    assert expected(error)
+    line = one_line(error)
+    assert "\n" not in line
+    assert [part for part in says if part not in line] == [], line
+
+
+class InterruptedHereError(Exception):
+    """A run was stopped on purpose."""
+
+
+class StopIn(Logger):
+    """A logger that stops the run at the second validation of a phase.
+
+    The newest checkpoint is then of the phase's first, so that work is lost and done again, as when
+    a run is killed.
+    """
+
+    version = 0
+    name = "stop"
+
+    def __init__(self, save_dir: str, name: str, phase: str) -> None:
+        super().__init__()
+        self.directory, self.phase = Path(save_dir), phase
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def log_metrics(self, *_: Any, **__: Any) -> None:
+        rows = rows_of(self.directory)
+        if rows and rows[-1]["phase"] == self.phase:
+            raise InterruptedHereError
+
+
+def stop_in(phase: str, directory: Path, *overrides: str) -> None:
+    """Run a config in this process until the middle of a phase."""
+    own = ("logger=none", "+logger._target_=runs.StopIn", f"+logger.phase={phase}")
+    try:
+        train(directory, *overrides, *own)
+    except InterruptedHereError:
+        assert rows_of(directory)[-1]["phase"] == phase
+        assert (directory / "newest.ckpt").exists()
+        assert not (directory / "model.boil").exists()
+    else:
+        raise AssertionError(f"the run had fewer than two validations in {phase}")
 
 
 def command(directory: Path, *arguments: str) -> list[str]:
     return [sys.executable, str(ROOT / "train.py"), f"hydra.run.dir={directory}", *arguments]
 
 
-def train(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def call(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """`python train.py`, as a user calls it."""
     return subprocess.run(
         command(directory, *arguments), capture_output=True, text=True, timeout=300, check=False
     )
+
+
+@dataclass(frozen=True)
+class Called:
+    """What a command line left: as of `subprocess.run`."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def call_here(*arguments: str) -> Called:
+    """`python train.py` in this process, with Hydra and all, but for the start of another."""
+    root, hydra = logging.getLogger(), Singleton.get_state()
+    handlers, level = list(root.handlers), root.level
+    out, err = io.StringIO(), io.StringIO()
+    code: Any = 0
+    try:
+        with (
+            _alone(),
+            proved_here(),
+            redirect_stdout(out),
+            redirect_stderr(err),
+            mock.patch.object(sys, "argv", [str(ROOT / "train.py"), *arguments]),
+        ):
+            try:
+                runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
+            except SystemExit as left:
+                code = left.code
+                if isinstance(code, str):
+                    print(code, file=err)
+                    code = 1
+    finally:
+        Singleton.set_state(hydra)
+        for handler in root.handlers:
+            if handler not in handlers:
+                handler.close()
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    return Called(code or 0, out.getvalue(), err.getvalue())
 
 
 def result_of(directory: Path) -> dict[str, Any]:

@@ -1,24 +1,23 @@
-"""Whole low-rank runs from the command line, on the embedded digits."""
+"""Whole low-rank runs on the embedded digits: two fits, factors, and what they save."""
 
 from pathlib import Path
 
 import pytest
 import torch
-from runs import kill_in, result_of, rows_of, train
+from runs import refused, result_of, rows_of, train
 from safetensors.torch import load_file
 
 import boildown
-from boildown.run.stages import callback_states
+from boildown.callbacks.learn_ranks import LearnRanks
 
-LOWRANK = ("+compression=lowrank", "logger=none", "budget.steps=120")
-DEEP = ("+compression=lowrank_deep", "logger=none", "budget.steps=160", "compression.ratio=25")
+LOWRANK = ("+compression=lowrank", "budget.steps=120")
+DEEP = ("+compression=lowrank_deep", "budget.steps=160", "compression.ratio=25")
 
 
 @pytest.fixture(scope="module")
 def lowrank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("runs") / "lowrank"
-    done = train(directory, *LOWRANK)
-    assert done.returncode == 0, done.stderr
+    train(directory, *LOWRANK)
     return directory
 
 
@@ -57,43 +56,31 @@ def test_factors_cost_less_per_step(lowrank: Path) -> None:
     assert [int(row["epoch"]) for row in rows] == sorted(int(row["epoch"]) for row in rows)
 
 
-def in_its_second_fit(checkpoint: Path) -> bool:
-    return callback_states(checkpoint)["LearnRanks"]["structure"] is not None
+class CutOffError(Exception):
+    """The run ended between its fits."""
 
 
-@pytest.mark.parametrize("phase", ["lowrank", "factored"])
-def test_a_killed_run_resumes_to_the_same_bytes(lowrank: Path, tmp_path: Path, phase: str) -> None:
-    directory = tmp_path / "killed"
-    ready = in_its_second_fit if phase == "factored" else lambda checkpoint: True
-    kill_in(phase, directory, *LOWRANK, ready=ready)
-    done = train(directory, *LOWRANK, "resume=true")
-    assert done.returncode == 0, done.stderr
-    assert (directory / "model.boil").read_bytes() == (lowrank / "model.boil").read_bytes()
-    assert rows_of(directory) == rows_of(lowrank)
-    assert result_of(directory)["ranks"] == result_of(lowrank)["ranks"]
-    assert result_of(directory)["compute"]["flops"] == result_of(lowrank)["compute"]["flops"]
-
-
-def test_a_run_killed_between_its_fits_resumes_to_the_same_bytes(
+def test_a_run_cut_off_between_its_fits_resumes_to_the_same_bytes(
     lowrank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The newest checkpoint is then from the very end of the first fit."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    arguments = (*LOWRANK, "compression.lowrank._target_=killed_between.KilledBetween")
-    monkeypatch.setenv("KILL_BETWEEN", "1")
-    assert train(tmp_path / "killed", *arguments).returncode == 9
-    monkeypatch.delenv("KILL_BETWEEN")
-    done = train(tmp_path / "killed", *arguments, "resume=true")
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "killed/model.boil").read_bytes() == (lowrank / "model.boil").read_bytes()
-    assert rows_of(tmp_path / "killed") == rows_of(lowrank)
+
+    def cut_off(*_: object) -> None:
+        raise CutOffError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LearnRanks, "restructure", cut_off)
+        with pytest.raises(CutOffError):
+            train(tmp_path / "run", *LOWRANK)
+    train(tmp_path / "run", *LOWRANK, "resume=true")
+    assert (tmp_path / "run/model.boil").read_bytes() == (lowrank / "model.boil").read_bytes()
+    assert rows_of(tmp_path / "run") == rows_of(lowrank)
 
 
 def test_the_shared_dense_training_is_reused_and_no_more(tmp_path: Path) -> None:
     shared = (*LOWRANK, f"share_dense={tmp_path / 'dense'}")
     for name in ("first", "second"):
-        done = train(tmp_path / name, *shared, "model=mlp", "model.width=32")
-        assert done.returncode == 0, done.stderr
+        train(tmp_path / name, *shared, "model=mlp", "model.width=32")
     first, second = (result_of(tmp_path / name)["compute"] for name in ("first", "second"))
     assert first["reused"] == 0
     assert 0 < second["reused"] <= first["by_phase"]["dense"]["flops"]
@@ -102,8 +89,7 @@ def test_the_shared_dense_training_is_reused_and_no_more(tmp_path: Path) -> None
 
 
 def test_the_factors_are_pruned_and_shared(tmp_path: Path) -> None:
-    done = train(tmp_path / "run", *DEEP)
-    assert done.returncode == 0, done.stderr
+    train(tmp_path / "run", *DEEP)
     result = result_of(tmp_path / "run")
     assert result["target"]["met"]
     assert [row["rank"] for row in result["ranks"] if row["rank"]]
@@ -130,8 +116,6 @@ def test_the_factors_are_pruned_and_shared(tmp_path: Path) -> None:
 def test_bad_input_is_answered_in_one_line(
     tmp_path: Path, arguments: tuple[str, ...], says: tuple[str, ...]
 ) -> None:
-    done = train(tmp_path / "run", *LOWRANK, *arguments)
-    assert done.returncode == 1
-    line = done.stderr.strip().splitlines()[-1]
-    assert line.startswith("boildown: ")
-    assert all(part in line for part in says), line
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # Hydra's and ours
+        train(tmp_path / "run", *LOWRANK, *arguments)
+    refused(caught.value, says)
