@@ -85,7 +85,7 @@ def zeros(model: nn.Module) -> float:
 def test_zeros_hold_through_momentum_and_decay(optimizer: Callable[..., Any]) -> None:
     prune = Prune(sparsity=0.75, schedule=Cubic(), begin=0.2, end=0.8, check="step")
     _, model = fit([prune], optimizer)
-    assert zeros(model) == 0.75 == prune.zeros
+    assert zeros(model) == 0.75 == prune.sparsity
     assert (model[0].bias != 0).all()  # type: ignore[index]
 
 
@@ -147,7 +147,7 @@ def test_two_of_a_kind_hold_different_tensors(tmp_path: Path) -> None:
             prunes[0].verify(pl_module)  # after the other has rewound, before the step
 
     trainer, model = fit([*prunes, *shares, Look()])
-    assert [prune.zeros for prune in prunes] == [0.5, 0.75]
+    assert [prune.sparsity for prune in prunes] == [0.5, 0.75]
     assert {"prune/sparsity", "prune/late/sparsity"} <= set(trainer.callback_metrics)
     assert [len(model[i].weight.unique()) for i in (0, 2)] == [2 + 1, 4 + 1]  # type: ignore[index]
     trainer.save_checkpoint(tmp_path / "both.ckpt")
@@ -167,7 +167,7 @@ def test_scores_may_be_negative() -> None:
         schedule=Cubic(),
         begin=0.0,
         end=0.9,
-        criterion=lambda weights: {n: -100 * w.detach().abs() for n, w in weights.items()},
+        criterion=lambda weights, _: {n: -100 * w.detach().abs() for n, w in weights.items()},
     )
     fit([prune])
     assert prune.sparsity == 0.5
@@ -395,10 +395,13 @@ def test_learning_rate_rewinding_restarts_at_each_round() -> None:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: Prune(sparsity=1.5, **CUT), "sparsity must be in"),
+        (lambda: Prune(sparsity=1.5, **CUT), "sparsity must be a number in"),
         (lambda: Prune(keep={"fc1": 1.5}, **CUT), r"keep\['fc1'\] must be in \(0, 1\], got 1.5"),
         (lambda: Prune(sparsity=0.5, keep={"a": 0.5}, **CUT), "and not both"),
-        (lambda: Prune(sparsity=0.5, schedule=Cubic(), begin=0.9, end=0.1), "begin <= end"),
+        (
+            lambda: Prune(sparsity=0.5, schedule=Cubic(), begin=0.9, end=0.1),
+            "begin = 0.9 must lie from 0",
+        ),
         (
             lambda: Prune(sparsity=0.5, schedule=Cubic(), begin=0.2, end=1.0, rewind="weights"),
             "needs training after the last cut, .* begin=0.2 end=1.0; give an earlier",

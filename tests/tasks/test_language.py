@@ -20,9 +20,9 @@ from torch.nn import functional as F
 
 from boildown.data.loader import TensorLoader
 from boildown.data.text import IGNORE
+from boildown.run.build import build_task, model_config
 from boildown.run.config import accept_plus, check, register_resolvers
 from boildown.run.errors import ConfigError, expected, one_line
-from boildown.run.build import build_task, model_config
 from boildown.tasks.language import Language
 
 ROOT = Path(__file__).parents[2]

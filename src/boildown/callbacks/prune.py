@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -55,8 +55,9 @@ class Prune(Constraint):
             again.
         cuts: into how many cuts a gradual schedule is split, at least 1; `Rounds` has one for each
             and `OneShot` one, at `begin`.
-        criterion: weights, evidence -> scores (`boildown.prune.criteria`); the smallest are cut.
-            Before the training it is tried on one batch.
+        criterion: weights, evidence -> scores, or of the weights alone
+            (`boildown.prune.criteria`); the smallest are cut. It is tried on one batch before the
+            training.
         calibration: makes an iterable of batches for criteria that ask for evidence, such as a
             training dataloader.
         samples: how many of its samples to judge by, at least 1.
@@ -75,8 +76,6 @@ class Prune(Constraint):
     Source: Han et al. 2015, https://arxiv.org/abs/1506.02626; rewinding: Frankle et al. 2019,
     https://arxiv.org/abs/1903.01611, Renda et al. 2020, https://arxiv.org/abs/2003.02389
     """
-
-    decided_by: ClassVar[tuple[str, ...]] = ("sparsity", "keep")
 
     def __init__(
         self,
@@ -130,7 +129,7 @@ class Prune(Constraint):
                 f"prune.rewind_to must lie in [0, begin = {begin}], before the first cut, "
                 f"got {rewind_to}"
             )
-        self.sparsity, self.keep, self.scope = sparsity, keep, scope
+        self.final, self.keep, self.scope = sparsity, keep, scope
         self.calibration, self.samples = calibration, samples
         self.begin, self.end, self.schedule, self.criterion = begin, end, schedule, criterion
         self.cuts = schedule.n if isinstance(schedule, OneShot | Rounds) else cuts
@@ -160,7 +159,11 @@ class Prune(Constraint):
         return {"rewind": self.rewind, "rewind_to": self.rewind_to}
 
     @property
-    def zeros(self) -> float:
+    def amounts(self) -> dict[str, Any]:
+        return {"sparsity": self.final, "keep": self.keep}
+
+    @property
+    def sparsity(self) -> float:
         """Fraction of zeros now, over the tensors that are pruned."""
         total = sum(mask.numel() for mask in self.masks.values())
         return sum(int((~mask).sum()) for mask in self.masks.values()) / total if total else 0.0
@@ -250,7 +253,7 @@ class Prune(Constraint):
             if not self.masks or time >= self._last:
                 self._target = self.size.amount(dict(pl_module.named_parameters()))
         else:
-            self._target = float(self.sparsity or 0.0)
+            self._target = float(self.final or 0.0)
         return self._masks(self._scores, time, self._target)
 
     def _masks(
@@ -273,7 +276,7 @@ class Prune(Constraint):
             if self.keep is not None:
                 names = list(by_pattern(self.keep, names, "prune.keep"))
             scores = {name: weights[name].detach().abs() for name in names}
-        masks = self._masks(scores, 1.0, (self.sparsity or 0.0) if amount is None else amount)
+        masks = self._masks(scores, 1.0, (self.final or 0.0) if amount is None else amount)
         cut = {
             name: trained_like(torch.where(mask, weights[name].detach(), 0.0), weights[name])
             for name, mask in masks.items()
@@ -325,7 +328,7 @@ class Prune(Constraint):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if fitting(trainer):
-            pl_module.log("/".join(filter(None, ("prune", self.name, "sparsity"))), self.zeros)
+            pl_module.log("/".join(filter(None, ("prune", self.name, "sparsity"))), self.sparsity)
 
     def state_dict(self) -> dict[str, Any]:
         packed = {

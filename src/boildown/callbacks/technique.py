@@ -1,7 +1,7 @@
 """What a recipe is made of: callbacks that compress, and say what a run must know of them."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback
@@ -24,8 +24,6 @@ class Technique(Callback):
         peak: factor on the learning rate from `begin` on, unless `learning_rate.peaks` says more.
         afterwards: name of the phase that begins at `end`, for a technique whose work is then done;
             None: its phase goes on until the next technique's.
-        decided_by: arguments that say how much it compresses. Where it has such arguments and all
-            are None, the asked size of the file decides (`size`).
         size: what finds the amount, set by a run in which the file's size is asked for.
         calibration: makes an iterable of training batches, such as a `train_dataloader`; set by a
             run unless it is given.
@@ -35,7 +33,6 @@ class Technique(Callback):
     end: float = 1.0
     peak: float = 1.0
     afterwards: str | None = None
-    decided_by: ClassVar[tuple[str, ...]] = ()
     size: AskedSize | None = None
     calibration: Callable[[], Iterable[Any]] | None = None
 
@@ -44,18 +41,18 @@ class Technique(Callback):
         """Settings that change the training before `begin`, as plain data."""
         return {}
 
-    def decided(self) -> dict[str, Any]:
-        """Those of the arguments in `decided_by` that are given.
+    @property
+    def amounts(self) -> dict[str, Any]:
+        """The arguments that say how much it compresses, by name; None where one is not given.
 
-        They must be attributes of the same names.
+        Where there are some and none is given, the asked size of the file decides (`size`).
         """
-        values = {name: getattr(self, name) for name in self.decided_by}
-        return {name: value for name, value in values.items() if value is not None}
+        return {}
 
     @property
     def is_open(self) -> bool:
         """Whether the asked size decides how much it compresses."""
-        return bool(self.decided_by) and not self.decided()
+        return bool(self.amounts) and all(value is None for value in self.amounts.values())
 
     def suit(self, ratio: float | None) -> None:
         """Choose what was left to the asked ratio and is not searched for, such as bits.

@@ -5,14 +5,19 @@ wants to know beside the weights it reads from the evidence (`boildown.evidence.
 collected when first asked for.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from boildown.evidence import Evidence
 
-Criterion = Callable[[Mapping[str, Tensor], Evidence], Mapping[str, Tensor]]
+Criterion = (
+    Callable[[Mapping[str, Tensor], Evidence], Mapping[str, Tensor]]
+    | Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+)
 
 
 def magnitude(weights: Mapping[str, Tensor], evidence: Evidence) -> dict[str, Tensor]:
@@ -80,7 +85,7 @@ def scored(
     """What a criterion says, checked.
 
     Args:
-        criterion: weights, evidence -> scores.
+        criterion: weights, evidence -> scores, or weights -> scores.
         weights: name -> float tensor.
         evidence: about these weights.
 
@@ -94,7 +99,8 @@ def scored(
     for name, weight in weights.items():
         check_finite(name, weight)
     who = getattr(criterion, "__name__", type(criterion).__name__)
-    found = criterion(weights, evidence)
+    judge: Callable[..., Mapping[str, Tensor]] = criterion
+    found = judge(weights) if _asks_no_evidence(criterion) else judge(weights, evidence)
     if not isinstance(found, Mapping) or found.keys() != weights.keys():
         names = list(found) if isinstance(found, Mapping) else type(found).__name__
         raise ValueError(
@@ -112,6 +118,17 @@ def scored(
         if not torch.isfinite(scores).all():
             raise ValueError(f"the criterion {who} gives {name} scores that are NaN or infinite")
     return {name: found[name].detach() for name in weights}
+
+
+def _asks_no_evidence(criterion: Callable[..., Any]) -> bool:
+    """Whether a criterion takes the weights alone."""
+    try:
+        inspect.signature(criterion).bind({}, None)
+    except TypeError:
+        return True
+    except ValueError:  # of what is compiled nothing is known
+        pass
+    return False
 
 
 def check_finite(name: str, weight: Tensor) -> None:

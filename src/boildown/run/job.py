@@ -99,7 +99,9 @@ def run(cfg: DictConfig, directory: Path) -> float:
     if not trainer.is_global_zero:
         return float("nan")
 
-    codec.pack(plain_state(task.get_submodule("model")), directory / "model.boil", config=size.config)
+    codec.pack(
+        plain_state(task.get_submodule("model")), directory / "model.boil", config=size.config
+    )
     result = write_result(
         directory,
         cfg=cfg,

@@ -262,24 +262,23 @@ class Recipe:
 
         open_ = self._open()
         if self.asked is None and open_:
-            ways = [self._knob(open_[0], name) for name in self.techniques[open_[0]].decided_by]
+            ways = [self._knob(open_[0], name) for name in self.techniques[open_[0]].amounts]
             raise ConfigError(f"compression: give ratio, or one of bytes, {', '.join(ways)}")
         if self.asked is None:
             return
         size = next(key for key in SIZES if self.config.get(key) is not None)
         if not open_:
-            deciding = [(key, t.decided()) for key, t in self.techniques.items() if t.decided()]
+            deciding = [(key, t.amounts) for key, t in self.techniques.items() if t.amounts]
             if not deciding:
                 raise ConfigError(
                     f"{self.asked.knob}: no technique of this recipe can meet a size "
                     f"({', '.join(self.techniques) or 'there is none'}); compression=deep can"
                 )
-            key, decided = deciding[-1]
-            raise _both([size, *(self._knob(key, name) for name in decided)], size)
+            key, amounts = deciding[-1]
+            given = [self._knob(key, name) for name, value in amounts.items() if value is not None]
+            raise _both([size, *given], size)
         if len(open_) > 1:
-            ways = [
-                self._knob(key, name) for key in open_ for name in self.techniques[key].decided_by
-            ]
+            ways = [self._knob(key, name) for key in open_ for name in self.techniques[key].amounts]
             raise ConfigError(
                 f"{self.asked.knob}: it decides how much one technique compresses, and "
                 f"{' and '.join(open_)} leave it open; give one of {', '.join(ways)}"
