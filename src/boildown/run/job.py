@@ -24,10 +24,11 @@ from boildown import codec
 from boildown.allocate.size import SparsityForSize, bits_for_ratio
 from boildown.amp.plugins import precision_of
 from boildown.callbacks.bar import BudgetBar
-from boildown.callbacks.budget import ComputeBudget, inputs_of
+from boildown.callbacks.budget import ComputeBudget
 from boildown.callbacks.prune import Prune
 from boildown.callbacks.record import Record
 from boildown.callbacks.save import SaveDense, SaveNewest, plain_state
+from boildown.forward import inputs_of
 from boildown.name_patterns import without
 from boildown.run.config import KEYS, PHASES, TECHNIQUES, ConfigError, check
 from boildown.run.prove import build_task, config_in, model_config
