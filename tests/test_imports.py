@@ -22,7 +22,7 @@ TRAINING = ("lightning", "hydra", "wandb")
         ("boildown.allocate.size", TRAINING),
         ("boildown.flops", TRAINING),
         ("boildown.amp.flushing", TRAINING),
-        ("boildown.calibrate", TRAINING),
+        ("boildown.calibrate.gradients", TRAINING),
         ("boildown.allocate.knapsack", ("torch", *TRAINING)),
         ("boildown.lowrank.prune_ranks", TRAINING),
         ("boildown.lowrank.ranks", TRAINING),

@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
+
+from boildown.forward import hooks
 
 T = TypeVar("T")
 Work = Callable[[dict[str, Tensor], Tensor], T]
@@ -119,16 +122,10 @@ def layer_positions(model: nn.Module, inputs: Tensor) -> dict[str, int]:
         Whatever the forward pass raises.
     """
     found: Counter[str] = Counter()
-    hooks = []
-    for name, module in model.named_modules():
-        weight = getattr(module, "weight", None)
-        if isinstance(weight, nn.Parameter) and weight.ndim > 1:
 
-            def count(layer: nn.Module, _: Any, output: Tensor, name: str = name) -> None:
-                axis = 1 if weight_is_kernel(layer) else -1
-                found[name] += output.numel() // output.shape[axis] // len(inputs)
-
-            hooks.append(module.register_forward_hook(count))
+    def count(name: str, layer: nn.Module, _: Any, output: Tensor) -> None:
+        axis = 1 if weight_is_kernel(layer) else -1
+        found[name] += output.numel() // output.shape[axis] // len(inputs)
 
     def work(tensors: dict[str, Tensor], inputs: Tensor) -> dict[str, int]:
         found.clear()
@@ -136,11 +133,12 @@ def layer_positions(model: nn.Module, inputs: Tensor) -> dict[str, int]:
             _call(model, tensors, inputs)
         return dict(found)
 
-    try:
+    with hooks() as handles:
+        for name, module in model.named_modules():
+            weight = getattr(module, "weight", None)
+            if isinstance(weight, nn.Parameter) and weight.ndim > 1:
+                handles.append(module.register_forward_hook(partial(count, name)))
         return _run(model, inputs, work)
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def weight_is_kernel(layer: nn.Module) -> bool:

@@ -10,7 +10,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from boildown.data.loader import TensorLoader, generator
+from boildown.data.loader import TensorLoader
+from boildown.seeds import generator
 
 
 def loader(n: int = 20, batch_size: int = 4, **changes: Any) -> TensorLoader:

@@ -10,14 +10,9 @@ from hypothesis import strategies as st
 from sklearn.covariance import OAS
 from torch import Tensor
 
-from boildown.lowrank.activation import (
-    Moments,
-    Whitened,
-    output_metric,
-    regressed,
-    shrinkage,
-    whitened,
-)
+from boildown.calibrate.moments import Moments, shrinkage
+from boildown.lowrank.activation import Whitened, regressed, whitened
+from boildown.lowrank.form import output_form
 from boildown.lowrank.svd import decompose
 
 D = torch.float64
@@ -57,8 +52,8 @@ def gather(inputs: Tensor) -> Moments:
     return moments
 
 
-def metric(m: int, seed: int = 0) -> Tensor:
-    return output_metric(gather(torch.randn(m // 2 + 1, m, generator=generator(seed), dtype=D)))
+def form(m: int, seed: int = 0) -> Tensor:
+    return output_form(gather(torch.randn(m // 2 + 1, m, generator=generator(seed), dtype=D)))
 
 
 def measured(
@@ -115,10 +110,10 @@ def test_reported_errors_are_measured_and_never_above_plain(
 ) -> None:
     m, n, count, with_bias, weighed, seed = problem
     weight, offset = layer(m, n, seed)
-    bias, q = (offset if with_bias else None), (metric(m, seed) if weighed else None)
+    bias, q = (offset if with_bias else None), (form(m, seed) if weighed else None)
     inputs = draw(count, n, seed)
     targets = inputs @ weight.T + (0 if bias is None else bias)
-    fitted = whitened(weight, bias, gather(inputs), damping=damping, metric=q)
+    fitted = whitened(weight, bias, gather(inputs), damping=damping, form=q)
     errors, spectrum = fitted.tails(), decompose(weight)
     size = float(errors[0]) + 1e-9
     assert len(errors) == fitted.full + 1 == min(m, n) + 1
@@ -151,8 +146,8 @@ def test_without_damping_it_is_the_optimum(m: int, n: int, with_bias: bool) -> N
 
 def test_a_metric_is_the_optimum_of_weighed_outputs() -> None:
     weight, bias = layer(6, 9)
-    inputs, q = draw(50, 9), metric(6)
-    fitted = whitened(weight, bias, gather(inputs), damping=0.0, metric=q)
+    inputs, q = draw(50, 9), form(6)
+    fitted = whitened(weight, bias, gather(inputs), damping=0.0, form=q)
     x = inputs - inputs.mean(0)
     root = torch.linalg.cholesky(q).T
     expected = np.linalg.svd((x @ weight.T @ root.T).numpy(), compute_uv=False) ** 2 / len(x)
@@ -206,13 +201,13 @@ def test_regression_errors_are_measured_and_never_above_reproduction(
 ) -> None:
     m, n, count, with_bias, weighed, seed = problem
     weight, offset = layer(m, n, seed)
-    bias, q = (offset if with_bias else None), (metric(m, seed) if weighed else None)
+    bias, q = (offset if with_bias else None), (form(m, seed) if weighed else None)
     inputs = draw(count, n, seed)
     before = inputs + 0.1 * torch.randn(count, n, generator=generator(seed), dtype=D)
     targets = before @ weight.T + (0 if bias is None else bias)
-    fitted = regressed(weight, bias, inputs, targets, damping=damping, metric=q)
+    fitted = regressed(weight, bias, inputs, targets, damping=damping, form=q)
     size = float(fitted.tails()[0]) + 1e-9
-    same = whitened(weight, None, gather(inputs), damping=damping, metric=q)
+    same = whitened(weight, None, gather(inputs), damping=damping, form=q)
     for rank in range(1, fitted.full + 1):
         error = measured(fitted, rank, inputs, targets, q)
         assert error == pytest.approx(fitted.error(rank), rel=1e-5, abs=1e-10 * size)
@@ -270,15 +265,15 @@ def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match=r"\[0, 1\].*got 1.5"):
         whitened(weight, bias, moments, damping=1.5)
     with pytest.raises(ValueError, match=r"\(3, 3\), got \(4, 4\)"):
-        whitened(weight, bias, moments, metric=torch.eye(4))
+        whitened(weight, bias, moments, form=torch.eye(4))
     with pytest.raises(ValueError, match="not positive definite"):
-        whitened(weight, bias, moments, metric=torch.zeros(3, 3))
+        whitened(weight, bias, moments, form=torch.zeros(3, 3))
     with pytest.raises(ValueError, match="floor must be above 0"):
-        output_metric(moments, 0.0)
+        output_form(moments, 0.0)
     with pytest.raises(ValueError, match="from 1 to 3, got 4"):
         whitened(weight, bias, moments).truncate(4)
     with pytest.raises(ValueError, match="targets hold NaN"):
         regressed(weight, bias, inputs, targets * math.nan)
     with pytest.raises(ValueError, match=r"targets must be \(5, 3\).*got \(4, 3\)"):
         regressed(weight, bias, inputs, targets[:4])
-    assert torch.equal(output_metric(gather(torch.zeros(2, 3))), torch.eye(3, dtype=D))
+    assert torch.equal(output_form(gather(torch.zeros(2, 3))), torch.eye(3, dtype=D))

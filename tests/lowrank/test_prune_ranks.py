@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from boildown.calibrate import CalibrationError, Samples
+from boildown.calibrate.batches import CalibrationError
+from boildown.calibrate.samples import Samples
 from boildown.lowrank.factorize import factorize
 from boildown.lowrank.fitted_layer import FittedLayer, Way
 from boildown.lowrank.gap import relative_gap

@@ -10,22 +10,22 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
-from boildown.calibrate import Samples
+from boildown.calibrate.samples import Samples
 from boildown.lowrank import scheme as of
 from boildown.lowrank.activation import regressed
 from boildown.lowrank.fitted_layer import FittedLayer, Method, Way
 from boildown.lowrank.prune_ranks import prune_ranks
 from boildown.lowrank.relu import LowRankLayer
-from boildown.lowrank.separable import separable_metric, separable_ranks
+from boildown.lowrank.separable import separable_form, separable_ranks
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def measured(weight: Tensor, nearest: Tensor, patches: Tensor, metric: Tensor) -> float:
+def measured(weight: Tensor, nearest: Tensor, patches: Tensor, form: Tensor) -> float:
     errors = patches @ (weight - nearest).flatten(1).mT
-    return float(((errors @ metric) * errors).sum(1).mean())
+    return float(((errors @ form) * errors).sum(1).mean())
 
 
 @pytest.mark.parametrize("damping", [0.0, 0.3])
@@ -36,19 +36,19 @@ def test_error_is_the_one_measured_and_below_that_of_plain(rank: int, damping: f
     white = white @ torch.linalg.inv(torch.linalg.cholesky(white.mT @ white / 5000)).mT
     patches = torch.einsum("ij,njk,lk->nil", mixed, white.unflatten(1, (12, 2)), across).flatten(1)
     root = draw(6, 6, seed=4)
-    metric = root @ root.mT + torch.eye(6)
-    found = separable_metric(patches, 2, 6, damping=damping, metric=metric, centred=False)
+    form = root @ root.mT + torch.eye(6)
+    found = separable_form(patches, 2, 6, damping=damping, form=form, centred=False)
     spectrum = found.decompose(of.matrices(weight, "spatial")[0])
     fitted = of.fold(spectrum.truncate(rank).product()[None], "spatial", weight.shape)
-    lost = measured(weight, fitted, patches, metric)
-    assert lost <= measured(weight, of.approximate(weight, "spatial", rank), patches, metric)
+    lost = measured(weight, fitted, patches, form)
+    assert lost <= measured(weight, of.approximate(weight, "spatial", rank), patches, form)
     if damping == 0.0:
         assert lost == pytest.approx(float(spectrum.tails()[rank]), rel=1e-6)
 
 
 def test_full_damping_is_the_plain_truncation() -> None:
     weight, patches = draw(6, 4, 3, 3), draw(50, 36, seed=1)
-    found = separable_metric(patches, 3, 6, damping=1.0)
+    found = separable_form(patches, 3, 6, damping=1.0)
     spectrum = found.decompose(of.matrices(weight, "spatial")[0])
     nearest = of.fold(spectrum.truncate(4).product()[None], "spatial", weight.shape)
     torch.testing.assert_close(nearest, of.approximate(weight, "spatial", 4))
@@ -57,13 +57,13 @@ def test_full_damping_is_the_plain_truncation() -> None:
 def test_one_patch_and_patches_of_zeros_are_enough_to_run() -> None:
     matrix = of.matrices(draw(6, 4, 3, 3), "spatial")[0]
     for patches in (draw(1, 36), torch.zeros(5, 36)):
-        factors = separable_metric(patches, 3, 6).decompose(matrix).truncate(3)
+        factors = separable_form(patches, 3, 6).decompose(matrix).truncate(3)
         assert torch.isfinite(factors.product()).all()
 
 
 def test_a_metric_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"the metric must be \(6, 6\), got \(5, 5\)"):
-        separable_metric(draw(9, 36), 3, 6, metric=torch.eye(5))
+    with pytest.raises(ValueError, match=r"the form must be \(6, 6\), got \(5, 5\)"):
+        separable_form(draw(9, 36), 3, 6, form=torch.eye(5))
 
 
 def lost_by(
@@ -115,7 +115,7 @@ def test_errors_are_the_measured_ones_and_never_above_what_it_began_with(
                 relu=relu,
                 targets=None if same else targets,
                 damping=damping,
-                metric=weigh if weighed else None,
+                form=weigh if weighed else None,
                 iterations=4,
             ).values()
             assert layer.factors.rank == rank

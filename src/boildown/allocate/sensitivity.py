@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from boildown.files.progress import progress
+from boildown.forward import evaluating
 from boildown.lowrank.ranks import Measured
 from boildown.lowrank.svd import decompose
 from boildown.name_patterns import matches
@@ -109,7 +110,7 @@ def sensitivity(
     points = []
     with (
         progress("sensitivity", missing, in_bytes=False) if shown else nullcontext(_ignore) as tick,
-        _evaluation_mode(model),
+        evaluating(model),
     ):
         base = store.get(None, None, None)
         if base is None:
@@ -269,17 +270,6 @@ def _check_level(technique: Technique, level: float) -> None:
             raise ValueError(f"bits must be a whole number from 1 to {MOST_BITS}, got {level:g}")
     elif level != level // 1 or level < 1:
         raise ValueError(f"a rank must be a whole number of at least 1, got {level:g}")
-
-
-@contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def _measure(model: nn.Module, evaluate: Evaluate) -> dict[str, float]:

@@ -19,10 +19,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from boildown.allocate.knapsack import listed
-from boildown.calibrate import calibration_flops, collect, read_elsewhere
-from boildown.callbacks.budget import clock_of, inputs_of, progress_of
+from boildown.calibrate.batches import calibration_flops, collect
+from boildown.calibrate.tracing import read_elsewhere
+from boildown.callbacks.budget import clock_of, progress_of
 from boildown.callbacks.constraint import BrokenConstraintError, Check, Constraint
 from boildown.flops import layer_positions
+from boildown.forward import inputs_of
 from boildown.lowrank import scheme as schemes
 from boildown.lowrank.factorize import (
     describe,
@@ -32,7 +34,7 @@ from boildown.lowrank.factorize import (
     restructure,
     structure,
 )
-from boildown.lowrank.metric import Metric, measure
+from boildown.lowrank.form import Form, measure
 from boildown.lowrank.ranks import energy_ranks, joint_ranks
 from boildown.lowrank.svd import DIVERGED, Spectrum, check_rank, decompose, svd_flops, tails
 from boildown.name_patterns import by_pattern, matches, without
@@ -97,7 +99,7 @@ class LearnRanks(Constraint):
         choose: with `share`, all ranks jointly ("joint") or by the one energy threshold that meets
             it ("energy").
         metric: what makes an error large: "weights", its own size, as in the paper; or "outputs",
-            what it does to what the network says (`boildown.lowrank.metric`), for the matrices, the
+            what it does to what the network says (`boildown.lowrank.form`), for the matrices, the
             ranks and what energy means alike.
         calibration: for "outputs": makes an iterable of batches, such as a training dataloader.
         samples: how many of its samples to measure on.
@@ -368,7 +370,7 @@ class LearnRanks(Constraint):
         self,
         pl_module: LightningModule,
         mu: float = 1.0,
-        metrics: Mapping[str, Sequence[Metric]] | None = None,
+        metrics: Mapping[str, Sequence[Form]] | None = None,
     ) -> dict[str, list[Spectrum]]:
         """The singular values of W - Y / mu, for each group of each layer, in these metrics."""
         spectra = {}
@@ -445,7 +447,7 @@ class LearnRanks(Constraint):
 
     def _metrics(
         self, trainer: Trainer, pl_module: LightningModule
-    ) -> tuple[dict[str, list[Metric]] | None, int]:
+    ) -> tuple[dict[str, list[Form]] | None, int]:
         """What the layers' errors do to the outputs, None if the bare weights count; the FLOPs."""
         if self.metric == "weights":
             return None, 0

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from boildown.data.loader import SPLIT, TensorLoader, Transform, generator
+from boildown.data.loader import SPLIT, TensorLoader, Transform
+from boildown.seeds import generator
 
 
 @dataclass(frozen=True)

@@ -9,23 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from boildown.seeds import generator
+
 Transform = Callable[[Tensor, torch.Generator], Tensor]  # raw inputs (B, ...) -> inputs (B, ...)
 
 UNHEARD = -1  # no epoch announced yet
 SPLIT, ORDER, AUGMENT, MASK = range(4)  # one stream of random numbers for each purpose
-
-
-def generator(*key: int) -> torch.Generator:
-    """A generator that depends on every number of `key` and on nothing else.
-
-    Args:
-        key: one or more integers, none negative.
-
-    Raises:
-        ValueError: if a number is negative.
-    """
-    state = np.random.SeedSequence(key).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0]))
 
 
 class Loader(ABC):

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from boildown.data.base import check_seed, check_whole
-from boildown.data.loader import MASK, Loader, TensorLoader, generator
+from boildown.data.loader import MASK, Loader, TensorLoader
+from boildown.seeds import generator
 
 SYMBOLS = 256
 IGNORE = -100  # target of a position that does not count, as in torch's cross_entropy

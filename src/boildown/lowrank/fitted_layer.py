@@ -8,15 +8,12 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from boildown.calibrate import Samples
+from boildown.calibrate.moments import Moments
+from boildown.calibrate.samples import Samples
 from boildown.lowrank import scheme as of
 from boildown.lowrank import separable
-from boildown.lowrank.activation import (
-    Moments,
-    output_metric,
-    regressed,
-    whitened,
-)
+from boildown.lowrank.activation import regressed, whitened
+from boildown.lowrank.form import output_form
 from boildown.lowrank.relu import ITERATIONS, PENALTIES, through_relu_ranks
 from boildown.lowrank.scheme import Scheme
 from boildown.lowrank.svd import Factors, decompose, svd_flops
@@ -52,7 +49,7 @@ class Way:
 
     Attributes:
         damping: see `boildown.lowrank.activation.whitened`.
-        floor: of the metric of the outputs, see `boildown.lowrank.activation.output_metric`; None
+        floor: of the form of the outputs, see `boildown.lowrank.activation.output_form`; None
             for outputs that all count alike.
     """
 
@@ -131,25 +128,25 @@ class FittedLayer:
         weight, relu = self.weight[group], method == "relu" and self.relu
         if method == "plain":
             return {rank: (self.spectra[group].truncate(rank), bias) for rank in ranks}
-        metric = None if way.floor is None else output_metric(self.gradients[group], way.floor)
+        form = None if way.floor is None else output_form(self.gradients[group], way.floor)
         if self.scheme == "spatial":
             kernel = of.fold(weight[None], self.scheme, self._shape())
             found = separable.separable_ranks(
-                kernel, bias, x, ranks, relu=relu, targets=y, damping=way.damping, metric=metric
+                kernel, bias, x, ranks, relu=relu, targets=y, damping=way.damping, form=form
             )
             return {rank: (layer.factors, layer.bias) for rank, layer in found.items()}
         if y is None:
             moments = Moments()
             moments.update(x)
-            every = whitened(weight, bias, moments, damping=way.damping, metric=metric)
+            every = whitened(weight, bias, moments, damping=way.damping, form=form)
         else:
-            every = regressed(weight, bias, x, y, damping=way.damping, metric=metric)
+            every = regressed(weight, bias, x, y, damping=way.damping, form=form)
         solutions = {rank: every.truncate(rank) for rank in ranks}
         if relu:
             tails = every.tails()
             coarse = [rank for rank in ranks if tails[rank] > EXACT * tails[0]]
             found = through_relu_ranks(
-                weight, bias, x, coarse, targets=y, damping=way.damping, metric=metric
+                weight, bias, x, coarse, targets=y, damping=way.damping, form=form
             )
             solutions |= {rank: (layer.factors, layer.bias) for rank, layer in found.items()}
         return solutions

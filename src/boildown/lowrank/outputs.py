@@ -13,10 +13,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from boildown.calibrate import evaluating, run, tensors_of
-from boildown.lowrank.activation import Moments, output_metric, regressed
+from boildown.calibrate.moments import Moments
+from boildown.forward import evaluating, run, tensors_of
+from boildown.lowrank.activation import regressed
 from boildown.lowrank.fitted_layer import Dense
-from boildown.lowrank.metric import FLOOR
+from boildown.lowrank.form import FLOOR, output_form
 from boildown.lowrank.studied import Studied
 from boildown.structure.consumers import FEW, Reader, readers
 from boildown.structure.eliminate import eliminate, without
@@ -79,14 +80,14 @@ def _dropping(net: Studied, reader: Reader) -> Dropping | None:
     if not counts:
         return None
     gradients = layer.gradients[0]
-    metric = output_metric(gradients, FLOOR) if gradients.count else None
+    form = output_form(gradients, FLOOR) if gradients.count else None
     seen = _moments(layer.seen.inputs[0])
     parts = [_moments(fit.inputs[0]) for fit, _ in net.folds(layer.seen)]
     n, k = matrix.shape[1], groups.shape[1]
     best: Dropping | None = None
     for damping in DAMPINGS:
         order = eliminate(
-            matrix, layer.bias, seen, groups, most=counts[-1], damping=damping, metric=metric
+            matrix, layer.bias, seen, groups, most=counts[-1], damping=damping, form=form
         ).order
         net.flops += 2 * counts[-1] * n * k * (n + len(matrix))
         changes = {0: 0.0}

@@ -14,7 +14,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from boildown.calibrate import Data, Samples
+from boildown.calibrate.batches import Data
+from boildown.calibrate.samples import Samples
 from boildown.files.progress import progress
 from boildown.lowrank.fitted_layer import DAMPINGS, FLOORS, Method, Solution, Way
 from boildown.lowrank.gap import relative_gap

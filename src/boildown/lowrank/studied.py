@@ -7,21 +7,11 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from boildown.calibrate import (
-    CalibrationError,
-    Data,
-    Following,
-    Samples,
-    calibration_flops,
-    collect,
-    evaluating,
-    feed_gradients,
-    follows,
-    read_elsewhere,
-    run,
-    samples_of,
-    tensors_of,
-)
+from boildown.calibrate.batches import CalibrationError, Data, calibration_flops, collect
+from boildown.calibrate.gradients import gradients, parts_of, projected, watching
+from boildown.calibrate.samples import Samples, by_group, layer_of, samples_of
+from boildown.calibrate.tracing import Following, follows, read_elsewhere
+from boildown.forward import evaluating, run, tensors_of
 from boildown.lowrank import scheme as of
 from boildown.lowrank.batchnorm import fold_batchnorm
 from boildown.lowrank.factorize import factorisable, factorize, refused, tied
@@ -29,6 +19,7 @@ from boildown.lowrank.fitted_layer import Dense, FittedLayer, Solution
 from boildown.lowrank.gap import NONE, relative_gaps
 from boildown.lowrank.scheme import Scheme
 from boildown.lowrank.svd import DIVERGED
+from boildown.seeds import generator
 
 Schemes = Literal["cheapest", "default"]
 
@@ -78,16 +69,13 @@ class Studied:
         self.flops = 0
         self.layers = self._layers(chosen, after, kinds)
         self.work = copy.deepcopy(self.model)
-        for parameter in self.work.parameters():
-            parameter.requires_grad_(parameter.is_floating_point())
-        feed_gradients(self.work, self.batches, self.layers, self.gather, seed=seed)
-        self.flops += 3 * self.pass_flops  # the backward pass is about two forward ones
         self.reference = [self.outputs(part) for part in self.parts]
         if not any(self.reference):
             raise CalibrationError(
                 "the network returns no floating-point tensor to judge its layers by: return "
                 "scores or logits, or lists, tuples, mappings or dataclasses of them"
             )
+        self.differentiate()
 
     def _layers(
         self,
@@ -123,9 +111,23 @@ class Studied:
             model, self.batches, names, rows=self.rows, positions=self.positions, seed=self.seed
         )
 
-    def gather(self, name: str, gradients: Tensor) -> None:
-        for moments, rows in zip(self.layers[name].gradients, gradients, strict=True):
-            moments.update(rows)
+    def differentiate(self) -> None:
+        """See how the network's outputs answer to what its layers put out, behind their ReLUs."""
+        g = generator(self.seed)
+
+        def take(name: str, _: Tensor, gradient: Tensor) -> None:
+            rows_by_group = by_group(layer_of(self.work, name), gradient)
+            for moments, rows in zip(self.layers[name].gradients, rows_by_group, strict=True):
+                moments.update(rows)
+
+        def say(inputs: Tensor) -> Tensor:
+            return projected(run(self.work, inputs), g)
+
+        weights = [f"{name}.weight" for name in self.layers]
+        with watching(self.work, self.layers, take, behind_relu=True):
+            for _ in gradients(self.work, parts_of(self.batches), weights, say):
+                pass
+        self.flops += 3 * self.pass_flops  # the backward pass is about two forward ones
 
     def set(self, solutions: Mapping[str, Solution | Dense]) -> None:
         """Make `work` compute what the network of these solutions would."""

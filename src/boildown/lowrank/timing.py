@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from boildown.forward import evaluating, first_input, hooks
 from boildown.lowrank.factorize import factorize, structure
 from boildown.lowrank.scheme import Rank, Scheme
 
@@ -143,24 +144,16 @@ def timings(
         factors = small.get_submodule(name)
 
         def measure(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            (given,) = args or tuple(kwargs.values())
+            given = first_input(args, kwargs)
             found[name].append(compare(module.forward, factors, given, repeats=repeats))
 
         return measure
 
-    modes = {module: module.training for module in dense.modules()}
-    hooks = [
-        dense.get_submodule(name).register_forward_pre_hook(hook(name), with_kwargs=True)
-        for name in names
-    ]
-    try:
-        with torch.no_grad():
-            dense.eval()(inputs)
-    finally:
-        for handle in hooks:
-            handle.remove()
-        for module, mode in modes.items():
-            module.training = mode
+    with evaluating(dense), hooks() as handles:
+        for name in names:
+            layer = dense.get_submodule(name)
+            handles.append(layer.register_forward_pre_hook(hook(name), with_kwargs=True))
+        dense(inputs)
     for name in names:
         if name not in found:
             raise ValueError(f"{name}: the network never calls it, so it cannot be timed")
