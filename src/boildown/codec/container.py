@@ -122,7 +122,7 @@ def decode(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
         data: untrusted.
 
     Returns:
-        name -> tensor on the CPU, bit for bit as packed, in the same order; tied names share one
+        name -> tensor on the CPU, bit for bit as packed, in the same order; tied names have one
         tensor. And the config, None if there is none.
 
     Raises:
