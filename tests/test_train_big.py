@@ -70,7 +70,7 @@ def test_a_size_beyond_the_dense_model_says_so(swept: Path) -> None:
     assert "9000" in error
 
 
-def test_the_dense_training_is_fractiond_and_charged_in_full(swept: Path) -> None:
+def test_the_dense_training_is_shared_and_charged_in_full(swept: Path) -> None:
     reused = {name: result_of(swept / name)["compute"]["reused"] for name in WITHIN_REACH}
     assert sum(flops > 0 for flops in reused.values()) >= 2
     assert all(0 <= flops <= 0.36e8 for flops in reused.values())
