@@ -354,7 +354,7 @@ def _row(tensor: "TensorReport") -> list[str]:
         _bits(tensor.position_bits, tensor.position_bits_coded),
         "" if tensor.fillers is None else f"{tensor.fillers:,}",
         f"{tensor.bytes:,}",
-        f"{100 * tensor.share:.2f}",
+        f"{100 * tensor.fraction:.2f}",
         f"{4 * tensor.numel / tensor.bytes:.1f}" if tensor.bytes else "",
     ]
 

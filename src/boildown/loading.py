@@ -64,8 +64,8 @@ def load(
 def _filled(model: nn.Module, state: dict[str, Tensor], path: str | Path) -> nn.Module:
     """A given model with the tensors of a file.
 
-    A prefix that all names in the file share, as that of the LightningModule, of DataParallel or of
-    a compiled module, may be missing in the model. Of tied tensors one name is enough.
+    A prefix that all names in the file have (that of a LightningModule, of DataParallel, of a
+    compiled module) may be missing in the model. Of tied tensors one name is enough.
 
     Raises:
         ValueError: if its structure is another, or it is on the meta device.
@@ -92,7 +92,7 @@ def _filled(model: nn.Module, state: dict[str, Tensor], path: str | Path) -> nn.
 
 
 def _prefixes(state: Mapping[str, Tensor]) -> list[str]:
-    """Those that all names share, in whole modules: none first."""
+    """The prefixes, in whole modules, that all names have: the empty one first."""
     prefixes = [""]
     for parts in zip(*(name.split(".")[:-1] for name in state), strict=False):
         if len(set(parts)) > 1:

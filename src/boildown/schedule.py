@@ -95,7 +95,7 @@ class Rounds:
 
     Args:
         n: number of rounds, at least 1.
-        shape: how the rounds share the total; by default each keeps the same fraction.
+        shape: how much of the total each round takes; by default each keeps the same fraction.
 
     Raises:
         ValueError: unless n >= 1.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from boildown.evidence import Evidence
+from boildown.calibrate.evidence import Evidence
 from boildown.prune.criteria import magnitude, scored, taylor, wanda
 
 

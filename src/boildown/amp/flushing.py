@@ -14,8 +14,8 @@ PROBE_SEED = 2.0**60  # gradient of the loss in a probe: lifts 2^-84 into fp16's
 
 
 @dataclass
-class Share:
-    """A part of a whole, both counted, so that several add up.
+class Fraction:
+    """How many entries have a property, and how many could: counts of several batches add up.
 
     Attributes:
         part: entries that have the property.

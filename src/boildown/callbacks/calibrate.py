@@ -9,8 +9,8 @@ from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from boildown.calibrate import inputs_of
-from boildown.evidence import Evidence
+from boildown.calibrate.evidence import Evidence
+from boildown.forward import inputs_of
 
 
 def evidence_of(

@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
+from boildown.calibrate.evidence import Evidence
 from boildown.callbacks.budget import callbacks_of, clock_of
 from boildown.callbacks.calibrate import evidence_of
 from boildown.callbacks.constraint import (
@@ -26,7 +27,6 @@ from boildown.callbacks.constraint import (
 )
 from boildown.callbacks.learning_rate import ScheduleLearningRate
 from boildown.callbacks.technique import is_number, trained_like, trained_matrices
-from boildown.evidence import Evidence
 from boildown.name_patterns import by_pattern, without
 from boildown.prune.criteria import Criterion, magnitude, scored
 from boildown.prune.masks import global_masks, layer_masks

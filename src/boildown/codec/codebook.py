@@ -18,7 +18,9 @@ from boildown.codec.error import CodecError
 from boildown.codec.kernels import Words
 
 FIXED, HUFFMAN = range(2)  # coder ids, in the file
-_FORM_SHIFT = 4  # the byte before the table holds the coder below, the form of the values above
+_FORM_SHIFT = (
+    4  # of the byte before the table, whose low bits are the coder, the high ones the form
+)
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,8 @@ def cheapest_code(
         limit: bytes.
 
     Returns:
-        None if the cheapest takes `limit` bytes or more; large codebooks that cannot pay are
-        found out early.
+        None if the cheapest takes `limit` bytes or more. For a large codebook that is known early,
+        from the entropy of its codes.
     """
     step = values.grid_step(words, dtype)
     size = values.stored_size(words.size, words, form)
@@ -163,15 +165,19 @@ def read_code(read: Reader, count: int, dtype: str, word: np.dtype[np.unsignedin
     elif coder == FIXED:
         size = read.varint()
         if not 1 <= size <= kernels.DISTINCT_MOST:
-            raise CodecError(f"a codebook of {size} values")
+            raise CodecError(
+                f"a codebook of {size} values, where 1 to {kernels.DISTINCT_MOST} are allowed"
+            )
         width = (size - 1).bit_length()
         lengths = np.full(1 << width, width, np.int64)
     else:
-        raise CodecError(f"weight coder {coder}, which this version does not know")
+        raise CodecError(
+            f"its values are coded by method {coder}, which this version does not know"
+        )
     stored = read.take(values.size_of(form, size, dtype, word.itemsize))
     words = values.load(stored, dtype, form, word)
     codes, taken = huffman.decode(memoryview(read.data)[read.at :], lengths, count)
     read.take(taken)
     if codes.max(initial=0) >= size:
-        raise CodecError(f"code {codes.max()} in a codebook of {size} values")
+        raise CodecError(f"code {codes.max()} stands for no value: the codebook has {size}")
     return Decoded(words, codes, "huffman" if coder == HUFFMAN else "fixed", taken)

@@ -88,22 +88,24 @@ def read_gaps(
     """
     count = read.varint()
     if not 1 <= count <= most:
-        raise CodecError(f"{count} gaps in a tensor of {most} elements")
+        raise CodecError(
+            f"it has {count} gaps between nonzero elements, and {most} elements in all"
+        )
     if coder == HUFFMAN:
         rest = memoryview(read.data)[read.at :]
         lengths, taken = huffman.unpack_lengths(rest, 1 << width)
         read.take(taken)
         if not lengths.any():
-            raise CodecError("a table of code lengths holds none")
+            raise CodecError("the table of the gaps' code lengths is empty")
     elif coder == FIXED:
         lengths = np.full(1 << width, width, np.int64)
     else:
-        raise CodecError(f"gap coder {coder}, which this version does not know")
+        raise CodecError(f"its gaps are coded by method {coder}, which this version does not know")
     symbols, size = huffman.decode(memoryview(read.data)[read.at :], lengths, count)
     read.take(size)
     filler = (1 << width) - 1
     if symbols[-1] == filler:
-        raise CodecError("the gaps end with a filler")
+        raise CodecError("its last gap has no element after it")
     return symbols.astype(np.uint8, copy=False), int((symbols != filler).sum()), size
 
 

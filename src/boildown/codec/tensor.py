@@ -75,7 +75,7 @@ def plan(words: Words, dtype: str) -> Plan:
 
 
 def _plan(words: Words, dtype: str) -> Plan:
-    """The cheapest way that takes -0.0 for a value like any other."""
+    """The cheapest representation in which -0.0 is a value like any other."""
     nonzero, histograms = kernels.survey(words)
     survivors = words
     if nonzero < words.size:
@@ -159,8 +159,8 @@ def _dense(words: Words, book: Codebook, dtype: str, form: int, best: Plan) -> P
 def read_tensor(data: bytes, dtype: str, numel: int) -> tuple[Words, Anatomy]:
     """The inverse of `plan`.
 
-    Memory is allocated only once the bytes are known to suffice for it, but for codes of no bits,
-    one value throughout, where the caller has bounded `numel`.
+    Memory is allocated only once the bytes are known to suffice for it. The exception is a tensor
+    of one value throughout, whose codes take no bits: there the caller has bounded `numel`.
 
     Args:
         data: untrusted.
@@ -182,12 +182,12 @@ def read_tensor(data: bytes, dtype: str, numel: int) -> tuple[Words, Anatomy]:
         zeros.sign(words, dtype, signs)
         anatomy = replace(anatomy, coder=f"{anatomy.coder}, signed zeros")
     if read.left:
-        raise CodecError(f"{read.left} bytes are left over at byte {read.at}")
+        raise CodecError(f"{read.left} bytes are left over after the tensor, at its byte {read.at}")
     return words, anatomy
 
 
 def _read(read: Reader, first: int, dtype: str, numel: int) -> tuple[Words, Anatomy]:
-    """What follows the first byte of any representation but that of signed zeros."""
+    """Read what follows the first byte, in any representation but that of signed zeros."""
     word = word_type(dtype)
     size = word_count(dtype, numel)
     mode, rest = first & 3, first >> _PAST_MODE
@@ -197,7 +197,7 @@ def _read(read: Reader, first: int, dtype: str, numel: int) -> tuple[Words, Anat
         return (words if words.flags.writeable else words.copy()), Anatomy("raw")
     if mode == DENSE:
         if rest:
-            raise CodecError(f"a first byte of {first}")
+            raise CodecError(f"the first byte, {first}, stands for no way of storing a tensor")
         code = read_code(read, size, dtype, word)
         bits = (code.words.size - 1).bit_length()
         name = f"dense {code.coder}" if bits else "constant"
@@ -218,5 +218,5 @@ def _read(read: Reader, first: int, dtype: str, numel: int) -> tuple[Words, Anat
         anatomy = Anatomy(f"sparse {code.coder}", bits, coded, *positions)
     words = np.zeros(size, word)
     if not kernels.place(symbols, width, survivors, words):
-        raise CodecError(f"the gaps lead past the end of {size} elements")
+        raise CodecError(f"the positions lead past the end of its {size} elements")
     return words, anatomy

@@ -1,4 +1,4 @@
-"""What all data sets share: a train, a validation and a test part, and a loader for each."""
+"""What all data sets have: a train, a validation and a test part, and a loader for each."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

@@ -28,8 +28,8 @@ class Loader(ABC):
     Under `torch.distributed` every rank takes each world-size-th entry of the one global order, in
     batches of `batch_size` per rank, and all ranks get equally many batches. With `drop_last` the
     entries that do not fill a batch on every rank sit the epoch out; without it the first entries
-    are repeated to fill the last share, so a metric over ranks may count up to world size - 1
-    samples twice.
+    are repeated until all ranks have equally many, so a metric over ranks may count up to
+    world size - 1 samples twice.
 
     Args:
         samples: how many there are in an epoch.
@@ -80,8 +80,9 @@ class Loader(ABC):
 
     def __len__(self) -> int:
         """Batches per epoch, the same on every rank."""
-        share = self._share()
-        return max(1, share // self.batch_size if self.drop_last else -(-share // self.batch_size))
+        samples = self._samples_per_rank()
+        whole = samples // self.batch_size
+        return max(1, whole if self.drop_last else math.ceil(samples / self.batch_size))
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         if self._batch and not self._restored:
@@ -112,13 +113,16 @@ class Loader(ABC):
             order = torch.arange(self.samples)
         if self.subset is not None:
             order = self.subset[order]
-        total = self._share() * world
+        total = self._samples_per_rank() * world
         return torch.cat([order, order[: max(0, total - len(order))]])[rank:total:world]
 
-    def _share(self) -> int:
+    def _samples_per_rank(self) -> int:
         world = _rank_and_world()[1]
         if world > self.samples:
-            raise ValueError(f"{world} ranks cannot share {self.samples} samples")
+            raise ValueError(
+                f"{world} ranks cannot each have one of {self.samples} samples; train with fewer "
+                "processes (trainer.devices)"
+            )
         return self.samples // world if self.drop_last else math.ceil(self.samples / world)
 
     @property

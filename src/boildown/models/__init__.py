@@ -1,35 +1,22 @@
-"""The models, and the one table of those that a file may name."""
+"""The models, and the door through which a file may ask for one of them.
 
+A new model is a new module here; nothing else has to name it.
+"""
+
+import pkgutil
 from collections.abc import Mapping
 from importlib import import_module
-from types import MappingProxyType
 from typing import Any
 
 from torch import nn
 
-REGISTRY: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {
-        f"{module}.{name}": (module, name)
-        for module, name in (
-            ("boildown.models.alexnet", "AlexNet"),
-            ("boildown.models.lenet", "LeNet300"),
-            ("boildown.models.lenet", "LeNet5"),
-            ("boildown.models.mlp", "MLP"),
-            ("boildown.models.resnet", "ResNet"),
-            ("boildown.models.resnet", "ResNet20"),
-            ("boildown.models.squeezenet", "SqueezeNet"),
-            ("boildown.models.transformer", "BERT"),
-            ("boildown.models.transformer", "GPT"),
-            ("boildown.models.vgg", "VGG16"),
-        )
-    }
-)
-"""Dotted path -> module and class. Closed: what is not here is never imported for a file."""
+from boildown.locate import current
 
-ABOVE: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {"boildown.lowrank.factorize.restructure": ("boildown.lowrank.factorize", "restructure")}
-)
-"""The same for functions that make a model of the one that their argument `model` describes."""
+OF_A_MODEL = ("boildown.lowrank.factorize.restructure",)
+"""Functions that a file may name besides models: they change the model that their argument `model`
+describes. Closed, as their modules hold much that no file has any business to call."""
+
+_REMEDY = "pass the model yourself, or trust the config if you know where it comes from"
 
 
 def build(config: Mapping[str, Any], *, trust: bool = False) -> nn.Module:
@@ -37,49 +24,88 @@ def build(config: Mapping[str, Any], *, trust: bool = False) -> nn.Module:
 
     Args:
         config: `_target_`, the dotted path of the model, and its keyword arguments.
-        trust: import any path, not only those in `REGISTRY` and `ABOVE`. Importing runs code:
-            never set it for a config from a file of unknown origin.
+        trust: import any path, not only boildown's own models and `OF_A_MODEL`. Importing runs
+            code: never set it for a config from a file of unknown origin.
 
     Raises:
         ValueError: if `_target_` is missing or not allowed, or the arguments do not fit it.
         ImportError: for a trusted path that does not exist.
     """
-    target = config.get("_target_")
-    if not isinstance(target, str) or target not in ABOVE:
-        return _create(config, REGISTRY, trust)
+    path = _path(config)
+    if path not in map(current, OF_A_MODEL):
+        return _call(_found(path, trust), path, config)
     inner = config.get("model")
     if not isinstance(inner, Mapping):
-        raise ValueError(f"{target} needs the config of a model, got {inner!r}")
-    model = _create(inner, REGISTRY, trust)
-    return _create({**config, "model": model}, ABOVE, trust=False)
+        raise ValueError(f"{path} needs the config of a model, got {inner!r}")
+    inner_path = _path(inner)
+    model = _call(_found(inner_path, trust), inner_path, inner)
+    return _call(_imported(path), path, {**config, "model": model})
 
 
-def _create(
-    config: Mapping[str, Any], known: Mapping[str, tuple[str, str]], trust: bool
-) -> nn.Module:
+def model_class(path: str) -> type[nn.Module]:
+    """The model of boildown's that a dotted path names.
+
+    That is a subclass of `nn.Module` whose class statement stands in a module directly in this
+    package. What such a module imports is none of its models, and nothing outside this package is
+    imported to find out.
+
+    Args:
+        path: untrusted.
+
+    Raises:
+        ValueError: if the path names anything else, with the models that there are.
+    """
+    module, _, name = path.rpartition(".")
+    package, _, stem = module.rpartition(".")
+    stems = [found.name for found in pkgutil.iter_modules(__path__) if not found.ispkg]
+    if package != __name__ or stem not in stems:
+        raise ValueError(
+            f"_target_ {path!r} is not one of boildown's models, the classes in "
+            f"{__name__}.{{{','.join(stems)}}}; {_REMEDY}"
+        )
+    models = {
+        key: value
+        for key, value in vars(import_module(module)).items()
+        if isinstance(value, type) and issubclass(value, nn.Module) and value.__module__ == module
+    }
+    if name not in models:
+        there = ", ".join(models) or "none"
+        raise ValueError(
+            f"_target_ {path!r} is not one of boildown's models ({module} has {there}); {_REMEDY}"
+        )
+    return models[name]
+
+
+def _path(config: Mapping[str, Any]) -> str:
+    """The `_target_` of a config, as it is called today."""
     target = config.get("_target_")
     if not isinstance(target, str):
         raise ValueError(f"a model config needs _target_, the path of a model, got {target!r}")
-    if target in known:
-        module, name = known[target]
-    elif trust:
-        module, _, name = target.rpartition(".")
-        if not module:
-            raise ValueError(f"_target_ must be a dotted path, got {target!r}")
-    else:
-        raise ValueError(
-            f"_target_ {target!r} is not one of boildown's models ({', '.join(known)}); "
-            "pass the model yourself, or trust the config if you know where it comes from"
-        )
+    return current(target)
+
+
+def _found(path: str, trust: bool) -> Any:
+    return _imported(path) if trust else model_class(path)
+
+
+def _imported(path: str) -> Any:
+    """What a trusted path names."""
+    module, _, name = path.rpartition(".")
+    if not module:
+        raise ValueError(f"_target_ must be a dotted path, got {path!r}")
     try:
-        factory = getattr(import_module(module), name)
+        return getattr(import_module(module), name)
     except AttributeError as error:
         raise ImportError(f"{module} has no {name}") from error
+
+
+def _call(factory: Any, path: str, config: Mapping[str, Any]) -> nn.Module:
+    """The model that `factory`, found at `path`, makes of the config's arguments."""
     arguments = {key: value for key, value in config.items() if key != "_target_"}
     try:
         model = factory(**arguments)
-    except TypeError as error:
-        raise ValueError(f"cannot build {target} from {arguments}: {error}") from error
+    except (TypeError, AttributeError) as error:  # the latter from a class that is only a base
+        raise ValueError(f"cannot build {path} from {arguments}: {error}") from error
     if not isinstance(model, nn.Module):
-        raise ValueError(f"{target} makes a {type(model).__name__}, not a torch.nn.Module")
+        raise ValueError(f"{path} makes a {type(model).__name__}, not a torch.nn.Module")
     return model

@@ -1,7 +1,7 @@
 """How much each weight matters: criteria, pure functions from weights and evidence to scores.
 
-A score is a float of any sign, and the weights with the smallest are cut first. What a criterion
-wants to know beside the weights it reads from the evidence (`boildown.evidence.Evidence`), which is
+A score is a float of any sign; the weights with the smallest are cut first. What a criterion wants
+to know beside the weights it reads from the evidence (`boildown.calibrate.evidence`), which is
 collected when first asked for.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from boildown.evidence import Evidence
+from boildown.calibrate.evidence import Evidence
 
 Criterion = (
     Callable[[Mapping[str, Tensor], Evidence], Mapping[str, Tensor]]

@@ -86,7 +86,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Section:
-    """Runs on the same data, measured alike, with the same budget: what may share a plot."""
+    """Runs on the same data, measured alike, with the same budget: they may stand in one plot."""
 
     data: str
     metric: str
@@ -131,7 +131,7 @@ def _is_target(key: str) -> bool:
 
 
 def identity(run: Run) -> object:
-    """What repeats of a run share: config and seed."""
+    """What is equal in repeats of a run: config and seed."""
     items = ((k, _hashable(v)) for k, v in run.config.items() if not _is_free(k))
     return run.seed, frozenset(items)
 
@@ -139,7 +139,7 @@ def identity(run: Run) -> object:
 def metric_of(runs: Sequence[Run]) -> tuple[dict[int, str], list[LeftOut]]:
     """By which metric each run of one data set is compared.
 
-    test/error, or test/bits_per_byte, or else the first test metric that all the others share.
+    test/error, or test/bits_per_byte, or else the first test metric that all the others have.
 
     Returns:
         Index of the run -> metric, and the runs without one.
@@ -193,7 +193,7 @@ def _data_of(run: Run) -> Items:
 
 
 def _data_names(kinds: Sequence[Items]) -> dict[Items, str]:
-    """A short name for each data set, longer where two would share it."""
+    """A short name for each data set, longer where two would have the same."""
     names = {}
     for kind in kinds:
         target, *places = (value for _, value in kind)
@@ -352,7 +352,7 @@ class Setting:
 
 
 def differences(runs: Sequence[Run]) -> tuple[list[Setting], list[Setting]]:
-    """The keys whose values differ between runs, and those all share.
+    """The keys whose values differ between runs, and those whose values are equal.
 
     Keys that always change together with the same values are one setting under the shortest name.
     """

@@ -251,7 +251,7 @@ def _mean(metric: str, values: Sequence[float]) -> str:
     if deviation is None or deviation == 0.0:
         return escape(words.value(metric, fmean(values)))
     text = words.plus_minus(scale * fmean(values), scale * deviation)
-    return f"{text} %" if words.is_share(metric) else text
+    return f"{text} %" if words.is_fraction(metric) else text
 
 
 def _cells(section: Section) -> str:

@@ -30,10 +30,11 @@ def by_layer(points: Sequence["Point"]) -> dict[str, list["Point"]]:
 
 
 def harm(points: Sequence["Point"], metric: str) -> float:
-    """How much worse a layer makes the metric, on average over the share of its cost that is left.
+    """How much worse a layer makes the metric, averaged over the fraction of its cost that is left.
 
-    The area between the curve and the unchanged model, over shares from 0 to 1; straight between
-    the points, and level below the cheapest. So layers measured at other levels compare.
+    The area between the curve and the unchanged model, over fractions from 0 to 1. The curve is
+    straight between the points and level below the cheapest, so that layers which were measured at
+    different levels can be compared.
 
     Args:
         points: of one layer, the unchanged model first.
@@ -65,7 +66,7 @@ def show(points: Sequence["Point"], metric: str, title: str) -> None:
     counts = Counter(p.level for p in points if p.level is not None)
     shown = sorted(level for level, _ in counts.most_common(COLUMNS))
     table = Table(
-        caption="harm: how much worse on average over the share of the layer's cost that is left",
+        caption="harm: how much worse, averaged over the fraction of the layer's cost that is left",
     )
     table.add_column("layer", overflow="fold")
     for column in (COSTS[technique], *(f"{level:g}" for level in shown), "harm"):
@@ -157,4 +158,4 @@ def _signed(metric: str, difference: float) -> str:
     ('+1.23 points', '-0.5000')
     """
     shown = f"{'-' if difference < 0 else '+'}{_bare(metric, abs(difference))}"
-    return f"{shown} points" if words.is_share(metric) else shown
+    return f"{shown} points" if words.is_fraction(metric) else shown

@@ -120,7 +120,7 @@ def same_size(section: Section) -> list[tuple[float, list[Cell]]]:
 
 
 def verdicts(section: Section) -> list[Verdict]:
-    """The verdict at each file size that at least two models share."""
+    """The verdict at each file size that at least two models have."""
     return [
         _verdict(section, size, cells)
         for size, cells in same_size(section)

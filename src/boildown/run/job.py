@@ -25,13 +25,13 @@ from boildown.callbacks.bar import BudgetBar
 from boildown.callbacks.budget import ComputeBudget
 from boildown.callbacks.record import Record
 from boildown.callbacks.save import SaveDense, SaveNewest, plain_state
+from boildown.forward import inputs_of
 from boildown.run.allowed import targets_of
 from boildown.run.build import build_task, model_config
 from boildown.run.config import check
 from boildown.run.errors import ConfigError
 from boildown.run.prove import proven
 from boildown.run.recipe import Recipe, nodes_of
-from boildown.forward import inputs_of
 from boildown.run.result import compute_of, headline_figure, present, rates_of_run, write_result
 from boildown.run.resume import earlier, plain
 from boildown.run.stages import fits, stages_of

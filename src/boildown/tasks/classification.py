@@ -17,7 +17,7 @@ MakeOptimizer = Callable[[Iterable[nn.Parameter] | list[dict[str, Any]]], Optimi
 
 
 class Task(LightningModule):
-    """What all tasks share: a model, its optimizer, and the rhythm of evaluation.
+    """What all tasks have: a model, its optimizer, and the rhythm of evaluation.
 
     Args:
         model: the network. Its state is what gets packed.

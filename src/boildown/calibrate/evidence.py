@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from boildown.calibrate import calibration_flops, evaluating, inputs_of
+from boildown.calibrate.batches import calibration_flops
+from boildown.calibrate.gradients import gradients
+from boildown.forward import evaluating, first_input, hooks, inputs_of
 
 
 class EvidenceError(ValueError):
@@ -71,15 +73,10 @@ class Evidence:
         sums = {name: torch.zeros_like(w, dtype=torch.float32) for name, w in weights.items()}
         squares = {name: torch.zeros_like(total) for name, total in sums.items()}
         batches = self._calibration("gradients")
-        with evaluating(self.model), torch.enable_grad():
-            for batch in batches:
-                found = torch.autograd.grad(
-                    self._loss(batch), list(weights.values()), allow_unused=True
-                )
-                for name, gradient in zip(weights, found, strict=True):
-                    if gradient is not None:
-                        sums[name] += gradient
-                        squares[name] += gradient.float().square()
+        for found in gradients(self.model, batches, self.names, self._loss):
+            for name, gradient in found.items():
+                sums[name] += gradient
+                squares[name] += gradient.float().square()
         self._charge(batches, passes=3)
         count = len(batches)
         return Gradients(
@@ -109,23 +106,13 @@ class Evidence:
 
     @contextmanager
     def _watching(self, totals: dict[str, Tensor], counts: dict[str, int]) -> Iterator[None]:
-        wanted = set(self.names)
-        handles = []
-        for path, module in self.model.named_modules():
-            name = f"{path}.weight" if path else "weight"
-            if name in wanted and isinstance(module, _Layers):
-
-                def see(layer: nn.Module, args: Any, name: str = name) -> None:
-                    squares, count = _squares(layer, args[0])
-                    totals[name] = totals[name] + squares if name in totals else squares
-                    counts[name] = counts.get(name, 0) + count
-
-                handles.append(module.register_forward_pre_hook(see))
-        try:
+        with hooks() as handles:
+            for path, module in self.model.named_modules():
+                name = f"{path}.weight" if path else "weight"
+                if name in self.names and isinstance(module, _Layers):
+                    see = partial(_see, name, totals, counts)
+                    handles.append(module.register_forward_pre_hook(see, with_kwargs=True))
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def _calibration(self, what: str) -> Sequence[Any]:
         batches = self._batches() if self._batches is not None else []
@@ -143,6 +130,19 @@ class Evidence:
 
 _Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
 _Layers = nn.Linear | _Conv | nn.Embedding
+
+
+def _see(
+    name: str,
+    totals: dict[str, Tensor],
+    counts: dict[str, int],
+    layer: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> None:
+    squares, count = _squares(layer, first_input(args, kwargs))
+    totals[name] = totals[name] + squares if name in totals else squares
+    counts[name] = counts.get(name, 0) + count
 
 
 def _squares(layer: nn.Module, inputs: Tensor) -> tuple[Tensor, int]:
