@@ -203,10 +203,21 @@ def sensitivity(args: argparse.Namespace) -> None:
         print(path)
 
 
+class _Version(argparse.Action):
+    """Say the version, which takes reading a file, only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from boildown import __version__
+
+        print(f"boildown {__version__}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="boildown", description="Turn a trained PyTorch model into a small file that works."
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(metavar="command", required=True)
 
     command = commands.add_parser("pack", help="a checkpoint into a .boil file, without loss")
