@@ -24,12 +24,11 @@ Work = Callable[[dict[str, Tensor], Tensor], T]
 def training_flops(model: nn.Module, inputs: Tensor) -> int:
     """Operations of one forward and backward pass, a multiply-add counted as two.
 
-    Attention counts in full, whether causal or not, and
-    without the recomputation of a fused backward pass, so a transformer of N weights and depth L
-    takes 6 N + 12 L width context operations per token (Chowdhery et al. 2022, appendix B,
-    https://arxiv.org/abs/2204.02311). The gradient with respect to `inputs` is not computed in
-    training and not counted. Neither the model, what its forward pass keeps in attributes included,
-    nor any random generator is changed.
+    Attention counts in full, whether causal or not, and without the recomputation of a fused
+    backward pass. So a transformer of N weights and depth L takes 6 N + 12 L width context
+    operations per token (Chowdhery et al. 2022, appendix B, https://arxiv.org/abs/2204.02311). The
+    gradient of `inputs` is not counted, since training does not compute it. The model and the
+    random generators are left as they were, what a forward pass keeps in attributes included.
 
     Args:
         model: any module whose forward takes `inputs` alone.
@@ -73,7 +72,7 @@ def forward_flops(model: nn.Module, inputs: Tensor) -> int:
 
 
 def flops_by_weight(model: nn.Module, inputs: Tensor) -> dict[str, int]:
-    """Those of `training_flops` that multiply by a matrix or kernel, for each of them.
+    """Of the operations of `training_flops`, those that belong to each matrix or kernel.
 
     They are the layer's forward product, the gradient of its inputs where that is computed, and the
     gradient of the weights: the operations that would scale with the number of weights if zeros
@@ -167,11 +166,11 @@ def credited(total: int, by_weight: Mapping[str, int], density: Mapping[str, flo
 
 
 def _run(model: nn.Module, inputs: Tensor, work: Work[T]) -> T:
-    """The work on stand-ins for the model's tensors and the inputs."""
+    """Do the work on stand-ins for the model's tensors and the inputs."""
     try:
-        with _untouched(model), torch.device("meta"):  # also for what the pass makes itself
+        with _untouched(model), torch.device("meta"):  # tensors that the pass makes, too
             return work(_tensors(model, _blank), inputs.to("meta"))
-    except RuntimeError:  # it needs values
+    except RuntimeError:  # the forward pass needs values, which meta tensors do not have
         pass
     first = next(model.parameters(), torch.empty(0))
     given = torch.zeros_like(inputs, device=first.device) if inputs.is_meta else inputs
@@ -231,7 +230,8 @@ def _decomposed() -> Iterator[None]:
 
 
 def _call(model: nn.Module, tensors: dict[str, Tensor], inputs: Tensor) -> Any:
-    # ties are in `tensors`; functional_call would set, and put back, shared modules twice
+    # `tensors` has an entry for each name of a tied tensor: were functional_call to tie weights as
+    # well, it would set and restore a module that stands in two places twice
     return torch.func.functional_call(model, tensors, (inputs,), tie_weights=False)
 
 
@@ -274,7 +274,8 @@ class _ByWeight(TorchDispatchMode):
                     cost = _convolution_backward(*(getattr(a, "shape", a) for a in args))
                 else:
                     cost = int(formula(*args, **kwargs, out_val=out))
-                # the product for the weights' gradient reads no weight; convolution_backward does
+                # the product for the weights' gradient reads no weight, so it is booked with the
+                # forward product; convolution_backward, which computes both gradients, reads it
                 own = self.in_forward and found[0] in self.trained
                 times = 2 if own and "convolution" not in func.__name__ else 1
                 self.flops[found[0]] += times * cost

@@ -13,7 +13,9 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from boildown.codec import CodecError, read_config, unpack
 from boildown.models import build
 
-_MORE, _FEW = 4, 100  # a factorised model is first built as it was, with batch-norms now folded
+# A description may ask for _MORE times the file's tensors, and _FEW besides: a factorised model is
+# first built with its dense layers, and with batch-norms that are folded now.
+_MORE, _FEW = 4, 100
 
 
 def load(

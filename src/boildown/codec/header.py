@@ -145,9 +145,9 @@ def unpack_header(data: bytes, deflated: bool) -> Header:
 
 
 def _items(plain: bytes) -> list[bytes]:
-    """The parts of the header's list, at least one, which are looked into one at a time.
+    """The items of the header's list, at least one, still packed.
 
-    A byte of msgpack can be a list, which takes 64 in memory.
+    They are unpacked one at a time, since in memory a list of one byte of msgpack takes 64.
     """
     reader = msgpack.Unpacker(max_buffer_size=max(1, len(plain)))
     reader.feed(plain)

@@ -289,7 +289,8 @@ def _decode_all(root: Path, listing: _Listing, size: int, folder: Path) -> None:
 class _Rows:
     """A .npy file of images, written in any order.
 
-    Through `write` and not a memory map: on a full disk that is an error, a map would be a crash.
+    It is written by `write` and not through a memory map: on a full disk `write` raises an error,
+    where a map would crash the process.
     """
 
     def __init__(self, path: Path, count: int, size: int) -> None:

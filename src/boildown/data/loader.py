@@ -230,7 +230,7 @@ class TensorLoader(Loader):
                 return self.inputs.index_select(0, index)  # half the time of self.inputs[index]
             return self.inputs[index]
         chosen = self.inputs[index.numpy() if isinstance(index, Tensor) else index]
-        return torch.from_numpy(np.array(chosen))  # a copy: a map opened for reading is not ours
+        return torch.from_numpy(np.array(chosen))  # a copy, as a map may be read-only
 
 
 class _Announced(NamedTuple):

@@ -153,11 +153,11 @@ def metric_of(runs: Sequence[Run]) -> tuple[dict[int, str], list[LeftOut]]:
     left_out = []
     if rest:
         named = [m for m in runs[rest[0]].compressed if m.startswith("test/")]
-        shared = [m for m in named if all(m in runs[i].compressed for i in rest)]
+        common = [m for m in named if all(m in runs[i].compressed for i in rest)]
         for i in rest:
             own = [m for m in runs[i].compressed if m.startswith("test/")]
-            if shared or own:
-                chosen[i] = (shared or own)[0]
+            if common or own:
+                chosen[i] = (common or own)[0]
             else:
                 left_out.append(LeftOut(runs[i].place, "compressed.metrics holds no test metric"))
     return chosen, left_out
@@ -361,13 +361,13 @@ def differences(runs: Sequence[Run]) -> tuple[list[Setting], list[Setting]]:
     ]
     keys = list(dict.fromkeys(key for table in tables for key in table))
     columns: dict[tuple[Any, ...], list[str]] = {}
-    shared = []
+    common = []
     for key in keys:
         column = tuple(_plain(table.get(key, ABSENT)) for table in tables)
         if len(set(column)) > 1:
             columns.setdefault(column, []).append(key)
         else:
-            shared.append(Setting(key, ((column[0], len(runs)),)))
+            common.append(Setting(key, ((column[0], len(runs)),)))
     differing = []
     for column, names in columns.items():
         first = min(names, key=lambda n: n.count("."))
@@ -377,7 +377,7 @@ def differences(runs: Sequence[Run]) -> tuple[list[Setting], list[Setting]]:
         ordered = sorted(counts.items(), key=lambda item: _numeric(item[0]))
         also = tuple(n for n in names if n != first)
         differing.append(Setting(first, tuple(ordered), also))
-    return differing, shared
+    return differing, common
 
 
 def _numeric(text: str) -> tuple[int, float, str]:

@@ -385,7 +385,7 @@ def without_repeats(
         earlier = first.setdefault(identity(run), run)
         if earlier is not run:
             same = (run.bytes, run.compressed) == (earlier.bytes, earlier.compressed)
-            figures = "the same figures" if same else "but other figures"
-            why = f"repeats the config and seed of {earlier.place}, with {figures}"
-            left_out.append(LeftOut(run.place, why.replace("with but", "but with")))
+            figures = "with the same figures" if same else "but with other figures"
+            why = f"repeats the config and seed of {earlier.place}, {figures}"
+            left_out.append(LeftOut(run.place, why))
     return list(first.values()), left_out
