@@ -147,7 +147,8 @@ def save_safetensors(state: Mapping[str, Tensor], path: str | os.PathLike[str]) 
         seen.add(storage)
     with replacing(path) as part:
         try:
-            save_file(alone, part, metadata={"format": "pt"})  # transformers refuses files without
+            # transformers refuses files without this format
+            save_file(alone, part, metadata={"format": "pt"})
         except KeyError as error:
             raise ValueError(f"{path}: safetensors cannot hold a tensor of {error}") from None
         except UnicodeEncodeError as error:
@@ -195,7 +196,7 @@ def _read(file: Path) -> Any:
                 return torch.load(opened, map_location="cpu", weights_only=True)
         except (OSError, MemoryError):
             raise
-        except Exception as error:  # of any type, where a file is damaged
+        except Exception as error:  # a damaged file can raise any type
             raise ValueError(f"{file} {_what_is_wrong(error)}") from None
 
 
@@ -277,7 +278,7 @@ def _entries(
 
     What a module's get_extra_state gave is not looked into.
     """
-    above = (*above, held)  # a pickle can hold itself
+    above = (*above, held)  # for dicts that contain themselves, which a pickle can hold
     for name, value in held.items():
         if not isinstance(name, str):
             yield repr(name), f"{type(value).__name__}, its name is no string"

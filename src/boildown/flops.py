@@ -181,7 +181,7 @@ def _run(model: nn.Module, inputs: Tensor, work: Work[T]) -> T:
 
 @contextmanager
 def _untouched(model: nn.Module) -> Iterator[None]:
-    """Put back what a pass leaves in the modules' attributes, and in lists and dicts there."""
+    """Undo what a pass changes in the modules' attributes, and in lists and dicts there."""
     attributes = [vars(module) for module in model.modules()]
     inside = [v for held in attributes for v in held.values() if type(v) in (list, dict, set)]
     kept = [(container, container.copy()) for container in (*inside, *attributes)]
@@ -197,7 +197,7 @@ def _untouched(model: nn.Module) -> Iterator[None]:
 
 
 def _tensors(model: nn.Module, stand_in: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-    """Other tensors for a model's parameters and buffers, each module's under its first name."""
+    """Stand-ins for a model's parameters and buffers, each module's under its first name."""
     made: dict[int, Tensor] = {}
     found = {}
     for path, module in model.named_modules():
@@ -219,7 +219,7 @@ def _copied(tensor: Tensor) -> Tensor:
 
 @contextmanager
 def _decomposed() -> Iterator[None]:
-    """Attention as the products it consists of, where torch's counter misses the fused kernels."""
+    """Compute attention as separate products, since torch's counter misses the fused kernels."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

@@ -19,10 +19,10 @@ from boildown.codec.error import CodecError
 
 EXPANSION = 64  # times a deflated header may grow; beyond that it is stored as it is
 _ITEM_MOST = 1 << 20  # bytes of the config, and of an entry; in memory up to 150 times as many
-_DEPTH_MOST = 64  # of a config
+_DEPTH_MOST = 64  # levels of dicts and lists in a config
 _DIMENSIONS_MOST = 64
 _NUMEL_MOST = 1 << 48
-_SHOWN = 40  # characters of a name
+_SHOWN = 40  # characters of a name that a message quotes
 _UTF8 = "surrogatepass"
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 Transform = Callable[[Tensor, torch.Generator], Tensor]  # raw inputs (B, ...) -> inputs (B, ...)
 
-UNHEARD = -1  # no epoch announced yet
+UNHEARD = -1  # stands for the epoch that was announced, before any was
 SPLIT, ORDER, AUGMENT, MASK = range(4)  # one stream of random numbers for each purpose
 
 
@@ -101,7 +101,7 @@ class Loader(ABC):
         return self._batches()
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        # Read at the first `next`: Lightning may call set_epoch between iter() and that.
+        # The epoch is read at the first `next`, since Lightning may call set_epoch after iter().
         epoch, length = self._epoch, len(self)
         order = self._order(epoch)
         rank, _ = _rank_and_world()

@@ -12,12 +12,13 @@ from typing import Any
 from boildown.report import words
 from boildown.report.results import LeftOut, Run
 
-FREE = ("name", "resume", "share_dense", "experiment", "logger")  # say nothing of the training
-TARGETS = ("ratio", "bytes", "sparsity", "keep", "bits", "rank", "ranks", "energy")  # how far
-FILES = ("_target_", "root", "path", "name")  # under data: what is measured
+FREE = ("name", "resume", "share_dense", "experiment", "logger")  # do not affect the training
+# Settings under compression that say how far to compress.
+TARGETS = ("ratio", "bytes", "sparsity", "keep", "bits", "rank", "ranks", "energy")
+FILES = ("_target_", "root", "path", "name")  # settings under data that say which data
 FIRST = ("test/error", "test/bits_per_byte")
 ABSENT = "(absent)"
-MANY = 24  # lines that a legend can still name
+MANY = 24  # a plot with more lines has no legend entry for each
 
 Items = tuple[tuple[str, Any], ...]
 
@@ -303,7 +304,7 @@ def _plain(value: Any) -> str:
 def _variant_labels(
     groups: Sequence[tuple[Items, Items, tuple[str, ...]]],
 ) -> dict[tuple[Items, Items, tuple[str, ...]], str]:
-    """What tells lines of one model apart: settings that differ among them, each once."""
+    """A label for each line of a model: the settings that differ among them, each once."""
     by_model = defaultdict(list)
     for group in groups:
         by_model[group[0]].append(group)

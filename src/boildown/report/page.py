@@ -127,7 +127,7 @@ def _asset(name: str) -> str:
 
 
 def _plotly() -> str:
-    """plotly.js, whose credits to makers of maps, which are not drawn here, lose their links."""
+    """plotly.js without the links in its credits for maps, none of which are drawn here."""
     from plotly.offline import get_plotlyjs
 
     return re.sub(r'\b(src|href)="https?://[^"]*"', r'\1="#"', str(get_plotlyjs()))

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
-MARKS = ("error.json", "newest.ckpt", "config.yaml", ".hydra")  # of a directory that is a run's
+# One of these in a directory marks it as a run's.
+MARKS = ("error.json", "newest.ckpt", "config.yaml", ".hydra")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +161,7 @@ def _walk(top: Path) -> Iterator[Path]:
 
 
 def _natural(path: Path) -> list[tuple[tuple[int, int, str], ...]]:
-    """A key that sorts 2 before 10."""
+    """A sort key that puts a number 2 before a number 10."""
     return [_pieces(part) for part in path.parts]
 
 
