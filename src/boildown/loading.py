@@ -13,7 +13,9 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from boildown.codec import CodecError, read_config, unpack
 from boildown.models import build
 
-_MORE, _FEW = 4, 100  # a factorised model is first built as it was, with batch-norms now folded
+# A description may ask for _MORE times the file's tensors, and _FEW besides: a factorised model is
+# first built with its dense layers, and with batch-norms that are folded now.
+_MORE, _FEW = 4, 100
 
 
 def load(
@@ -45,7 +47,7 @@ def load(
     if not trust_config:
         _check_sizes(config, sum(tensor.numel() for tensor in state.values()), path)
         try:
-            # costs nothing, whatever sizes the file asks for
+            # on the meta device a model takes no memory, whatever sizes the file asks for
             with torch.device("meta"), _parameters_at_most(_MORE * len(state) + _FEW, path):
                 model = build(config)
         except (RuntimeError, OverflowError) as error:
@@ -103,7 +105,7 @@ def _prefixes(state: Mapping[str, Tensor]) -> list[str]:
 
 @contextmanager
 def _parameters_at_most(most: int, path: str | Path) -> Iterator[None]:
-    """Refuse to build, inside the block, a model of more parameters."""
+    """Refuse, inside the block, to build a model of more than `most` parameters."""
     left = most
 
     def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
@@ -123,7 +125,7 @@ def _parameters_at_most(most: int, path: str | Path) -> Iterator[None]:
 
 
 def _check_sizes(value: Any, most: int, path: str | Path) -> None:
-    """Refuse a width, or a depth, beyond the number of entries of all tensors in the file."""
+    """Refuse a number, such as a width, above the number of entries of all tensors in the file."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list | tuple):
@@ -139,7 +141,10 @@ def _compare(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], path: st
     for name in wanted.keys() | state.keys():
         one, other = wanted.get(name), state.get(name)
         if one is None or other is None or one.shape != other.shape:
-            raise CodecError(f"{path}: the tensor {name} does not fit the model the file describes")
+            raise CodecError(
+                f"{path}: the tensor {name} does not fit the model the file describes: the file is "
+                "not boildown's, or the model's class has changed; pass the model yourself"
+            )
 
 
 def _with_memory(model: nn.Module) -> nn.Module:

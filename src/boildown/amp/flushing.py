@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-GOLDEN = 0.6180339887498949  # its multiples are spread evenly modulo 1
+GOLDEN = 0.6180339887498949  # the golden ratio less 1; its multiples are spread evenly modulo 1
 PROBE_SEED = 2.0**60  # gradient of the loss in a probe: lifts 2^-84 into fp16's range
 
 

@@ -17,7 +17,7 @@ from boildown.codec.bytewise import Reader, varint
 from boildown.codec.error import CodecError
 from boildown.codec.kernels import Words
 
-FIXED, HUFFMAN = range(2)  # coder ids, in the file
+FIXED, HUFFMAN = range(2)  # how codes are written, as the file says it: never renumber
 _FORM_SHIFT = (
     4  # of the byte before the table, whose low bits are the coder, the high ones the form
 )

@@ -341,7 +341,7 @@ def _payload_bytes(header: Header) -> int:
 
 
 def _fill(header: Header, start: int) -> int:
-    """Zero bytes before the digest."""
+    """How many zero bytes stand before the digest."""
     elements = sum(entry.numel for entry in header.stored)
     least = -(-elements // ELEMENTS_PER_BYTE)
     return max(0, least - start - _payload_bytes(header) - _DIGEST_BYTES)
@@ -362,7 +362,7 @@ def _payload(file: BinaryIO, entry: Entry, at: int) -> bytes:
 
 
 def _digest(file: BinaryIO, size: int) -> bytes:
-    """Digest of the first `size` bytes; the file is left there."""
+    """Digest of the first `size` bytes, after which the file is positioned."""
     digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     file.seek(0)
     for at in range(0, size, _CHUNK):

@@ -16,7 +16,7 @@ from boildown.codec import huffman, kernels
 from boildown.codec.bytewise import Reader, varint
 from boildown.codec.error import CodecError
 
-FIXED, HUFFMAN = range(2)  # coder ids, in the file
+FIXED, HUFFMAN = range(2)  # how gaps are coded, as the file says it: never renumber
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,6 @@ def _codes(width: int, histogram: NDArray[np.int64]) -> list[GapCode]:
 
 
 def _bound(histogram: NDArray[np.int64]) -> float:
-    """Bits below which no prefix code of this histogram gets, with a margin for rounding."""
+    """A lower bound on the bits of any prefix code: the entropy, less a margin for rounding."""
     counts = histogram[histogram > 0]
     return float((counts * np.log2(counts.sum() / counts)).sum()) * (1 - 1e-9)

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from boildown.codec import kernels
 from boildown.codec.error import CodecError
 
-LONGEST = 24  # bits: what a code may take, so that decoding tables stay small
+LONGEST = 24  # bits of a code at most, so that decoding tables stay small
 _LOOKUP_BITS = 12
-_MANY = 1024  # symbols, beyond which dahuffman takes longer than all the rest
+_MANY = 1024  # symbols; with more, dahuffman takes longer than the rest of packing
 
 Lengths = NDArray[np.int64]
 
@@ -44,7 +44,7 @@ def code_lengths(frequencies: NDArray[np.int64]) -> Lengths:
         lengths[used] = limited_lengths(frequencies[used], LONGEST)
         return lengths
     known = dict(zip(used.tolist(), frequencies[used].tolist(), strict=True))
-    # A symbol of ours as dahuffman's end marker keeps it from adding one of its own.
+    # dahuffman adds an end marker unless it is told that one of the symbols is the end.
     table = HuffmanCodec.from_frequencies(known, eof=int(used[0])).get_code_table()
     lengths[used] = [table[symbol][0] for symbol in known]
     if lengths.max() > LONGEST:

@@ -23,9 +23,9 @@ from boildown.codec.gaps import GapCode, cheapest_gaps, read_gaps
 from boildown.codec.kernels import Words
 
 RAW, DENSE, SPARSE_RAW, SPARSE = range(4)
-_PAST_MODE = 2  # bits of the first byte that tell the representation
+_PAST_MODE = 2  # the lowest two bits of the first byte tell the representation
 SIGNED_ZEROS = DENSE | 1 << _PAST_MODE
-_PAST_WIDTH = 5  # three more tell the gap width, the last three the gap coder
+_PAST_WIDTH = 5  # the next three bits tell the width of a gap, the last three how gaps are coded
 
 Piece = bytes | memoryview
 

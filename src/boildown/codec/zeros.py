@@ -23,7 +23,7 @@ _SIGNED = (
     "float8_e4m3fn",
     "float8_e5m2",
 )
-_PARTS = {"complex64": 2, "complex128": 1}  # floats in a word, where that is not one
+_PARTS = {"complex64": 2, "complex128": 1}  # floats in a word; one where a dtype is absent
 
 
 def unsigned(words: Words, dtype: str) -> Words:

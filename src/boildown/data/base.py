@@ -20,7 +20,7 @@ class Part:
 
 
 class Dataset(ABC):
-    """A classification set; subclasses say how to read it.
+    """A classification set; each subclass knows how to read its own.
 
     The validation part is cut from the training part by a permutation that depends on `seed`;
     the test part depends on nothing.

@@ -13,7 +13,7 @@ from boildown.seeds import generator
 
 Transform = Callable[[Tensor, torch.Generator], Tensor]  # raw inputs (B, ...) -> inputs (B, ...)
 
-UNHEARD = -1  # no epoch announced yet
+UNHEARD = -1  # stands for the epoch that was announced, before any was
 SPLIT, ORDER, AUGMENT, MASK = range(4)  # one stream of random numbers for each purpose
 
 
@@ -90,7 +90,7 @@ class Loader(ABC):
         return self._batches()
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        # Read at the first `next`: Lightning may call set_epoch between iter() and that.
+        # The epoch is read at the first `next`, since Lightning may call set_epoch after iter().
         epoch, length = self._epoch, len(self)
         order = self._order(epoch)
         rank, _ = _rank_and_world()
@@ -219,7 +219,7 @@ class TensorLoader(Loader):
                 return self.inputs.index_select(0, index)  # half the time of self.inputs[index]
             return self.inputs[index]
         chosen = self.inputs[index.numpy() if isinstance(index, Tensor) else index]
-        return torch.from_numpy(np.array(chosen))  # a copy: a map opened for reading is not ours
+        return torch.from_numpy(np.array(chosen))  # a copy, as a map may be read-only
 
 
 class _Announced(NamedTuple):

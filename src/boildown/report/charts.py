@@ -405,7 +405,7 @@ def ledger_chart(section: Section, unit: Literal["flops", "seconds"]) -> Chart |
         if max(totals) > min(totals):
             title += f" to {words.seconds(max(totals))} of training"
         caption = "Seconds of training by phase, mean over runs; validation is not counted. Time "
-        caption += "saved by shared dense training is not taken off."
+        caption += "saved by reusing dense training is not taken off."
     return Chart(
         name=f"ledger-{unit}",
         title=title,

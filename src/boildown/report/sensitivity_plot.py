@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from boildown.allocate.sensitivity import Point
 
 NAMED = 10  # layers that have a colour of their own
-CHARACTERS = 170  # that a row of the legend holds
+CHARACTERS = 170  # that fit in a row of the legend
 
 
 def draw(points: Sequence["Point"], metric: str, path: Path, title: str) -> None:
@@ -36,7 +36,7 @@ def draw(points: Sequence["Point"], metric: str, path: Path, title: str) -> None
 
     layers = by_layer(points)
     technique = points[0].technique
-    with mpl.rc_context({"text.parse_math": False}):  # a layer's name is no formula
+    with mpl.rc_context({"text.parse_math": False}):  # a $ in a layer's name starts no formula
         figure = Figure(figsize=(11.5, 5.0), layout="constrained")
         FigureCanvasAgg(figure)
         left, right = figure.subplots(1, 2, sharey=True)
@@ -61,7 +61,7 @@ def _level(point: "Point") -> float | None:
 
 
 def _cost(point: "Point") -> float | None:
-    return point.cost or None  # none of a logarithmic axis
+    return point.cost or None  # a logarithmic axis cannot show 0
 
 
 def _lines(axes: Any, layers: Mapping[str, Sequence["Point"]], metric: str, at: Any) -> None:
@@ -108,7 +108,7 @@ def _lines(axes: Any, layers: Mapping[str, Sequence["Point"]], metric: str, at: 
 
 
 def _scale(left: Any, right: Any, points: Sequence["Point"], metric: str) -> None:
-    """Logarithmic where values are positive and span enough."""
+    """Make axes logarithmic where the values are positive and span enough."""
     costs = [p.cost for p in points if p.cost > 0.0]
     _log(right.xaxis, right.set_xscale, log_ticks(min(costs), max(costs)))
     levels = [p.level for p in points if p.level is not None]
