@@ -13,11 +13,11 @@ _WIDTH, _COLUMNS = 18, 80
 
 USAGE = """boildown: train, compress, pack into one small file, and prove what it costs.
 
-  python train.py                                         dense, on embedded data
-  python train.py +compression=deep                       compressed
-  python train.py +compression=deep compression.ratio=20  a file 20 times smaller
-  python train.py -m +compression=deep compression.ratio=10,20,40         a sweep
-  python train.py experiment=NAME data.root=DIR           as it was measured
+  python train.py                                 a dense run, on embedded data
+  python train.py +compression=deep               compressed
+  ...             compression.ratio=20            into a file 20 times smaller
+  ...             -m compression.ratio=10,20,40   a sweep
+  python train.py experiment=NAME data.root=DIR   as it was measured
 """
 
 FOOTER = """Any key of a config can be given: python train.py +compression=deep --cfg job
