@@ -42,7 +42,9 @@ def job(cfg: DictConfig) -> float:
     """Run one config in its own directory; returns the compressed model's test error."""
     directory = Path(HydraConfig.get().runtime.output_dir)
     try:
-        check(cfg)  # a typing error is answered before the slow import
+        check(
+            cfg, HydraConfig.get().overrides.task
+        )  # a typing error is answered before the slow import
         from boildown.run import run
 
         return run(cfg, directory)

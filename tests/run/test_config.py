@@ -115,6 +115,7 @@ BAD: list[tuple[Sequence[str], Sequence[str]]] = [  # overrides, what the line m
     ([DEEP, "+compression.prune.sparsty=1"], ["compression.prune.sparsty", "sparsity, keep"]),
     (["compression=none", "compression.prune.sparsity=0.5"], ["prune.sparsity=0.5", "=deep"]),
     ([DEEP, "+compression.rato=3"], ["compression.rato", "3", "ratio, bytes"]),
+    ([DEEP, "+compression.scope=layer"], ["compression.scope", "no technique reads it"]),
     ([DEEP, "compression.ratio=0.5"], ["compression.ratio", "above 1", "0.5"]),
     ([DEEP, "compression.ratio=abc"], ["compression.ratio", "above 1", "'abc'"]),
     ([DEEP, "compression.share.begin=soon"], ["compression.share.begin", "0 to 1", "'soon'"]),
@@ -147,7 +148,7 @@ def test_bad_input_is_refused_without_building(
     overrides: Sequence[str], says: Sequence[str]
 ) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011  # Hydra's and ours
-        check(composed(*overrides))
+        check(composed(*overrides), overrides)
     assert_one_line(caught.value, says)
 
 

@@ -145,9 +145,11 @@ class ShareWeights(Constraint):
     def reached(self) -> bool:
         return self._tied and self._round == self.rounds - 1
 
-    def suit(self, ratio: float | None) -> None:
-        if self.bits is None and ratio is not None:
-            self.bits = bits_for_ratio(ratio)
+    def suit(self, ratio: float | None) -> dict[str, Any]:
+        if self.bits is not None:
+            return {}
+        self.bits = BITS if ratio is None else bits_for_ratio(ratio)
+        return {"bits": self.bits}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)

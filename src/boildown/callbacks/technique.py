@@ -54,14 +54,18 @@ class Technique(Callback):
         """Whether the asked size decides how much it compresses."""
         return bool(self.amounts) and all(value is None for value in self.amounts.values())
 
-    def suit(self, ratio: float | None) -> None:
+    def suit(self, ratio: float | None) -> dict[str, Any]:
         """Choose what was left to the asked ratio and is not searched for, such as bits.
 
         Called before the training.
 
         Args:
             ratio: fp32 bytes of the parameters / bytes of the file, as asked for; None: no size is.
+
+        Returns:
+            Argument -> what was chosen for it, for the result.
         """
+        return {}
 
     def preview(
         self, weights: Mapping[str, Tensor], amount: float | None = None

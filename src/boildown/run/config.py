@@ -61,19 +61,19 @@ def accept_plus(arguments: Sequence[str]) -> list[str]:
     return [re.sub(rf"^\+({names})=", r"\1=", argument) for argument in arguments]
 
 
-def check(cfg: DictConfig, known: Sequence[str] = KEYS) -> None:
+def check(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     """Refuse unknown keys, nodes that lack a `_target_`, and arguments a target does not take.
 
     Args:
         cfg: the composed config.
-        known: the top-level keys there are.
+        overrides: of the command line, such as "+compression.ratio=8".
 
     Raises:
         ConfigError: one line, naming the key, the value and what would be valid.
     """
     for key in cfg:
-        if key not in known:
-            raise ConfigError(f"{key!s}: unknown key; there are {', '.join(known)}")
+        if key not in KEYS:
+            raise ConfigError(f"{key!s}: unknown key; there are {', '.join(KEYS)}")
     missing = sorted(str(key) for key in OmegaConf.missing_keys(cfg))
     if missing:
         raise ConfigError(f"{missing[0]}: a value must be given, {missing[0]}=...")
@@ -102,7 +102,7 @@ def check(cfg: DictConfig, known: Sequence[str] = KEYS) -> None:
             number(value, key, "of at least 0", 0.0, float("inf"))
     for phase, peak in (OmegaConf.select(cfg, "learning_rate.peaks") or {}).items():
         number(peak, f"learning_rate.peaks.{phase}", "of at least 0", 0.0, float("inf"))
-    check_recipe(cfg.compression)
+    check_recipe(cfg.compression, overrides)
     base_width = OmegaConf.select(cfg, "task.base_width")
     if base_width is not None and (type(base_width) is not int or base_width < 1):
         raise ConfigError(

@@ -109,6 +109,7 @@ def run(cfg: DictConfig, directory: Path) -> float:
         name=run_name(cfg),
         params=params,
         ratio=recipe.asked.ratio if recipe.asked is not None else None,
+        chosen=recipe.chosen,
         metrics=proven(directory, [*cfg.run.allow, *targets_of(cfg)]),
         compute=compute_of(budget, newest.reused, precision_of(trainer)),
         rates=rates_of_run(cfg, trainer),

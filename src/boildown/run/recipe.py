@@ -4,6 +4,7 @@ A recipe is an open map: a node with a `_target_` is a technique, and whatever e
 knob that the nodes interpolate. `ratio` and `bytes` are the knobs that the run itself reads.
 """
 
+import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,20 +30,28 @@ def nodes_of(recipe: DictConfig) -> dict[str, DictConfig]:
     return {k: n for k, n in nodes.items() if isinstance(n, DictConfig) and "_target_" in n}
 
 
-def check_recipe(recipe: DictConfig) -> None:
+def check_recipe(recipe: DictConfig, overrides: Sequence[str] = ()) -> None:
     """Refuse what no technique reads, sizes that cannot be, and times that are none.
 
-    Imports no technique.
+    A knob of a recipe may have lost its reader: its technique is left out, or was told by itself.
+    What the command line adds must have one.
+
+    Args:
+        recipe: as composed.
+        overrides: of the command line.
 
     Raises:
         ConfigError: naming the key, the value and what would be valid.
     """
     nodes = nodes_of(recipe)
-    read = {*SIZES, *_read(recipe), *(str(name) for node in nodes.values() for name in node)}
-    knobs = [str(k) for k in recipe if str(k) not in nodes and (k in SIZES or str(k) in read)]
+    read = {*SIZES, *_read(recipe)}
+    knobs = [str(k) for k in recipe if str(k) not in nodes and str(k) in read]
+    added = {found[1] for o in overrides if (found := re.match(r"\+\+?compression\.(\w+)=", o))}
     for key in map(str, recipe):
         value = recipe[key]
         if key in nodes or key in knobs or value is None:
+            continue
+        if key not in added and (any(key in n for n in nodes.values()) or _is_argument(key)):
             continue
         hint = "" if len(recipe) > 1 else "; is compression=deep missing?"
         there = f"the knobs are {', '.join(knobs) or 'none'}"
@@ -84,6 +93,16 @@ def _read(recipe: DictConfig) -> Iterator[str]:
             yield from _READS.findall(value)
 
 
+def _is_argument(name: str) -> bool:
+    """Whether a technique of boildown's takes such an argument; imports them all."""
+    from boildown import callbacks
+    from boildown.callbacks.technique import Technique
+
+    found = (getattr(callbacks, kind) for kind in dir(callbacks))
+    kinds = [kind for kind in found if issubclass(kind, Technique)]
+    return any(name in inspect.signature(kind).parameters for kind in kinds)
+
+
 def _both(given: Sequence[str], first: str) -> ConfigError:
     return ConfigError(
         f"compression: {' and '.join(given)} are given; one of them decides, the others are to be "
@@ -119,11 +138,13 @@ class Recipe:
         config: the recipe.
         techniques: key -> technique, in the order in which they act.
         asked: the size that was asked for; None if no size was.
+        chosen: key -> argument -> what the technique chose for it by itself.
     """
 
     config: DictConfig
     techniques: Mapping[str, "Technique"]
     asked: Asked | None
+    chosen: dict[str, dict[str, Any]]
 
     @classmethod
     def build(cls, config: DictConfig, dense_bytes: int) -> "Recipe":
@@ -151,11 +172,11 @@ class Recipe:
                     "boildown.callbacks.Technique"
                 )
             techniques[key] = technique
-        recipe = cls(config, techniques, _asked(config, dense_bytes))
+        recipe = cls(config, techniques, _asked(config, dense_bytes), {})
         recipe._check_phases()
         recipe._check_amounts()
-        for technique in techniques.values():
-            technique.suit(recipe.asked.ratio if recipe.asked is not None else None)
+        ratio = recipe.asked.ratio if recipe.asked is not None else None
+        recipe.chosen.update({key: t.suit(ratio) for key, t in techniques.items()})
         return recipe
 
     @property
