@@ -7,6 +7,7 @@ When its C steps come and what they are given; the algorithm is
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -27,11 +28,14 @@ from boildown.lowrank.learning_compression import (
     State,
     distance,
     factorized,
+    factors_in,
     pull,
     report,
+    spectra_of,
+    structure_of,
 )
 from boildown.lowrank.scheme import Cost
-from boildown.lowrank.target import Rule, Target
+from boildown.lowrank.target import Spectra, Target
 from boildown.schedule import Cubic, Schedule
 
 EASED = Cubic()
@@ -47,8 +51,8 @@ class LearnRanks(Constraint):
     gives the one with two smaller layers in place of each that has a rank, for the next fit.
 
     Args:
-        factors: what the layers may cost together over what they cost dense, in (0, 1), or a rule
-            that finds it. This or one of `price`, `energy` and `ranks`: see
+        factors: what the layers may cost together over what they cost dense, in (0, 1). This or one
+            of `price`, `energy` and `ranks`, or in a run none of them and the size of the file: see
             `boildown.lowrank.target.Target` for them and `choose`.
         begin: progress at the first C step. For what says when and how hard, `begin` to `schedule`
             and `multipliers`, see `boildown.lowrank.learning_compression.Algorithm`.
@@ -61,7 +65,6 @@ class LearnRanks(Constraint):
         unit: of the cost: "parameters", "flops" or "bytes". For what is counted, `unit` to `scheme`
             and `exclude`, see `boildown.lowrank.costs.Counting`.
         check: see `Constraint`.
-        share: `factors`, under the name that recipes have.
 
     Attributes:
         structure: of the network that `restructure` made, as plain data; None before.
@@ -76,10 +79,12 @@ class LearnRanks(Constraint):
     Source: Idelbayev & Carreira-Perpinan, CVPR 2020, see `boildown.lowrank.learning_compression`
     """
 
+    afterwards = "factored"
+
     def __init__(
         self,
         *,
-        factors: float | Rule | None = None,
+        factors: float | None = None,
         price: float | None = None,
         energy: float | None = None,
         ranks: Mapping[str, int] | None = None,
@@ -98,15 +103,14 @@ class LearnRanks(Constraint):
         multipliers: bool = False,
         exclude: Sequence[str] = (),
         check: Check = "stage",
-        share: float | Rule | None = None,
     ) -> None:
         super().__init__(check)
         if metric not in ("weights", "outputs"):
             raise ValueError(f"lowrank.metric must be weights or outputs, got {metric!r}")
         if samples < 1:
             raise ValueError(f"lowrank.samples must be at least 1, got {samples}")
-        target = Target(share if factors is None else factors, price, energy, ranks, choose)
-        self.algorithm = Algorithm(target, begin, end, steps, mu, schedule, multipliers)
+        self.target = Target(factors, price, energy, ranks, choose)
+        self.algorithm = Algorithm(self.target, begin, end, steps, mu, schedule, multipliers)
         self.counting = Counting(unit, dtype, scheme, exclude, ranks)
         self.begin, self.end = begin, end
         self.metric, self.calibration, self.samples = metric, calibration, samples
@@ -118,7 +122,12 @@ class LearnRanks(Constraint):
         self._targets: dict[str, Tensor] = {}
         self._ending = False
         self._forms: OutputForms | None = None
+        self._spectra: Spectra = {}  # in a C step
         self._rates: dict[str, float] = {}  # weight -> its learning rate before any schedule
+
+    @property
+    def amounts(self) -> dict[str, Any]:
+        return self.target.given
 
     @property
     def reached(self) -> bool:
@@ -126,6 +135,11 @@ class LearnRanks(Constraint):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
+        if stage == "fit" and self.is_open and self.size is None:
+            raise ValueError(
+                "lowrank: how much is to be saved? give factors, such as LearnRanks(factors=0.5), "
+                "or one of price, energy and ranks"
+            )
         if stage == "fit" and self.structure is None:
             self.counting.names(pl_module)
             if self.metric == "outputs" and self.calibration is not None:
@@ -166,11 +180,10 @@ class LearnRanks(Constraint):
         self.layers = self.counting.layers(pl_module, names, positions)
         self._modules = {name: pl_module.get_submodule(name) for name in self.layers}
         if self.learned.step < 0:
-            self.algorithm.check_reach(self._network(pl_module), self.counting.unit)
+            self.target.check_reach(self.layers, self.counting.unit)
 
     def _network(self, pl_module: LightningModule) -> Network:
-        parameters, buffers = dict(pl_module.named_parameters()), dict(pl_module.named_buffers())
-        return Network(self.layers, parameters, buffers)
+        return Network(self.layers, dict(pl_module.named_parameters()))
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *rest: Any) -> None:
         super().on_train_batch_end(trainer, pl_module, *rest)
@@ -198,7 +211,12 @@ class LearnRanks(Constraint):
             forms, measuring = self._forms.measure(trainer, pl_module, schemes)
         network = self._network(pl_module)
         self.learned, flops = self.algorithm.c_step(
-            self.learned, step, network, forms, trainer.strategy.broadcast
+            self.learned,
+            step,
+            network,
+            forms,
+            trainer.strategy.broadcast,
+            partial(self._searched, network) if self.is_open else None,
         )
         if self.reached:
             for name, weight in network.weights.items():
@@ -208,6 +226,43 @@ class LearnRanks(Constraint):
         if clock is not None:
             seconds = time.perf_counter() - began if self._ending else 0.0
             clock.charge(measuring + flops * trainer.world_size, seconds)
+
+    def _searched(self, network: Network, spectra: Spectra) -> float:
+        """What the layers may cost together for a file of the asked size."""
+        assert self.size is not None
+        self._spectra = spectra
+        amount = self.size.amount(network.parameters)
+        self._spectra = {}
+        return 1.0 - amount
+
+    def look_at(self, network: LightningModule) -> None:
+        if self.structure is None:
+            positions = {}
+            if self.counting.unit == "flops":
+                example = network.example_input_array
+                assert isinstance(example, Tensor)
+                positions = layer_positions(network, example)
+            self.layers = self.counting.layers(network, self.counting.names(network), positions)
+            self._modules = {name: network.get_submodule(name) for name in self.layers}
+
+    def preview(
+        self, weights: Mapping[str, Tensor], amount: float | None = None
+    ) -> dict[str, Tensor]:
+        if self.structure is not None:
+            return dict(weights)
+        spectra = self._spectra or spectra_of(
+            {name: weights[f"{name}.weight"] for name in self.layers}, self.layers
+        )
+        factors = None if amount is None else 1.0 - amount
+        ranks = self.target.chosen(spectra, self.layers, mu=1.0, factors=factors)
+        return factors_in(weights, self._modules, self.layers, spectra, ranks)
+
+    def preview_config(
+        self, config: dict[str, Any], weights: Mapping[str, Tensor]
+    ) -> dict[str, Any]:
+        if self.structure is not None:
+            return config
+        return describe(config, structure_of(self._modules, self.layers, weights))
 
     def _aim(self) -> None:
         """Where the weights are pulled until the next C step."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningModule
 from torch import Tensor, nn
 
 from boildown.allocate.size import AskedSize
@@ -67,6 +67,12 @@ class Technique(Callback):
         """
         return {}
 
+    def look_at(self, network: LightningModule) -> None:
+        """Find in a network what a preview must know beside the weights.
+
+        Called before each fit of a run in which a size is asked for.
+        """
+
     def preview(
         self, weights: Mapping[str, Tensor], amount: float | None = None
     ) -> dict[str, Tensor]:
@@ -82,6 +88,17 @@ class Technique(Callback):
             name -> parameter, those it leaves alone included.
         """
         return dict(weights)
+
+    def preview_config(
+        self, config: dict[str, Any], weights: Mapping[str, Tensor]
+    ) -> dict[str, Any]:
+        """The model's config in the file, if its parameters were those of a preview.
+
+        Args:
+            config: of the model as it is.
+            weights: what `preview` returned, named as in the model.
+        """
+        return config
 
 
 def trained_like(tensor: Tensor, parameter: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from boildown.lowrank import scheme as schemes
 from boildown.lowrank.costs import Layer, cost_of
 from boildown.lowrank.factorize import factorize
 from boildown.lowrank.form import Form
@@ -34,7 +35,7 @@ class State:
 
     Attributes:
         step: the newest C step, -1 before the first.
-        factors: what a rule found.
+        factors: what was searched for; None if nothing was.
         ranks: of the newest C step.
         nearest: layer -> T, of its weight's shape.
         owed: layer -> Y, likewise; {} without multipliers.
@@ -75,12 +76,10 @@ class Network:
     Attributes:
         layers: what the ranks of each layer cost.
         parameters: by their names; a layer's weight is `NAME.weight`.
-        buffers: likewise.
     """
 
     layers: Mapping[str, Layer]
     parameters: Mapping[str, Tensor]
-    buffers: Mapping[str, Tensor]
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -140,17 +139,6 @@ class Algorithm:
         u = min(max(step, 0) / max(self.steps - 1, 1), 1.0)
         return float(first * (last / first) ** u)
 
-    def check_reach(self, network: Network, unit: str) -> None:
-        """Refuse before the training what no ranks will meet.
-
-        Raises:
-            ValueError: naming the value and the least.
-        """
-        self.target.check_reach(network.layers, unit)
-        if callable(self.target.factors):
-            spectra = spectra_of(network.weights, network.layers)
-            self._by_rule(network, spectra, check=True)
-
     def c_step(
         self,
         state: State,
@@ -158,6 +146,7 @@ class Algorithm:
         network: Network,
         forms: Mapping[str, Sequence[Form]] | None,
         agree: Callable[[Ranks], Ranks],
+        search: Callable[[Spectra], float] | None = None,
     ) -> tuple[State, int]:
         """The nearest network of low rank, its ranks chosen for all layers at once.
 
@@ -167,6 +156,8 @@ class Algorithm:
             network: as it is trained.
             forms: layer -> what makes an error of each group large; None for its own size.
             agree: the ranks that all processes take, of those of this one.
+            search: finds what the layers may cost, if the target leaves it open; asked at the
+                first C step, halfway, and at the last.
 
         Returns:
             The state after it, and the operations of its decompositions.
@@ -177,9 +168,9 @@ class Algorithm:
         }
         spectra = spectra_of(weights, layers, state.owed, mu, forms)
         factors = state.factors
-        halfway = state.step < self.steps // 2 <= step  # where a rule looks again
-        if callable(self.target.factors) and (factors is None or halfway):
-            factors = self._by_rule(network, spectra)
+        again = state.step < self.steps // 2 <= step or step == self.last
+        if search is not None and (factors is None or again):
+            factors = search(spectra)
         u = min(step / (SETTLED * self.last), 1.0) if self.last else 1.0
         ranks = self.target.chosen(
             spectra, layers, mu=mu, factors=factors, eased=lambda final: self.schedule(u, final)
@@ -192,11 +183,6 @@ class Algorithm:
             svd_flops(s.u.shape[0], s.v.shape[0]) for each in spectra.values() for s in each
         )
         return now, count
-
-    def _by_rule(self, network: Network, spectra: Spectra, check: bool = False) -> float:
-        return self.target.found(
-            network.parameters, network.buffers, spectra, network.layers, check=check
-        )
 
 
 def spectra_of(
@@ -302,6 +288,67 @@ def factorized(
     ranks = {names[name]: rank for name, rank in chosen.items()}
     schemes = {names[name]: layers[name].scheme for name in chosen}
     return factorize(model, ranks, schemes=schemes), names
+
+
+def factors_in(
+    parameters: Mapping[str, Tensor],
+    modules: Mapping[str, nn.Module],
+    layers: Mapping[str, Layer],
+    spectra: Spectra,
+    ranks: Ranks,
+) -> dict[str, Tensor]:
+    """The parameters of the network with two smaller layers in place of each that has a rank.
+
+    Args:
+        parameters: of the network as it is, by their names.
+        modules: layer -> its module.
+        layers: how they are matrices.
+        spectra: of their weights.
+        ranks: of each.
+
+    Returns:
+        The same parameters but for those of the layers with a rank, for which
+        `NAME.v.weight`, `NAME.u.weight` and `NAME.u.bias` stand.
+    """
+    found = dict(parameters)
+    for name, rank in ranks.items():
+        if rank is None:
+            continue
+        parts = [each.truncate(rank) for each in spectra[name]]
+        bias = found.pop(f"{name}.bias", None)
+        weight = found.pop(f"{name}.weight")
+        built = schemes.layers(modules[name], layers[name].scheme, parts, bias)
+        for own, parameter in built.named_parameters():
+            like = bias if own == "u.bias" and bias is not None else weight
+            found[f"{name}.{own}"] = parameter.detach().requires_grad_(like.requires_grad)
+    return found
+
+
+def structure_of(
+    modules: Mapping[str, nn.Module], layers: Mapping[str, Layer], weights: Mapping[str, Tensor]
+) -> dict[str, dict[str, Any]]:
+    """What a network with parameters of `factors_in` has become, as plain data.
+
+    Args:
+        modules: layer -> its module.
+        layers: how they are matrices.
+        weights: name -> parameter; names may lack what all layers' names begin with.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name, layer in layers.items():
+        own = next((n for n in _endings(name) if f"{n}.u.weight" in weights), None)
+        if own is None:
+            continue
+        inner = weights[f"{own}.v.weight"]
+        embeds = layer.scheme == "embedding"
+        rank = inner.shape[1] if embeds else inner.shape[0] // layer.groups
+        found[own] = {"scheme": layer.scheme, "rank": rank}
+    return found
+
+
+def _endings(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[start:]) for start in range(len(parts))]
 
 
 def report(

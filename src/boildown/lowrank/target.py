@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,41 +16,36 @@ from boildown.name_patterns import by_pattern
 
 Ranks = dict[str, int | None]  # layer -> rank; None for one that stays dense
 Spectra = Mapping[str, Sequence[Spectrum]]  # layer -> of each group's matrix
-Trial = Callable[[float], Mapping[str, Tensor]]  # fraction -> the layers' tensors at that cost
-Rule = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Trial], float]
-"""The other parameters, the buffers and a trial -> the fraction that the layers may cost."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What the ranks are to meet: one of `factors`, `price`, `energy` and `ranks`.
+    """What the ranks are to meet: one of `factors`, `price`, `energy` and `ranks`, or none yet.
 
     Attributes:
-        factors: what the layers may cost together over what they cost dense, in (0, 1), or a rule
-            that finds it from the weights.
+        factors: what the layers may cost together over what they cost dense, in (0, 1).
         price: what one unit of cost is worth in the loss, lambda in the paper; at least 0.
         energy: the fraction of its squared singular values that each layer keeps, in (0, 1].
         ranks: pattern -> rank; layers that no pattern names stay dense.
         choose: with `factors`: all ranks jointly, or by the one energy threshold that meets it.
 
     Raises:
-        ValueError: for a value out of range; if none or several are given.
+        ValueError: for a value out of range; if several are given.
     """
 
-    factors: float | Rule | None = None
+    factors: float | None = None
     price: float | None = None
     energy: float | None = None
     ranks: Mapping[str, int] | None = None
     choose: Literal["joint", "energy"] = "joint"
 
     def __post_init__(self) -> None:
-        given = {key: getattr(self, key) for key in ("factors", "price", "energy", "ranks")}
-        if sum(value is not None for value in given.values()) != 1:
+        given = [key for key, value in self.given.items() if value is not None]
+        if len(given) > 1:
             raise ValueError(
-                f"lowrank: give one of factors, price, energy and ranks, got "
-                f"{[key for key, value in given.items() if value is not None] or 'none'}"
+                f"lowrank: give one of factors, price, energy and ranks, got {', '.join(given)}"
             )
-        if isinstance(self.factors, int | float) and not 0.0 < self.factors < 1.0:
+        if self.factors is not None and not 0.0 < self.factors < 1.0:
             raise ValueError(f"lowrank.factors must be in (0, 1), got {self.factors}")
         if self.price is not None and not (self.price >= 0.0 and math.isfinite(self.price)):
             raise ValueError(f"lowrank.price must be at least 0, got {self.price}")
@@ -58,6 +53,11 @@ class Target:
             raise ValueError(f"lowrank.energy must be in (0, 1], got {self.energy}")
         if self.choose not in ("joint", "energy"):
             raise ValueError(f"lowrank.choose must be joint or energy, got {self.choose!r}")
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The four by their names."""
+        return {key: getattr(self, key) for key in ("factors", "price", "energy", "ranks")}
 
     def check_reach(self, layers: Mapping[str, Layer], unit: str) -> None:
         """Refuse a fraction that rank 1 everywhere exceeds, and ranks that a layer cannot have.
@@ -67,7 +67,7 @@ class Target:
         """
         if self.ranks is not None:
             self._given(layers)
-        if not isinstance(self.factors, int | float):
+        if self.factors is None:
             return
         least = [min(layer.costs[0], layer.dense) for layer in layers.values()]
         total = dense_cost_of(layers)
@@ -93,7 +93,7 @@ class Target:
             spectra: of W - Y / mu.
             layers: what their ranks cost.
             mu: of the training since the C step before.
-            factors: what a rule found, or is to try; None for `self.factors`.
+            factors: what was searched for, or is to be tried; None for `self.factors`.
             eased: how much of what is saved in the end is saved by now.
         """
         if self.ranks is not None:
@@ -107,12 +107,13 @@ class Target:
         errors = {name: tails(s) for name, s in values.items()}
         if self.price is not None:
             return joint_ranks(errors, costs, dense=dense, price=eased(self.price), mu=mu).ranks
+        searched = factors is not None
         if factors is None:
-            assert isinstance(self.factors, int | float)
+            assert self.factors is not None
             factors = float(self.factors)
         factors = 1.0 - eased(1.0 - factors)
         least = sum(min(layer.costs[0], layer.dense) for layer in layers.values())
-        budget = max(factors * sum(dense.values()), least if callable(self.factors) else 0.0)
+        budget = max(factors * sum(dense.values()), least if searched else 0.0)
         if self.choose == "energy":
             return energy_ranks(values, costs, budget, dense=dense).ranks
         return joint_ranks(errors, costs, dense=dense, budget=budget).ranks
@@ -123,43 +124,6 @@ class Target:
             most = len(layers[name].costs)
             check_rank(rank, most, f"lowrank.ranks: the rank of {name} (higher ones save nothing)")
         return {name: asked.get(name) for name in layers}
-
-    def found(
-        self,
-        parameters: Mapping[str, Tensor],
-        buffers: Mapping[str, Tensor],
-        spectra: Spectra,
-        layers: Mapping[str, Layer],
-        *,
-        check: bool = False,
-    ) -> float:
-        """What the rule makes of the tensors of networks of several sizes.
-
-        Args:
-            parameters: of the network.
-            buffers: of the network.
-            spectra: of the layers' weights.
-            layers: what their ranks cost.
-            check: only look whether rank 1 everywhere is small enough.
-        """
-        assert callable(self.factors)
-        weights = {f"{name}.weight" for name in layers}
-        rest = {name: tensor for name, tensor in parameters.items() if name not in weights}
-
-        def trial(factors: float) -> dict[str, Tensor]:
-            found: dict[str, Tensor] = {}
-            for name, rank in self.chosen(spectra, layers, mu=1.0, factors=factors).items():
-                if rank is None:
-                    found[f"{name}.weight"] = parameters[f"{name}.weight"]
-                else:
-                    for i, each in enumerate(spectra[name]):
-                        found[f"{name}.{i}.u"], found[f"{name}.{i}.v"] = each.truncate(rank)
-            return found
-
-        if check:
-            getattr(self.factors, "check_reach", lambda *_: None)(rest, buffers, trial)
-            return 0.0
-        return self.factors(rest, buffers, trial)
 
 
 def values_of(spectra: Sequence[Spectrum]) -> Tensor:

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from boildown.callbacks.bar import BudgetBar
 from boildown.callbacks.budget import ComputeBudget
 from boildown.callbacks.record import Record
 from boildown.callbacks.save import SaveDense, SaveNewest, plain_state
+from boildown.callbacks.technique import Technique
 from boildown.forward import inputs_of
 from boildown.run.allowed import targets_of
 from boildown.run.build import build_task, model_config
@@ -78,7 +79,8 @@ def run(cfg: DictConfig, directory: Path) -> float:
     after = [record, BudgetBar(label=str(cfg.name or "")), newest]
     logger = _logger(cfg, directory)
     example = inputs_of(next(iter(data.train_dataloader())))
-    size = FileSize(model_config(cfg, data))
+    described = model_config(cfg, data)
+    size = FileSize(described, recipe.techniques.values())
     recipe.ask(size)
     if leads:
         OmegaConf.save(cfg, directory / "config.yaml", resolve=True)
@@ -86,7 +88,8 @@ def run(cfg: DictConfig, directory: Path) -> float:
     for fit in fits(stages_of(recipe.techniques.values()), model, newest, resume=cfg.resume):
         task = build_task(cfg, data, fit.model)
         task.example_input_array = example
-        size.task = task
+        size.config, size.task = fit.describe(described), task
+        recipe.look_at(task)
         if fit.start is None and fit.first:
             recipe.check_reach(dict(task.named_parameters()))
         every = _validate_every(cfg, budget, task, len(data.train_dataloader()))
@@ -95,8 +98,6 @@ def run(cfg: DictConfig, directory: Path) -> float:
         fit.go_on(trainer, budget)
         _fit(trainer, task, data, fit.start, newest.path)
         fit.check_end(budget)
-        if fit.stage.change is not None:
-            size.config = fit.stage.change.describe(size.config)
     if not trainer.is_global_zero:
         return float("nan")
 
@@ -138,10 +139,12 @@ class FileSize:
 
     Attributes:
         config: of the model as it is now, which the file holds.
+        techniques: whose previews the parameters are.
         task: whose submodule `model` is packed.
     """
 
     config: dict[str, Any]
+    techniques: Iterable[Technique]
     task: LightningModule | None = None
 
     def __call__(self, weights: Mapping[str, Tensor]) -> int:
@@ -161,7 +164,10 @@ class FileSize:
             elif first[id(tensor)] in own:  # under each of its names, if it is tied
                 state[name] = own[first[id(tensor)]]
         added = {name: p for name, p in own.items() if name not in first.values()}
-        return codec.estimate({n: t.detach() for n, t in (state | added).items()}, self.config)
+        config = self.config
+        for technique in self.techniques:
+            config = technique.preview_config(config, own)
+        return codec.estimate({n: t.detach() for n, t in (state | added).items()}, config)
 
 
 _MODEL = "model."

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from boildown.run.errors import ConfigError, number
 
 if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule
     from torch import Tensor
 
     from boildown.callbacks.technique import Technique
@@ -240,6 +241,11 @@ class Recipe:
             settled_at=min((t.begin for t in later), default=1.0),
             asked=self.asked.knob,
         )
+
+    def look_at(self, network: "LightningModule") -> None:
+        """Show the techniques the network that is to be trained, if they have to find a size."""
+        for technique in self.techniques.values() if self.asked is not None else ():
+            technique.look_at(network)
 
     def check_reach(self, weights: Mapping[str, "Tensor"]) -> None:
         """Refuse before the training a size that nothing will reach.

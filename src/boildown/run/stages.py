@@ -92,12 +92,20 @@ class Fit:
         model: to train, in the structure of the stage.
         start: path of the checkpoint to start from; None for none.
         first: whether it is the first of this process.
+        past: what the structure became before it, in order.
     """
 
     stage: Stage
     model: nn.Module
     start: str | None
     first: bool
+    past: Sequence[Restructures]
+
+    def describe(self, config: dict[str, Any]) -> dict[str, Any]:
+        """The config of `model`, from that of the model in its first structure."""
+        for change in self.past:
+            config = change.describe(config)
+        return config
 
     def go_on(self, trainer: Trainer, budget: ComputeBudget) -> None:
         """Let the clock and a new trainer count on from where the fit before this one ended."""
@@ -137,16 +145,19 @@ def fits(
     states = callback_states(own) if own is not None else {}
     start = str(own) if own is not None else newest.start()
     first = True
+    past: list[Restructures] = []
     for stage in stages:
         saved = states.get(stage.change.state_key, {}) if stage.change is not None else {}
         if stage.change is not None and saved.get("structure") is not None:
             stage.change.load_state_dict(saved)
             model = stage.change.rebuild(model)
+            past.append(stage.change)
             continue
-        yield Fit(stage, model, start, first)
+        yield Fit(stage, model, start, first, tuple(past))
         start, first = None, False
         if stage.change is not None:
             model = stage.change.restructure(model)
+            past.append(stage.change)
 
 
 def callback_states(path: Path) -> Mapping[str, Any]:
