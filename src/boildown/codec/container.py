@@ -28,6 +28,7 @@ from torch import Tensor
 
 from boildown.codec import dtypes, zeros
 from boildown.codec.bytewise import VARINT_MOST, Reader, varint
+from boildown.codec.coder import Anatomy, Piece, Plan
 from boildown.codec.error import CodecError
 from boildown.codec.header import (
     Entry,
@@ -38,7 +39,7 @@ from boildown.codec.header import (
     unpack_header,
 )
 from boildown.codec.kernels import Words
-from boildown.codec.tensor import Anatomy, Piece, Plan, plan, read_tensor
+from boildown.codec.tensor import plan, read_tensor
 from boildown.files.atomic import replace_file
 
 MAGIC = b"BOIL"
