@@ -4,7 +4,9 @@ Imports neither torch nor Lightning.
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 RENAMED = {
@@ -65,3 +67,20 @@ def locate(path: str) -> Callable[..., Any]:
     if not callable(found):
         raise ValueError("not callable")
     return found  # type: ignore[no-any-return]
+
+
+def search_here() -> None:
+    """Let modules of the working directory be found, after all that are installed."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+        importlib.invalidate_caches()
+
+
+def within(path: str, prefixes: Iterable[str]) -> bool:
+    """Whether a dotted path is one of `prefixes` or lies in one of them.
+
+    >>> within("net.parts.Block", ["net"]), within("network.Net", ["net"]), within("net", [])
+    (True, False, False)
+    """
+    return any(path == prefix or path.startswith(f"{prefix}.") for prefix in prefixes)

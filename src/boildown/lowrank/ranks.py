@@ -7,13 +7,13 @@ also stay as it is, which loses nothing and costs what the dense layer costs; it
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from boildown.allocate.knapsack import CANDIDATES, TOLERANCE, choose, lagrangian, listed
+from boildown.allocate.levels import Measured
 from boildown.lowrank.svd import rank_for_energy
 from boildown.lowrank.svd import tails as tails_of
 
@@ -121,20 +121,6 @@ def relative_weights(tails: Mapping[str, Tensor]) -> dict[str, float]:
     """
     sizes = {name: float(tail[0]) for name, tail in tails.items()}
     return {name: 1.0 / size if size > 0.0 else 1.0 for name, size in sizes.items()}
-
-
-class Measured(NamedTuple):
-    """What a layer loses at a level.
-
-    Attributes:
-        level: a rank, a sparsity or bits; None for a layer that stays as it is.
-        cost: in parameters, bytes or FLOPs.
-        loss: of the whole network when only this layer is changed; the less, the better.
-    """
-
-    level: float | None
-    cost: float
-    loss: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,11 @@ from boildown.codec import read_config
 from boildown.files.atomic import replacing
 from boildown.loading import load
 from boildown.lowrank.factorize import restructure, structure_in
+from boildown.printable import printable
 from boildown.run.allowed import check_allowed
 from boildown.run.build import config_in, model_config
 from boildown.run.config import register_resolvers
+from boildown.run.errors import expected, one_line
 from boildown.run.measure import metrics_of, quiet
 
 
@@ -60,7 +62,7 @@ def prove(directory: Path, allow: Sequence[str] = ()) -> dict[str, dict[str, flo
         ConfigError: if the config names what may not be built.
     """
     cfg = config_in(directory / "config.yaml")
-    check_allowed(cfg, allow)
+    check_allowed(cfg, allow, directory)
     data = instantiate(cfg.data)
     data.prepare()
 
@@ -82,8 +84,13 @@ def main() -> None:
     parser.add_argument("--allow", action="append", default=[])
     args = parser.parse_args()
     register_resolvers()
-    with quiet():
-        metrics = prove(args.directory, args.allow)
+    try:
+        with quiet():
+            metrics = prove(args.directory, args.allow)
+    except Exception as error:
+        if not expected(error):
+            raise
+        sys.exit(printable(one_line(error)))
     with replacing(args.directory / "evaluation.json") as part:
         part.write_text(json.dumps(metrics))
 

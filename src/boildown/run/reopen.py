@@ -91,7 +91,7 @@ def open_run(path: Path, config: Path | None = None, allow: Sequence[str] = ()) 
     register_resolvers()
     file = _file(path)
     cfg = _config(file, config)
-    check_allowed(cfg, allow)
+    check_allowed(cfg, allow, file.parent)
     try:
         with quiet():
             data = instantiate(cfg.data)
