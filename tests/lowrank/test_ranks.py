@@ -18,7 +18,6 @@ from boildown.lowrank.ranks import (
     allocate_ranks,
     energy_ranks,
     joint_ranks,
-    relative_weights,
 )
 from boildown.lowrank.svd import rank_for_energy, tails
 
@@ -92,11 +91,9 @@ def test_a_price_is_the_c_step_of_the_paper(
     s = spectra(seed)
     costs, dense = parameters()
     dense = dense if may_stay else {}
-    weights = {"fc2": 3.0}
-    found = joint_ranks(squared(s), costs, dense=dense, price=price, mu=mu, weights=weights)
+    found = joint_ranks(squared(s), costs, dense=dense, price=price, mu=mu)
     least = min(
-        mu / 2 * sum(weights.get(n, 1.0) * e for n, e in errors.items()) + price * cost
-        for _, cost, errors in everything(s, dense)
+        mu / 2 * sum(errors.values()) + price * cost for _, cost, errors in everything(s, dense)
     )
     assert mu / 2 * found.error + price * found.cost == pytest.approx(least, rel=1e-9, abs=1e-12)
 
@@ -114,16 +111,6 @@ def test_a_layer_stays_dense_where_factors_are_no_cheaper() -> None:
     assert joint_ranks(lost, costs, dense=dense, budget=20).ranks == {"fc": None}
     assert joint_ranks(lost, costs, budget=20).ranks == {"fc": 3}
     assert joint_ranks(lost, costs, dense=dense, budget=8).ranks == {"fc": 1}
-
-
-def test_relative_weights_make_the_size_of_a_layer_irrelevant() -> None:
-    small = torch.arange(8, 0, -1) / 8
-    lost = squared({"large": 1000 * small, "small": small})
-    costs = {name: list(range(1, 9)) for name in lost}
-    assert joint_ranks(lost, costs, budget=9).ranks == {"large": 8, "small": 1}
-    found = joint_ranks(lost, costs, budget=8, weights=relative_weights(lost))
-    assert found.ranks == {"large": 4, "small": 4}
-    assert relative_weights({"zero": torch.zeros(3)}) == {"zero": 1.0}
 
 
 def test_fewer_ranks_may_be_offered_than_there_are() -> None:
@@ -233,8 +220,6 @@ def energies(**given_: Any) -> Callable[[], object]:
         (joint(budget=9, costs={"fc1": [5]}), "fc2: its ranks have no costs"),
         (joint(budget=9, costs=COSTS | {"fc9": [1]}), "costs: there is no layer fc9"),
         (joint(budget=9, dense={"fc9": 1}), "dense: there is no layer fc9"),
-        (joint(budget=9, weights={"fc9": 1}), "weights: there is no layer fc9"),
-        (joint(budget=9, weights={"fc1": 0.0}), "fc1: its weight must be above 0, got 0.0"),
         (joint(budget=9, costs=COSTS | {"fc1": [3, 2]}), "fc1: costs must not fall"),
         (joint(budget=9, costs=COSTS | {"fc1": [1] * 4}), "fc1: costs must be a list of 1 to 3"),
         (joint(budget=9, costs=COSTS | {"fc1": []}), "fc1: costs must be a list of 1 to 3"),

@@ -30,7 +30,7 @@ from boildown.lowrank.learning_compression import (
     pull,
     report,
 )
-from boildown.lowrank.scheme import Cost
+from boildown.lowrank.scheme import Unit
 from boildown.lowrank.target import Rule, Target
 from boildown.schedule import Cubic, Schedule
 
@@ -92,7 +92,7 @@ class LearnRanks(Constraint):
         metric: Literal["weights", "outputs"] = "outputs",
         calibration: Callable[[], Iterable[Any]] | None = None,
         samples: int = 512,
-        unit: Cost = "parameters",
+        unit: Unit = "parameters",
         dtype: str | None = None,
         scheme: str = "channel",
         multipliers: bool = False,

@@ -66,10 +66,6 @@ class Whitened:
         """
         return torch.stack([family.tails for family in self.families]).amin(0)
 
-    def error(self, rank: int) -> float:
-        """One entry of `tails`."""
-        return float(self.tails()[rank])
-
     def truncate(self, rank: int) -> tuple[Factors, Tensor | None]:
         """The factors of a rank, balanced, and the bias that goes with them.
 

@@ -13,6 +13,7 @@ from boildown.calibrate.samples import Samples
 from boildown.lowrank import scheme as of
 from boildown.lowrank import separable
 from boildown.lowrank.activation import regressed, whitened
+from boildown.lowrank.factored_layer import layers
 from boildown.lowrank.form import output_form
 from boildown.lowrank.relu import ITERATIONS, PENALTIES, through_relu_ranks
 from boildown.lowrank.scheme import Scheme
@@ -75,7 +76,7 @@ class FittedLayer:
         self.weight = of.matrices(layer.weight.detach(), scheme, self.groups)
         self.bias = None if layer.bias is None else layer.bias.detach()
         self.dense = of.dense_parameters(module)
-        self.highest = cast("int", of.break_even(module, scheme))
+        self.highest = of.break_even(module, scheme)
         self.spectra = [decompose(matrix) for matrix in self.weight]
         self.gradients = [Moments() for _ in range(self.groups)]
 
@@ -184,7 +185,7 @@ class FittedLayer:
         return of.fold(products, self.scheme, weight.shape)
 
     def build(self, solution: Solution) -> nn.Sequential:
-        return of.layers(self.module, self.scheme, solution.factors, solution.bias)
+        return layers(self.module, self.scheme, solution.factors, solution.bias)
 
     def solve_flops(self, method: Method, ranks: Sequence[int], rows: int) -> int:
         """About what the solutions cost."""

@@ -49,33 +49,6 @@ class LowRankLayer:
     start: float
 
 
-def through_relu(
-    weight: Tensor,
-    bias: Tensor | None,
-    inputs: Tensor,
-    rank: int,
-    *,
-    targets: Tensor | None = None,
-    damping: float | None = None,
-    form: Tensor | None = None,
-    penalties: Sequence[float] = PENALTIES,
-    iterations: int = ITERATIONS,
-) -> LowRankLayer:
-    """One rank of `through_relu_ranks`, which see."""
-    layers = through_relu_ranks(
-        weight,
-        bias,
-        inputs,
-        [rank],
-        targets=targets,
-        damping=damping,
-        form=form,
-        penalties=penalties,
-        iterations=iterations,
-    )
-    return layers[rank]
-
-
 def through_relu_ranks(
     weight: Tensor,
     bias: Tensor | None,
@@ -272,7 +245,7 @@ class Problem:
                 if error < least:
                     least, best = error, (u, v, offset)
                 if step < iterations:
-                    z = self.y if penalty is None else _auxiliary(t, self.goal, penalty)
+                    z = self.y if penalty is None else auxiliary(t, self.goal, penalty)
                     u, v, offset = self.regress(z, v)
             found.append(best)
         return [self.finished(*best) for best in found]
@@ -323,7 +296,7 @@ class Problem:
         return (offset - u @ (v.mT @ self.centre)).to(self.weight.dtype) if self.with_bias else None
 
 
-def _auxiliary(t: Tensor, goal: Tensor, penalty: float) -> Tensor:
+def auxiliary(t: Tensor, goal: Tensor, penalty: float) -> Tensor:
     """The best z for A x + b = t and the target relu(y).
 
     Of the two branches of Zhang et al., z <= 0 and z >= 0, the second is the better one exactly
