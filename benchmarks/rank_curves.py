@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from boildown.files.progress import progress
 from boildown.lowrank.fitted_layer import Method
-from boildown.lowrank.outputs import droppings, narrowed, shared_out
+from boildown.lowrank.outputs import droppings, narrowed, outputs_to_drop
 from boildown.lowrank.rank_search import RankSearch
 from boildown.lowrank.studied import Schemes, Studied, divergence
 
@@ -70,7 +70,7 @@ def narrower(search: RankSearch, path: list[dict[str, int]], parameters: float) 
     change = sum(search.curves[name][rank] for name, rank in ranks.items())
     with progress("outputs", len(net.layers), in_bytes=False) as tick:
         able = droppings(net, tick)
-    small, left = narrowed(net, able, shared_out(net, search.curves, able, change))
+    small, left = narrowed(net, able, outputs_to_drop(net, search.curves, able, change))
     print({name: len(kept) for name, kept in left.items()}, "outputs left", flush=True)
     return net.again(small)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from boildown.lowrank.fitted_layer import Dense
-from boildown.lowrank.outputs import Dropping, droppings, narrowed, shared_out
+from boildown.lowrank.outputs import Dropping, droppings, narrowed, outputs_to_drop
 from boildown.lowrank.prune_ranks import prune_ranks
 from boildown.lowrank.studied import Studied
 
@@ -144,7 +144,7 @@ def test_widths_and_ranks_are_near_the_best_of_all(change: float) -> None:
         name: {r: 0.5 ** (r / 2) for r in range(1, layer.highest + 1)}
         for name, layer in net.layers.items()
     }
-    counts = shared_out(net, curves, found, change)
+    counts = outputs_to_drop(net, curves, found, change)
     sizes = {name: list(layer.module.weight.shape) for name, layer in net.layers.items()}
     sizes["0"][0] -= counts.get("0", 0)
     sizes["2"][1] -= counts.get("0", 0)
@@ -179,8 +179,8 @@ def test_nothing_goes_where_nothing_may_change() -> None:
     found = droppings(net, quiet)
     curves = {name: dict.fromkeys(range(1, 5), 1.0) for name in net.layers}
     costly = {n: Dropping(d.reader, d.order, {0: 0.0, 3: 0.5}) for n, d in found.items()}
-    assert shared_out(net, curves, costly, 0.0) == {}
-    assert shared_out(net, curves, {}, 0.1) == {}
+    assert outputs_to_drop(net, curves, costly, 0.0) == {}
+    assert outputs_to_drop(net, curves, {}, 0.1) == {}
 
 
 def test_a_dense_solution_is_its_weight() -> None:

@@ -23,7 +23,6 @@ Method = Literal["relu", "activation", "plain"]
 
 EXACT = 1e-4  # fraction of the outputs' variance, below which the ReLU changes nothing
 
-
 Part = tuple[Factors, Tensor | None]
 """The factors and the bias of one group of a layer."""
 
@@ -50,7 +49,7 @@ class Way:
 
     Attributes:
         damping: see `boildown.lowrank.activation.whitened`.
-        floor: of the form of the outputs, see `boildown.lowrank.activation.output_form`; None
+        floor: of the form of the outputs, see `boildown.lowrank.form.output_form`; None
             for outputs that all count alike.
     """
 
@@ -58,9 +57,9 @@ class Way:
     floor: float | None = None
 
 
-DAMPINGS = (None, 0.3, 0.7, 1.0)  # the last is the plain truncation, with a bias that is fitted
+# Candidates; chosen by held-out error.
+DAMPINGS = (None, 0.3, 0.7, 1.0)  # the last is the plain truncation, with a fitted bias
 FLOORS = (0.3, 5.0)
-"""Of these each layer takes what is best on samples that it was not fitted to."""
 
 
 class FittedLayer:

@@ -318,7 +318,7 @@ def report(
     costs = {name: layer.costs for name, layer in layers.items()}
     dense = {name: layer.dense for name, layer in layers.items()}
     spent = cost_of(layers, state.ranks)
-    by_energy = energy_ranks(state.dense, costs, spent, dense=dense).ranks
+    by_energy = energy_ranks(state.dense, costs, spent, dense=dense)
     return [
         {
             "name": names[name],

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from boildown.calibrate.batches import Data
 from boildown.files.progress import progress
 from boildown.lowrank.fitted_layer import Method
-from boildown.lowrank.outputs import droppings, narrowed, shared_out
+from boildown.lowrank.outputs import droppings, narrowed, outputs_to_drop
 from boildown.lowrank.rank_search import Evaluate, Found, RankSearch, Step, measured
 from boildown.lowrank.scheme import Scheme
 from boildown.lowrank.studied import Schemes, Studied
@@ -234,7 +234,7 @@ def _narrower(
     change = change if ranks else max(least, LITTLE)
     tried: list[Step] = []
     for _ in range(DROPS):
-        counts = shared_out(net, curves, able, change)
+        counts = outputs_to_drop(net, curves, able, change)
         model, left = narrowed(net, able, counts) if counts else (net.model, {})
         if not left:
             break

@@ -172,23 +172,6 @@ def allocate_ranks(points: Mapping[str, Sequence[Measured]], budget: float) -> A
     return Allocation(levels, choice.cost, choice.loss, choice.gap)
 
 
-@dataclass(frozen=True, slots=True)
-class EnergyRanks:
-    """The ranks that one threshold gives.
-
-    Attributes:
-        ranks: layer -> rank, or None for a layer that stays dense.
-        cost: of all layers.
-        error: the sum of their squared errors.
-        energy: the fraction of its energy that every layer keeps at least, in [0, 1].
-    """
-
-    ranks: dict[str, int | None]
-    cost: float
-    error: float
-    energy: float
-
-
 def energy_ranks(
     spectra: Mapping[str, Tensor],
     costs: Mapping[str, ArrayLike],
@@ -196,7 +179,7 @@ def energy_ranks(
     *,
     energy: float | None = None,
     dense: Mapping[str, float] | None = None,
-) -> EnergyRanks:
+) -> dict[str, int | None]:
     """Ranks from one energy threshold for all layers: what jointly chosen ranks have to beat.
 
     Each layer gets the lowest rank that keeps a fraction of its energy, the sum of its squared
@@ -210,6 +193,9 @@ def energy_ranks(
             `energy`.
         energy: the threshold, in (0, 1].
         dense: layer -> what it costs to leave it as it is.
+
+    Returns:
+        Layer -> rank, or None for a layer that stays dense.
 
     Raises:
         ValueError: if the budget is below what rank 1 everywhere costs, naming the layers; if both
@@ -251,14 +237,7 @@ def energy_ranks(
             else:
                 low = middle + 1
         wanted = at(float(steps[low]))
-    ranks, cost = chosen(wanted)
-    dropped = {n: 0.0 if r is None else float(lost[n][r]) for n, r in ranks.items()}
-    return EnergyRanks(
-        ranks,
-        cost,
-        error=sum(float(tails[n][r]) for n, r in ranks.items() if r is not None),
-        energy=1.0 - max(dropped.values(), default=0.0),
-    )
+    return chosen(wanted)[0]
 
 
 def _options(

@@ -64,7 +64,7 @@ def through_relu_ranks(
     """Approximations of a linear layer that a ReLU follows, of several ranks.
 
     Starts at the activation-aware truncation and keeps the best iterate, so it is never worse than
-    that behind the ReLU, in whichever form that is truncated; nor is a rank worse than a lower
+    that behind the ReLU, whichever form that is truncated by; nor is a rank worse than a lower
     one of `ranks`. The map is fitted to the inputs directly, not to the responses W x, and shrunk
     towards reproducing W x + b, so that a few hundred inputs do.
 
@@ -175,7 +175,7 @@ def output_error(
 
 @dataclass
 class Problem:
-    """What all ranks share: the inputs, what is to be put out, the factored form.
+    """What all ranks have in common: the inputs, what is to be put out, the factored form.
 
     The sums over inputs are made in float32 unless the inputs are float64; all that is conditioned
     on the inputs' covariance is float64.
