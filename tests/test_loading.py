@@ -153,7 +153,7 @@ LENET: dict[str, Any] = {
 def factorised() -> tuple[nn.Module, dict[str, Any]]:
     dense = LeNet5((1, 16, 16), 10)
     small = factorize(
-        dense, {"conv2": 7, "fc1": 9, "conv1": (8, 1)}, schemes={"conv2": "spatial"}
+        dense, {"conv2": 7, "fc1": 9, "conv1": 8}, schemes={"conv2": "spatial"}
     ).eval()
     return small, describe(LENET, structure(dense, small))
 

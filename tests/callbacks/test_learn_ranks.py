@@ -21,7 +21,7 @@ from boildown.callbacks.learn_ranks import LearnRanks
 from boildown.data.loader import TensorLoader
 from boildown.lowrank.costs import cost_of, dense_cost_of
 from boildown.lowrank.learning_compression import State
-from boildown.lowrank.svd import truncate
+from boildown.lowrank.svd import decompose
 from boildown.schedule import Cubic, OneShot
 from boildown.tasks.classification import Classification
 
@@ -207,7 +207,7 @@ def test_without_a_window_it_truncates_and_no_more() -> None:
     model = fit(technique, before=[Watch()])
     assert technique.reached
     torch.testing.assert_close(
-        model[3].weight.detach(), truncate(seen[0], 5).product(), rtol=1e-5, atol=1e-6
+        model[3].weight.detach(), decompose(seen[0]).truncate(5).product(), rtol=1e-5, atol=1e-6
     )
 
 

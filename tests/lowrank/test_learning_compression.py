@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from boildown.lowrank.costs import Counting, cost_of, dense_cost_of
 from boildown.lowrank.learning_compression import Algorithm, Network, State, distance, pull
-from boildown.lowrank.svd import truncate
+from boildown.lowrank.svd import decompose
 from boildown.lowrank.target import Target
 from boildown.schedule import OneShot
 
@@ -68,7 +68,7 @@ def test_the_first_step_is_the_nearest_network() -> None:
     algorithm, network = problem(multipliers=True)
     state, _ = algorithm.c_step(State(), 0, network, None, same)
     for name, rank in (("0", 2), ("1", 1)):
-        nearest = truncate(network.weights[name].detach(), rank).product()
+        nearest = decompose(network.weights[name]).truncate(rank).product()
         torch.testing.assert_close(state.nearest[name], nearest)
     assert State.of(state.state_dict()).ranks == {"0": 2, "1": 1}
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +17,8 @@ from boildown.lowrank.activation import regressed, whitened
 from boildown.lowrank.form import output_form
 from boildown.lowrank.relu import (
     LowRankLayer,
-    _auxiliary,
+    auxiliary,
     output_error,
-    through_relu,
     through_relu_ranks,
 )
 from boildown.lowrank.svd import Factors
@@ -36,6 +36,12 @@ def problem(
         torch.arange(1, n + 1, dtype=dtype) ** -0.5
     )
     return weight, torch.randn(m, generator=make, dtype=dtype), inputs + 0.3
+
+
+def through_relu(
+    weight: Tensor, bias: Tensor | None, inputs: Tensor, rank: int, **settings: Any
+) -> LowRankLayer:
+    return through_relu_ranks(weight, bias, inputs, [rank], **settings)[rank]
 
 
 def gather(inputs: Tensor) -> Moments:
@@ -56,7 +62,7 @@ def test_the_auxiliary_is_the_best_of_a_grid(penalty: float) -> None:
     grid = torch.linspace(-4, 4, 16001, dtype=D)
     for t, y in itertools.product((-3.0, -1.0, -0.3, -0.1, 0.0, 0.4, 2.0), (0.0, 0.2, 1.0, 2.5)):
         cost = (y - grid.relu()) ** 2 + penalty * (grid - t) ** 2
-        z = _auxiliary(torch.tensor([t], dtype=D), torch.tensor([y], dtype=D), penalty)
+        z = auxiliary(torch.tensor([t], dtype=D), torch.tensor([y], dtype=D), penalty)
         reached = (y - z.relu()) ** 2 + penalty * (z - t) ** 2
         assert float(reached) <= float(cost.min()) + 1e-12
 
@@ -66,7 +72,7 @@ def test_the_auxiliary_is_the_best_of_a_grid(penalty: float) -> None:
 def test_the_last_phase_majorises_the_error(t: float, y: float) -> None:
     grid, here = torch.linspace(-5, 5, 10001, dtype=D), torch.tensor([t], dtype=D)
     goal = torch.tensor([y], dtype=D).relu()
-    z = _auxiliary(here, goal, math.inf)
+    z = auxiliary(here, goal, math.inf)
     above = (grid - z) ** 2 + (goal - here.relu()) ** 2 - (here - z) ** 2
     assert (above >= (goal - grid.relu()) ** 2 - 1e-12).all()
 
@@ -171,7 +177,7 @@ def test_all_outputs_positive_is_the_linear_optimum() -> None:
     bias = torch.full((5,), 50.0, dtype=D)
     layer = through_relu(weight, bias, inputs, 2, damping=0.0)
     linear = whitened(weight, bias, gather(inputs), damping=0.0)
-    assert layer.error == pytest.approx(linear.error(2), rel=1e-9)
+    assert layer.error == pytest.approx(float(linear.tails()[2]), rel=1e-9)
     torch.testing.assert_close(layer.factors.product(), linear.truncate(2)[0].product())
 
 

@@ -39,21 +39,9 @@ class Moments:
         wide = inputs.detach().double()
         mean = wide.mean(0)
         centred = wide - mean
-        self._merge(len(wide), mean, centred.mT @ centred)
-
-    def merge(self, other: "Moments") -> None:
-        """Take in what another has gathered.
-
-        Raises:
-            ValueError: if its vectors are of another length.
-        """
-        if other.count:
-            self._merge(other.count, other.mean, other._scatter)
-
-    def _merge(self, count: int, mean: Tensor, scatter: Tensor | None) -> None:
-        assert scatter is not None
+        count, scatter = len(wide), centred.mT @ centred
         if self._mean is None or self._scatter is None:
-            self.count, self._mean, self._scatter = count, mean, scatter.clone()
+            self.count, self._mean, self._scatter = count, mean, scatter
             return
         if len(mean) != len(self._mean):
             raise ValueError(

@@ -34,7 +34,7 @@ from boildown.lowrank.learning_compression import (
     spectra_of,
     structure_of,
 )
-from boildown.lowrank.scheme import Cost
+from boildown.lowrank.scheme import Unit
 from boildown.lowrank.target import Spectra, Target
 from boildown.schedule import Cubic, Schedule
 
@@ -97,7 +97,7 @@ class LearnRanks(Constraint):
         metric: Literal["weights", "outputs"] = "outputs",
         calibration: Callable[[], Iterable[Any]] | None = None,
         samples: int = 512,
-        unit: Cost = "parameters",
+        unit: Unit = "parameters",
         dtype: str | None = None,
         scheme: str = "channel",
         multipliers: bool = False,

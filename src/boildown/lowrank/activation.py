@@ -8,8 +8,8 @@ gives back.
 The second moment of few samples shows nothing of most directions, and too much of some. It is
 shrunk towards a multiple of the identity, which by itself stands for the plain truncation of W.
 
-Not every output matters alike either. A form Q (m, m) weighs them: the error is then the mean of
-e^T Q e, e = (W - W_r) x. `output_form` makes one from the gradients of what the network says.
+Not every output matters alike either. A quadratic form Q (m, m) weighs them: the error is then the
+mean of e^T Q e, e = (W - W_r) x. `boildown.lowrank.form.output_form` makes one from gradients.
 """
 
 from dataclasses import dataclass, replace
@@ -66,10 +66,6 @@ class Whitened:
         """
         return torch.stack([family.tails for family in self.families]).amin(0)
 
-    def error(self, rank: int) -> float:
-        """One entry of `tails`."""
-        return float(self.tails()[rank])
-
     def truncate(self, rank: int) -> tuple[Factors, Tensor | None]:
         """The factors of a rank, balanced, and the bias that goes with them.
 
@@ -116,7 +112,7 @@ def whitened(
         ValueError: for a weight that is no finite matrix, moments of no inputs or of another
             length, a bias or form that does not fit, or a damping out of range.
 
-    Source: truncation in the form of the inputs: Chen et al. 2021 (DRONE),
+    Source: truncation by the inputs' second moment: Chen et al. 2021 (DRONE),
     https://papers.nips.cc/paper/2021/hash/f56de5ef149cf0aedcc8f4797031e229-Abstract.html; Wang et
     al. 2024 (SVD-LLM), https://arxiv.org/abs/2403.07378
     """

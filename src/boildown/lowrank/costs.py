@@ -58,14 +58,14 @@ class Counting:
         ValueError: for another unit, dtype or scheme.
     """
 
-    unit: schemes.Cost = "parameters"
+    unit: schemes.Unit = "parameters"
     dtype: str | None = None
     scheme: str = "channel"
     exclude: Sequence[str] = ()
     only: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
-        if self.unit not in schemes.COSTS:
+        if self.unit not in schemes.UNITS:
             raise ValueError(f"lowrank.unit must be parameters, flops or bytes, got {self.unit!r}")
         kind = None if self.dtype is None else getattr(torch, self.dtype, None)
         if self.dtype is not None and not isinstance(kind, torch.dtype):
@@ -159,11 +159,10 @@ class Counting:
         usable = schemes.schemes_for(module)
         scheme = next((s for s in usable if s == self.scheme), usable[0])
         full = schemes.full_rank(module, scheme)
-        assert isinstance(full, int)
         itemsize = None if self.dtype is None else getattr(torch, self.dtype).itemsize
 
         def cost(rank: int | None) -> int:
-            return schemes.price(
+            return schemes.cost_of(
                 module, scheme, rank, self.unit, positions=positions, itemsize=itemsize
             )
 

@@ -13,6 +13,7 @@ from boildown.calibrate.samples import Samples
 from boildown.lowrank import scheme as of
 from boildown.lowrank import separable
 from boildown.lowrank.activation import regressed, whitened
+from boildown.lowrank.factored_layer import layers
 from boildown.lowrank.form import output_form
 from boildown.lowrank.relu import ITERATIONS, PENALTIES, through_relu_ranks
 from boildown.lowrank.scheme import Scheme
@@ -21,7 +22,6 @@ from boildown.lowrank.svd import Factors, decompose, svd_flops
 Method = Literal["relu", "activation", "plain"]
 
 EXACT = 1e-4  # fraction of the outputs' variance, below which the ReLU changes nothing
-
 
 Part = tuple[Factors, Tensor | None]
 """The factors and the bias of one group of a layer."""
@@ -49,7 +49,7 @@ class Way:
 
     Attributes:
         damping: see `boildown.lowrank.activation.whitened`.
-        floor: of the form of the outputs, see `boildown.lowrank.activation.output_form`; None
+        floor: of the form of the outputs, see `boildown.lowrank.form.output_form`; None
             for outputs that all count alike.
     """
 
@@ -57,9 +57,9 @@ class Way:
     floor: float | None = None
 
 
-DAMPINGS = (None, 0.3, 0.7, 1.0)  # the last is the plain truncation, with a bias that is fitted
+# Candidates; chosen by held-out error.
+DAMPINGS = (None, 0.3, 0.7, 1.0)  # the last is the plain truncation, with a fitted bias
 FLOORS = (0.3, 5.0)
-"""Of these each layer takes what is best on samples that it was not fitted to."""
 
 
 class FittedLayer:
@@ -75,7 +75,7 @@ class FittedLayer:
         self.weight = of.matrices(layer.weight.detach(), scheme, self.groups)
         self.bias = None if layer.bias is None else layer.bias.detach()
         self.dense = of.dense_parameters(module)
-        self.highest = cast("int", of.break_even(module, scheme))
+        self.highest = of.break_even(module, scheme)
         self.spectra = [decompose(matrix) for matrix in self.weight]
         self.gradients = [Moments() for _ in range(self.groups)]
 
@@ -184,7 +184,7 @@ class FittedLayer:
         return of.fold(products, self.scheme, weight.shape)
 
     def build(self, solution: Solution) -> nn.Sequential:
-        return of.layers(self.module, self.scheme, solution.factors, solution.bias)
+        return layers(self.module, self.scheme, solution.factors, solution.bias)
 
     def solve_flops(self, method: Method, ranks: Sequence[int], rows: int) -> int:
         """About what the solutions cost."""

@@ -87,14 +87,14 @@ def output_form(gradients: Moments, floor: float = 0.1) -> Tensor:
     Gradients g of v . logits with respect to the layer's outputs, v drawn from N(0, I) less its own
     mean, give the Gauss-Newton matrix of the logits' differences; of the log-probability of a class
     drawn from the network's own, the Fisher information. No labels are needed. With a form, a
-    truncation is that of both Kronecker factors, the inputs' and the gradients'.
+    truncation is the best one in both Kronecker factors, the inputs' and the gradients'.
 
     Args:
         gradients: moments of g (m,), one for each calibration input, or several.
         floor: added to the diagonal, in units of its mean; above 0.
 
     Returns:
-        (m, m) float64, symform positive definite; the identity if all gradients were 0.
+        (m, m) float64, symmetric positive definite; the identity if all gradients were 0.
 
     Raises:
         ValueError: if there were no gradients, or `floor` is not above 0.
@@ -110,10 +110,14 @@ def output_form(gradients: Moments, floor: float = 0.1) -> Tensor:
 
 
 def form_root(form: Tensor | None, weight: Tensor) -> Tensor | None:
-    """R, upper triangular, of a form Q = R^T R: the form is the identity for R y.
+    """R, upper triangular, of a form Q = R^T R: y^T Q y = ||R y||^2.
+
+    Args:
+        form: (m, m) Q; None for the identity, whose root is None.
+        weight: (m, n), whose outputs it weighs.
 
     Raises:
-        ValueError: for a form that is not symform positive definite, or does not fit.
+        ValueError: for a form that is not symmetric positive definite, or does not fit.
     """
     if form is None:
         return None

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from boildown.lowrank import scheme as schemes
+from boildown.lowrank import factored_layer
 from boildown.lowrank.costs import Layer, cost_of
 from boildown.lowrank.factorize import factorize
 from boildown.lowrank.form import Form
@@ -317,7 +317,7 @@ def factors_in(
         parts = [each.truncate(rank) for each in spectra[name]]
         bias = found.pop(f"{name}.bias", None)
         weight = found.pop(f"{name}.weight")
-        built = schemes.layers(modules[name], layers[name].scheme, parts, bias)
+        built = factored_layer.layers(modules[name], layers[name].scheme, parts, bias)
         for own, parameter in built.named_parameters():
             like = bias if own == "u.bias" and bias is not None else weight
             found[f"{name}.{own}"] = parameter.detach().requires_grad_(like.requires_grad)
@@ -365,7 +365,7 @@ def report(
     costs = {name: layer.costs for name, layer in layers.items()}
     dense = {name: layer.dense for name, layer in layers.items()}
     spent = cost_of(layers, state.ranks)
-    by_energy = energy_ranks(state.dense, costs, spent, dense=dense).ranks
+    by_energy = energy_ranks(state.dense, costs, spent, dense=dense)
     return [
         {
             "name": names[name],

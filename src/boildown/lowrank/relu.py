@@ -49,33 +49,6 @@ class LowRankLayer:
     start: float
 
 
-def through_relu(
-    weight: Tensor,
-    bias: Tensor | None,
-    inputs: Tensor,
-    rank: int,
-    *,
-    targets: Tensor | None = None,
-    damping: float | None = None,
-    form: Tensor | None = None,
-    penalties: Sequence[float] = PENALTIES,
-    iterations: int = ITERATIONS,
-) -> LowRankLayer:
-    """One rank of `through_relu_ranks`, which see."""
-    layers = through_relu_ranks(
-        weight,
-        bias,
-        inputs,
-        [rank],
-        targets=targets,
-        damping=damping,
-        form=form,
-        penalties=penalties,
-        iterations=iterations,
-    )
-    return layers[rank]
-
-
 def through_relu_ranks(
     weight: Tensor,
     bias: Tensor | None,
@@ -91,7 +64,7 @@ def through_relu_ranks(
     """Approximations of a linear layer that a ReLU follows, of several ranks.
 
     Starts at the activation-aware truncation and keeps the best iterate, so it is never worse than
-    that behind the ReLU, in whichever form that is truncated; nor is a rank worse than a lower
+    that behind the ReLU, whichever form that is truncated by; nor is a rank worse than a lower
     one of `ranks`. The map is fitted to the inputs directly, not to the responses W x, and shrunk
     towards reproducing W x + b, so that a few hundred inputs do.
 
@@ -202,7 +175,7 @@ def output_error(
 
 @dataclass
 class Problem:
-    """What all ranks share: the inputs, what is to be put out, the factored form.
+    """What all ranks have in common: the inputs, what is to be put out, the factored form.
 
     The sums over inputs are made in float32 unless the inputs are float64; all that is conditioned
     on the inputs' covariance is float64.
@@ -272,7 +245,7 @@ class Problem:
                 if error < least:
                     least, best = error, (u, v, offset)
                 if step < iterations:
-                    z = self.y if penalty is None else _auxiliary(t, self.goal, penalty)
+                    z = self.y if penalty is None else auxiliary(t, self.goal, penalty)
                     u, v, offset = self.regress(z, v)
             found.append(best)
         return [self.finished(*best) for best in found]
@@ -323,7 +296,7 @@ class Problem:
         return (offset - u @ (v.mT @ self.centre)).to(self.weight.dtype) if self.with_bias else None
 
 
-def _auxiliary(t: Tensor, goal: Tensor, penalty: float) -> Tensor:
+def auxiliary(t: Tensor, goal: Tensor, penalty: float) -> Tensor:
     """The best z for A x + b = t and the target relu(y).
 
     Of the two branches of Zhang et al., z <= 0 and z >= 0, the second is the better one exactly

@@ -96,8 +96,8 @@ def separable_ranks(
 
     Starts at the better of the truncated singular value decompositions of the kernel, bare and in
     `separable_form`, and keeps the best iterate, so it is never worse than either; nor is a rank
-    worse than a lower one of `ranks`. With `relu` the first phase is the one without, so, if there
-    is no form, it is never worse than that behind the ReLU.
+    worse than a lower one of `ranks`. With `relu`, phase 1 ignores the ReLU; later phases start
+    from it, so without a form the result is never worse behind the ReLU than that of phase 1.
 
     Args:
         kernel: (outputs, inputs, rows, columns) floats, of one group.

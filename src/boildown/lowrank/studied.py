@@ -163,7 +163,7 @@ class Studied:
         if len(before) == sum(map(len, self.parts)) and all(
             t.ndim == 2 and t.shape[1] > 1 for t in before
         ):
-            return _divergence(torch.cat(before), torch.cat(now))
+            return divergence(torch.cat(before), torch.cat(now))
         missed = spread = 0.0
         for y, z in zip(before, now, strict=True):
             missed += float((y - z).square().sum())
@@ -201,16 +201,6 @@ class Studied:
 
     def schemes(self, names: Iterable[str]) -> dict[str, Scheme]:
         return {name: self.layers[name].scheme for name in names}
-
-    @property
-    def by_default(self) -> bool:
-        """Whether each layer's scheme is its default one."""
-        return all(one.scheme == _scheme(one.module, "default") for one in self.layers.values())
-
-    def pays(self, kinds: Schemes) -> bool:
-        """Whether a layer can be factorised by these schemes with fewer parameters than it has."""
-        modules = [one.module for one in self.layers.values()]
-        return any(of.break_even(module, _scheme(module, kinds)) for module in modules)
 
     def parameters(self, ranks: Mapping[str, int]) -> int:
         saved = sum(self.layers[n].dense - self.layers[n].parameters(r) for n, r in ranks.items())
@@ -276,11 +266,7 @@ def _choose(
 
 def _scheme(module: nn.Module, kinds: Schemes) -> Scheme:
     """By what a layer is factorised."""
-    able = [s for s in of.schemes_for(module) if s != "tucker2"]
-    if kinds == "default" or len(able) == 1:
-        return able[0]
-    choice = of.cheapest(module, ALIKE, cost="parameters", schemes=able)
-    return able[0] if choice is None else choice.scheme
+    return of.cheapest(module, ALIKE) if kinds == "cheapest" else of.schemes_for(module)[0]
 
 
 def _foldable(model: nn.Module, one: Following, after: Mapping[str, Following]) -> Following:
@@ -294,7 +280,7 @@ def _foldable(model: nn.Module, one: Following, after: Mapping[str, Following]) 
     return one
 
 
-def _divergence(before: Tensor, now: Tensor) -> float:
+def divergence(before: Tensor, now: Tensor) -> float:
     """Mean Kullback-Leibler divergence of softmax probabilities, from logits (N, classes)."""
     p, q = before.log_softmax(1), now.log_softmax(1)
     return max(0.0, float((p.exp() * (p - q)).sum(1).mean()))

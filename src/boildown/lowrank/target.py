@@ -103,7 +103,7 @@ class Target:
         dense = {name: layer.dense for name, layer in layers.items()}
         if self.energy is not None:
             energy = 1.0 - eased(1.0 - self.energy)
-            return energy_ranks(values, costs, energy=energy, dense=dense).ranks
+            return energy_ranks(values, costs, energy=energy, dense=dense)
         errors = {name: tails(s) for name, s in values.items()}
         if self.price is not None:
             return joint_ranks(errors, costs, dense=dense, price=eased(self.price), mu=mu).ranks
@@ -115,7 +115,7 @@ class Target:
         least = sum(min(layer.costs[0], layer.dense) for layer in layers.values())
         budget = max(factors * sum(dense.values()), least if searched else 0.0)
         if self.choose == "energy":
-            return energy_ranks(values, costs, budget, dense=dense).ranks
+            return energy_ranks(values, costs, budget, dense=dense)
         return joint_ranks(errors, costs, dense=dense, budget=budget).ranks
 
     def _given(self, layers: Mapping[str, Layer]) -> Ranks:
