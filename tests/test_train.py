@@ -91,7 +91,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(deep: Path, tmp_path: Path) -> N
     """From the command line, killed by the system; stopped runs are in run/test_every_recipe.py."""
     directory = tmp_path / "killed"
     kill_in("prune", directory, *DEEP)
-    done = call(directory, *DEEP, "+resume=true")
+    done = call(f"hydra.run.dir={directory}", *DEEP, "+resume=true")
     assert done.returncode == 0, done.stderr
     assert "resuming" in done.stdout
     assert (directory / "model.boil").read_bytes() == (deep / "model.boil").read_bytes()
@@ -136,7 +136,8 @@ def test_a_run_is_never_mixed_with_another(
 
 
 def test_a_dense_run_logs_offline(tmp_path: Path) -> None:
-    done = call(tmp_path / "dense", "budget.steps=30", "validations=3", "logger=wandb")
+    own = f"hydra.run.dir={tmp_path / 'dense'}"
+    done = call(own, "budget.steps=30", "validations=3", "logger=wandb")
     assert done.returncode == 0, done.stderr
     result = result_of(tmp_path / "dense")
     assert len(result["curve"]) == 3

@@ -1,32 +1,26 @@
 """Language models: the task's figures, what belongs together, and whole runs on a small text."""
 
-import json
 import math
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from lightning.pytorch import Trainer
-from omegaconf import DictConfig
+from runs import composed, refused, result_of, rows_of, stop_in, train
 from torch import nn
 from torch.nn import functional as F
 
 from boildown.data.loader import TensorLoader
 from boildown.data.text import IGNORE
-from boildown.run.config import ConfigError, accept_plus, check, one_line, register_resolvers
+from boildown.run.config import ConfigError, check
 from boildown.run.prove import build_task, model_config
 from boildown.tasks.language import Language
 
-ROOT = Path(__file__).parents[2]
 SMALL = (
-    "logger=none", "model.width=32", "model.depth=1", "data.context=16", "budget.steps=100",
+    "model.width=32", "model.depth=1", "data.context=16", "budget.steps=100",
     "data.batch_size=16",
 )  # fmt: skip
 DEEP = ("+compression=deep", "compression.ratio=8")
@@ -88,12 +82,6 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def composed(*overrides: str) -> DictConfig:
-    register_resolvers()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("config", accept_plus(overrides))
-
-
 TEXT = ("data=text", "model=gpt", "task=language")
 MISFITS: list[tuple[Sequence[str], Sequence[str]]] = [
     ((*TEXT, "model=lenet5"), ["LeNet5 needs images", "(64,)"]),
@@ -120,8 +108,6 @@ def test_what_does_not_belong_together_is_refused(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from boildown.run.config import expected
-
     if "data=mnist1d" in overrides:
         pytest.importorskip("mnist1d")
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -130,10 +116,7 @@ def test_what_does_not_belong_together_is_refused(
     data = instantiate(cfg.data)
     with pytest.raises(Exception) as caught:  # noqa: PT011  # Hydra's and ours
         build_task(cfg, data, instantiate(model_config(cfg, data)))
-    assert expected(caught.value)
-    line = one_line(caught.value)
-    assert "\n" not in line
-    assert [part for part in says if part not in line] == [], line
+    refused(caught.value, says)
 
 
 @pytest.mark.parametrize("value", ["0", "-3", "1.5", "wide", "true"])
@@ -180,24 +163,12 @@ def test_the_rule_reaches_the_optimizer(overrides: Sequence[str]) -> None:
     )
 
 
-def command(directory: Path, *arguments: str) -> list[str]:
-    return [sys.executable, str(ROOT / "train.py"), f"hydra.run.dir={directory}", *arguments]
-
-
-def train(directory: Path, *arguments: str) -> dict[str, Any]:
-    done = subprocess.run(
-        command(directory, *arguments), capture_output=True, text=True, timeout=250, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "bits_per_byte" in done.stdout or "finished" in done.stdout
-    return dict(json.loads((directory / "result.json").read_text()))
-
-
 @pytest.fixture(scope="module")
 def run(book: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tied GPT, compressed, by the width rule."""
     directory = tmp_path_factory.mktemp("gpt")
-    train(directory, *arguments(book))
+    said = train(directory, *arguments(book), proof="process")
+    assert "bits_per_byte" in said
     return directory
 
 
@@ -209,7 +180,7 @@ def arguments(book: Path) -> tuple[str, ...]:
 def test_a_gpt_learns_and_its_file_is_what_the_result_says(run: Path, book: Path) -> None:
     import boildown
 
-    result = json.loads((run / "result.json").read_text())
+    result = result_of(run)
     size = (run / "model.boil").stat().st_size
     assert result["compressed"]["bytes"] == size
     assert result["ratio"] == pytest.approx(8.0, rel=0.1)
@@ -237,7 +208,7 @@ def test_a_gpt_learns_and_its_file_is_what_the_result_says(run: Path, book: Path
 
 
 def test_the_result_names_the_rule(run: Path) -> None:
-    rates = json.loads((run / "result.json").read_text())["learning_rates"]
+    rates = result_of(run)["learning_rates"]
     assert (rates["base_width"], rates["width"]) == (16, 32)
     assert "base_width / width" in rates["rule"]
     one, half = rates["groups"]
@@ -246,26 +217,17 @@ def test_the_result_names_the_rule(run: Path) -> None:
     assert "model.position.weight" in one["tensors"]
 
 
-def test_a_killed_run_resumes_to_the_same_bytes(run: Path, book: Path, tmp_path: Path) -> None:
-    directory = tmp_path / "killed"
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(command(directory, *arguments(book)), stdout=log, stderr=log)
-    end = time.monotonic() + 200
-    while time.monotonic() < end and process.poll() is None:
-        rows = directory / "metrics.csv"
-        if rows.exists() and "prune" in rows.read_text().splitlines()[-1]:
-            break
-        time.sleep(0.002)
-    process.kill()
-    process.wait()
-    assert (directory / "newest.ckpt").exists(), (tmp_path / "log").read_text()
-    assert not (directory / "model.boil").exists()
+def test_a_stopped_run_resumes_to_the_same_bytes(run: Path, book: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "stopped"
+    stop_in("prune", directory, *arguments(book))
     train(directory, *arguments(book), "resume=true")
     assert (directory / "model.boil").read_bytes() == (run / "model.boil").read_bytes()
+    assert rows_of(directory) == rows_of(run)
 
 
 def test_a_bert_learns(book: Path, tmp_path: Path) -> None:
-    result = train(tmp_path, "+experiment=bert_text", f"data.path={book}", *SMALL)
+    train(tmp_path, "+experiment=bert_text", f"data.path={book}", *SMALL)
+    result = result_of(tmp_path)
     assert result["compressed"]["metrics"]["test/bits_per_byte"] < 5.0
     assert result["learning_rates"]["rule"] is None
     assert len(result["learning_rates"]["groups"]) == 1
