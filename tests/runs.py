@@ -25,6 +25,7 @@ from omegaconf import DictConfig
 from boildown.run import run
 from boildown.run.config import accept_plus, expected, one_line, register_resolvers
 
+Once = Callable[[str, Callable[[Path], object]], Path]  # the type of the fixture
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 

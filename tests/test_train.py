@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import call, call_here, kill_in, refused, result_of, rows_of, train
+from runs import Once, call, call_here, kill_in, refused, result_of, rows_of, train
 
 from boildown.run.config import ConfigError
 
@@ -16,11 +16,9 @@ SCHEMA = {
 
 
 @pytest.fixture(scope="module")
-def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def deep(once: Once) -> Path:
     """Measured as a run is: by a process of its own."""
-    directory = tmp_path_factory.mktemp("runs") / "deep"
-    train(directory, *DEEP, proof="process")
-    return directory
+    return once("deep", lambda directory: train(directory, *DEEP, proof="process"))
 
 
 def test_a_run_leaves_its_files(deep: Path) -> None:

@@ -297,27 +297,30 @@ def test_a_threshold_counts_again_once_both_constraints_hold() -> None:
 
 
 def test_a_centroid_learns_like_one_parameter() -> None:
-    torch.manual_seed(0)
     weight = torch.tensor([1.0, 1.0, 2.0, 2.0, 2.0, 0.0])
     gradient = torch.tensor([0.1, 0.2, -0.3, 0.4, 0.5, 9.0])
     codes = torch.tensor([0, 0, 1, 1, 1])
-    alone = nn.Parameter(torch.tensor([1.0, 2.0]))
-    reference = torch.optim.AdamW([alone], lr=0.1)
+
+    class Pulled(Classification):
+        def training_step(self, *_: Any) -> torch.Tensor:
+            loss: torch.Tensor = (self.model.weight * gradient).sum()  # type: ignore[operator]
+            return loss
+
+    def adam(parameters: Any) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(parameters, lr=0.1)
 
     module = nn.Linear(6, 1, bias=False)
     module.weight.data.copy_(weight[None])
-    optimizer = torch.optim.AdamW(module.parameters(), lr=0.1)
-    share = ShareWeights(bits=1, begin=0.0)
-    share.bits_of = {"weight": 1}
-    fake: Any = type("T", (), {"optimizers": [optimizer], "callbacks": []})()
-    share._cluster(fake, module)  # type: ignore[arg-type]
+    fit(
+        [ShareWeights(bits=1, begin=0.0)],
+        adam, Pulled, module, max_epochs=-1, max_steps=5, limit_val_batches=0,
+    )  # fmt: skip
+
+    alone = nn.Parameter(torch.tensor([1.0, 2.0]))
+    reference = adam([alone])
     for _ in range(5):
         alone.grad = torch.zeros(2).index_add_(0, codes, gradient[:5])
         reference.step()
-        module.weight.grad = gradient[None].clone()
-        share.steer(module)  # type: ignore[arg-type]
-        optimizer.step()
-        share.hold(module)  # type: ignore[arg-type]
     expected = torch.cat([alone.detach()[codes], torch.zeros(1)])
     torch.testing.assert_close(module.weight.detach()[0], expected, rtol=0, atol=0)
 
@@ -347,11 +350,16 @@ def test_centroids_that_are_not_tuned_stay_through_decay() -> None:
 
 
 def test_rounds_let_go_and_cluster_again() -> None:
-    share = ShareWeights(bits=2, begin=0.2, end=1.0, rounds=2, free=0.5)
-    plan = [share._plan(p / 10) for p in (2, 3, 4, 5, 6, 7, 10)]
-    assert plan == [(0, True), (0, True), (0, False), (0, False), *[(1, True)] * 3]
-    _, model = fit([share])
-    assert all(len(p.unique()) <= 4 for p in model.parameters() if p.ndim > 1)
+    tied: dict[int, bool] = {}
+
+    class Look(Callback):
+        def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+            weight = pl_module.model[0].weight
+            tied[trainer.global_step] = len(weight.unique()) <= 4
+
+    fit([ShareWeights(bits=2, begin=0.2, end=1.0, rounds=2, free=0.5), Look()])
+    # 32 steps: the first round from 0.2, free from 0.4, the second round from 0.6
+    assert [step for step, held in tied.items() if held] == [*range(8, 14), *range(21, 33)]
 
 
 def test_survivors_are_rewound_to_their_early_values() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch import Trainer
-from runs import composed, refused, result_of, rows_of, stop_in, train
+from runs import Once, composed, refused, result_of, rows_of, stop_in, train
 from torch import nn
 from torch.nn import functional as F
 
@@ -75,11 +75,15 @@ def test_a_model_that_knows_nothing_needs_log2_of_the_symbols() -> None:
 
 
 @pytest.fixture(scope="module")
-def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def book(once: Once) -> Path:
     """A text with some order in it: sums, written out."""
-    path = tmp_path_factory.mktemp("text") / "sums.txt"
-    path.write_text("".join(f"{i} + {i % 7} = {i + i % 7}\n" for i in range(1500)))
-    return path
+
+    def write(directory: Path) -> None:
+        directory.mkdir()
+        sums = "".join(f"{i} + {i % 7} = {i + i % 7}\n" for i in range(1500))
+        (directory / "sums.txt").write_text(sums)
+
+    return once("book", write) / "sums.txt"
 
 
 TEXT = ("data=text", "model=gpt", "task=language")
@@ -164,12 +168,14 @@ def test_the_rule_reaches_the_optimizer(overrides: Sequence[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def run(book: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(book: Path, once: Once) -> Path:
     """A tied GPT, compressed, by the width rule."""
-    directory = tmp_path_factory.mktemp("gpt")
-    said = train(directory, *arguments(book), proof="process")
-    assert "bits_per_byte" in said
-    return directory
+
+    def make(directory: Path) -> None:
+        said = train(directory, *arguments(book), proof="process")
+        assert "bits_per_byte" in said
+
+    return once("gpt", make)
 
 
 def arguments(book: Path) -> tuple[str, ...]:
