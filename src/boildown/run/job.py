@@ -160,6 +160,7 @@ def _dense_trajectory(cfg: DictConfig) -> Path | None:
     alike: dict[str, Any] = {key: _plain(cfg).get(key) for key in before}
     alike |= {t: [node.get(k) for k in STARTS] for t, node in recipe.items()}
     alike |= {"torch": torch.__version__, "lightning": lightning.__version__}
+    alike |= {"threads": torch.get_num_threads()}  # they decide in which order sums are added up
     digest = hashlib.sha256(json.dumps(alike, sort_keys=True).encode()).hexdigest()[:16]
     return Path(cfg.share_dense) / f"{digest}.ckpt"
 
