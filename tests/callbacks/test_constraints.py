@@ -1,12 +1,15 @@
 """Prune and ShareWeights in anybody's Trainer: what they hold, what they refuse, who may win."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import fits
 import pytest
 import torch
-from lightning.pytorch import Callback, Trainer, seed_everything
+from fits import drawn, layers
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import (
     EarlyStopping,
     EMAWeightAveraging,
@@ -26,48 +29,8 @@ from boildown.data.loader import TensorLoader
 from boildown.schedule import Constant, Cubic, OneShot, Rounds
 from boildown.tasks.classification import Classification
 
+fit = partial(fits.fit, max_epochs=4)
 CUT: dict[str, Any] = {"schedule": OneShot(), "begin": 0.5, "end": 0.5}
-
-
-def data() -> tuple[torch.Tensor, torch.Tensor]:
-    make = torch.Generator().manual_seed(0)
-    inputs = torch.randn(64, 12, generator=make)
-    return inputs, torch.randint(0, 3, (64,), generator=make)
-
-
-def layers() -> list[nn.Module]:
-    torch.manual_seed(0)
-    return [nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3)]
-
-
-def fit(
-    callbacks: list[Callback],
-    optimizer: Callable[..., Any] = lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
-    make: type[Classification] = Classification,
-    model: nn.Module | None = None,
-    **options: Any,
-) -> tuple[Trainer, nn.Module]:
-    seed_everything(0, verbose=False)
-    inputs, targets = data()
-    if model is None:
-        model = nn.Sequential(*layers())
-    task = make(model, optimizer=optimizer, num_classes=3)
-    defaults: dict[str, Any] = {"max_epochs": 4, "enable_checkpointing": False}
-    trainer = Trainer(
-        accelerator="cpu",
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=callbacks,
-        **(defaults | options),
-    )
-    trainer.fit(
-        task,
-        TensorLoader(inputs, targets, 8, shuffle=True, seed=0, drop_last=True),
-        TensorLoader(inputs, targets, 64, shuffle=False, seed=0, drop_last=False),
-    )
-    return trainer, task.model
 
 
 def zeros(model: nn.Module) -> float:
@@ -244,7 +207,7 @@ HOLDING = [
 def test_another_network_is_validated_in_peace(technique: Callable[[], Callback]) -> None:
     trainer, _ = fit([technique()])
     dense = Classification(nn.Sequential(*layers()), optimizer=torch.optim.Adam, num_classes=3)
-    inputs, targets = data()
+    inputs, targets = drawn()
     loader = TensorLoader(inputs, targets, 64, shuffle=False, seed=0, drop_last=False)
     assert "val/loss" in trainer.validate(dense, loader, verbose=False)[0]
 
