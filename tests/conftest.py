@@ -10,15 +10,22 @@ for _library in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
 
+import fcntl
 import logging
 import random
+import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from runs import Once
 
 settings.register_profile("fixed", derandomize=True)  # the same examples each time
 settings.load_profile("fixed")
@@ -38,3 +45,26 @@ def _alone() -> Iterator[None]:
     os.environ.clear()
     os.environ.update(environment)
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def once(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> "Once":
+    """Fill a directory once for all test processes: those that come second wait for the first."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+
+    def filled(name: str, fill: Callable[[Path], object]) -> Path:
+        directory = base / "once" / name
+        directory.parent.mkdir(exist_ok=True)
+        with directory.with_suffix(".done").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if lock.tell() == 0:
+                shutil.rmtree(directory, ignore_errors=True)  # what another began and did not end
+                fill(directory)
+                lock.write("done")
+        return directory
+
+    return filled

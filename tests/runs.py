@@ -26,6 +26,7 @@ from boildown.run import run
 from boildown.run.config import accept_plus, register_resolvers
 from boildown.run.errors import expected, one_line
 
+Once = Callable[[str, Callable[[Path], object]], Path]  # the type of the fixture
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 
@@ -147,14 +148,14 @@ def stop_in(phase: str, directory: Path, *overrides: str) -> None:
         raise AssertionError(f"the run had fewer than two validations in {phase}")
 
 
-def command(directory: Path, *arguments: str) -> list[str]:
-    return [sys.executable, str(ROOT / "train.py"), f"hydra.run.dir={directory}", *arguments]
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "train.py"), *arguments]
 
 
-def call(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def call(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """`python train.py`, as a user calls it."""
     return subprocess.run(
-        command(directory, *arguments), capture_output=True, text=True, timeout=300, check=False
+        command(*arguments), capture_output=True, text=True, timeout=300, check=False
     )
 
 
@@ -219,8 +220,9 @@ def kill_in(
 ) -> None:
     """Start a run and kill it as soon as it has a checkpoint from a phase that is ready."""
     log = directory.with_suffix(".log")
+    own = f"hydra.run.dir={directory}"
     with log.open("w") as out:
-        process = subprocess.Popen(command(directory, *arguments), stdout=out, stderr=out)
+        process = subprocess.Popen(command(own, *arguments), stdout=out, stderr=out)
     end = time.monotonic() + 250
     while time.monotonic() < end and process.poll() is None:
         rows = rows_of(directory)

@@ -11,12 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from runs import train
 
 import boildown
 from boildown.cli import main
-from boildown.run import run
-from boildown.run.config import accept_plus, register_resolvers
 
 OLD = Path(__file__).parent / "fixtures" / "first_version"
 SMALL = ("model=mlp", "model.width=16", "logger=none", "budget.epochs=30", "validations=30")
@@ -44,11 +42,8 @@ def test_files_become_models(kind: str) -> None:
 def test_killed_runs_go_on(recipe: str, tmp_path: Path) -> None:
     directory = tmp_path / "run"
     shutil.copytree(OLD / f"{recipe}.unfinished", directory)
-    register_resolvers()
-    overrides = (f"+compression={recipe}", f"compression.ratio={RATIO[recipe]}", "resume=true")
-    with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
-        cfg = compose("config", accept_plus([*SMALL, *overrides]))
-    run(cfg, directory)
+    recipe_of_then = (f"+compression={recipe}", f"compression.ratio={RATIO[recipe]}")
+    train(directory, *SMALL, *recipe_of_then, "resume=true")
     now = json.loads((directory / "result.json").read_text())
     then = json.loads((OLD / recipe / "result.json").read_text())
     assert list(now["compute"]["by_phase"]) == list(then["compute"]["by_phase"])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import call, call_here, kill_in, refused, result_of, rows_of, train
+from runs import Once, call, call_here, kill_in, refused, result_of, rows_of, train
 
 from boildown.run.errors import ConfigError
 
@@ -16,11 +16,9 @@ SCHEMA = {
 
 
 @pytest.fixture(scope="module")
-def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def deep(once: Once) -> Path:
     """Measured as a run is: by a process of its own."""
-    directory = tmp_path_factory.mktemp("runs") / "deep"
-    train(directory, *DEEP, proof="process")
-    return directory
+    return once("deep", lambda directory: train(directory, *DEEP, proof="process"))
 
 
 def test_a_run_leaves_its_files(deep: Path) -> None:
@@ -91,7 +89,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(deep: Path, tmp_path: Path) -> N
     """From the command line, killed by the system; stopped runs are in run/test_every_recipe.py."""
     directory = tmp_path / "killed"
     kill_in("prune", directory, *DEEP)
-    done = call(directory, *DEEP, "+resume=true")
+    done = call(f"hydra.run.dir={directory}", *DEEP, "+resume=true")
     assert done.returncode == 0, done.stderr
     assert "resuming" in done.stdout
     assert (directory / "model.boil").read_bytes() == (deep / "model.boil").read_bytes()
@@ -136,7 +134,8 @@ def test_a_run_is_never_mixed_with_another(
 
 
 def test_a_dense_run_logs_offline(tmp_path: Path) -> None:
-    done = call(tmp_path / "dense", "budget.steps=30", "validations=3", "logger=wandb")
+    own = f"hydra.run.dir={tmp_path / 'dense'}"
+    done = call(own, "budget.steps=30", "validations=3", "logger=wandb")
     assert done.returncode == 0, done.stderr
     result = result_of(tmp_path / "dense")
     assert len(result["curve"]) == 3

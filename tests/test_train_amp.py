@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from runs import refused, result_of, rows_of, stop_in, train
+from runs import Once, refused, result_of, rows_of, stop_in, train
 
 AMP = (
     "+compression=deep", "compression.ratio=10", "trainer=amp", "logger=none", "budget.steps=120",
@@ -20,13 +20,15 @@ def scaler_in(directory: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def recovered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def recovered(once: Once) -> Path:
     """A run whose loss scale begins far too high."""
-    directory = tmp_path_factory.mktemp("runs") / "amp"
-    with pytest.warns(UserWarning, match="steps in a row were skipped"):
-        said = train(directory, *AMP)
-    assert "steps besides" in said
-    return directory
+
+    def run(directory: Path) -> None:
+        with pytest.warns(UserWarning, match="steps in a row were skipped"):
+            said = train(directory, *AMP)
+        assert "steps besides" in said
+
+    return once("amp", run)
 
 
 def test_a_run_made_to_overflow_recovers(recovered: Path) -> None:

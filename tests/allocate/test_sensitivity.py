@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -343,18 +341,3 @@ def test_bad_input_is_named(
 def test_no_metrics_are_refused() -> None:
     with pytest.raises(ValueError, match="gave no metrics"):
         sensitivity(network(), lambda _: {}, technique="rank")
-
-
-def test_imports_stay_apart() -> None:
-    code = (
-        "import sys\n"
-        "def show(*names): print(sorted(set(names) & set(sys.modules)))\n"
-        "import boildown.allocate.knapsack, boildown.report.sensitivity_table\n"
-        "show('torch', 'matplotlib', 'rich')\n"
-        "import boildown.report.sensitivity_plot\n"
-        "show('torch', 'rich')\n"
-        "import boildown.lowrank.ranks, boildown.allocate.sensitivity\n"
-        "show('lightning', 'hydra', 'wandb', 'rich')\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["[]"] * 3

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 import torch
-from callbacks.overflowing import fit
 from lightning.pytorch import Callback, Trainer
+from overflowing import fit
 
 from boildown.amp.plugins import fp16, precision_of, scaler_of
 from boildown.callbacks.budget import ComputeBudget

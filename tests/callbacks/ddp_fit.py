@@ -1,7 +1,7 @@
 """Run by test_ddp.py in two processes: fit with both techniques, save each rank's weights.
 
-Arguments: a directory, and "fp32", or "fp16" for a loss scaler and a loss that is infinite on one
-rank now and then.
+Once in fp32, and once in fp16 with a loss that is infinite on one rank now and then. The argument
+is a directory.
 """
 
 import sys
@@ -29,9 +29,7 @@ class Uneven(Classification):
         return loss * torch.inf if self.global_rank == 1 and batch_idx in (0, 2) else loss
 
 
-def main() -> None:
-    directory, amp = Path(sys.argv[1]), sys.argv[2] == "fp16"
-    torch.set_num_threads(1)
+def fit(directory: Path, amp: bool) -> None:
     seed_everything(0, verbose=False)
     make = torch.Generator().manual_seed(0)
     inputs, targets = (
@@ -65,8 +63,10 @@ def main() -> None:
     )
     trainer.fit(task, TensorLoader(inputs, targets, 8, shuffle=True, seed=0, drop_last=True))
     counted = {"made": torch.tensor(budget.steps), "skipped": torch.tensor(budget.skipped_steps)}
-    torch.save(task.model.state_dict() | counted, directory / f"rank{trainer.global_rank}.pt")
+    name = f"{'fp16' if amp else 'fp32'}-rank{trainer.global_rank}.pt"
+    torch.save(task.model.state_dict() | counted, directory / name)
 
 
 if __name__ == "__main__":
-    main()
+    fit(Path(sys.argv[1]), amp=False)
+    fit(Path(sys.argv[1]), amp=True)

@@ -1,12 +1,15 @@
 """Prune and ShareWeights in anybody's Trainer: what they hold, what they refuse, who may win."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import fits
 import pytest
 import torch
-from lightning.pytorch import Callback, Trainer, seed_everything
+from fits import drawn, layers
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import (
     EarlyStopping,
     EMAWeightAveraging,
@@ -26,48 +29,8 @@ from boildown.data.loader import TensorLoader
 from boildown.schedule import Constant, Cubic, OneShot, Rounds
 from boildown.tasks.classification import Classification
 
+fit = partial(fits.fit, max_epochs=4)
 CUT: dict[str, Any] = {"schedule": OneShot(), "begin": 0.5, "end": 0.5}
-
-
-def data() -> tuple[torch.Tensor, torch.Tensor]:
-    make = torch.Generator().manual_seed(0)
-    inputs = torch.randn(64, 12, generator=make)
-    return inputs, torch.randint(0, 3, (64,), generator=make)
-
-
-def layers() -> list[nn.Module]:
-    torch.manual_seed(0)
-    return [nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3)]
-
-
-def fit(
-    callbacks: list[Callback],
-    optimizer: Callable[..., Any] = lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
-    make: type[Classification] = Classification,
-    model: nn.Module | None = None,
-    **options: Any,
-) -> tuple[Trainer, nn.Module]:
-    seed_everything(0, verbose=False)
-    inputs, targets = data()
-    if model is None:
-        model = nn.Sequential(*layers())
-    task = make(model, optimizer=optimizer, num_classes=3)
-    defaults: dict[str, Any] = {"max_epochs": 4, "enable_checkpointing": False}
-    trainer = Trainer(
-        accelerator="cpu",
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=callbacks,
-        **(defaults | options),
-    )
-    trainer.fit(
-        task,
-        TensorLoader(inputs, targets, 8, shuffle=True, seed=0, drop_last=True),
-        TensorLoader(inputs, targets, 64, shuffle=False, seed=0, drop_last=False),
-    )
-    return trainer, task.model
 
 
 def zeros(model: nn.Module) -> float:
@@ -244,7 +207,7 @@ HOLDING = [
 def test_another_network_is_validated_in_peace(technique: Callable[[], Callback]) -> None:
     trainer, _ = fit([technique()])
     dense = Classification(nn.Sequential(*layers()), optimizer=torch.optim.Adam, num_classes=3)
-    inputs, targets = data()
+    inputs, targets = drawn()
     loader = TensorLoader(inputs, targets, 64, shuffle=False, seed=0, drop_last=False)
     assert "val/loss" in trainer.validate(dense, loader, verbose=False)[0]
 
@@ -297,27 +260,30 @@ def test_a_threshold_counts_again_once_both_constraints_hold() -> None:
 
 
 def test_a_centroid_learns_like_one_parameter() -> None:
-    torch.manual_seed(0)
     weight = torch.tensor([1.0, 1.0, 2.0, 2.0, 2.0, 0.0])
     gradient = torch.tensor([0.1, 0.2, -0.3, 0.4, 0.5, 9.0])
     codes = torch.tensor([0, 0, 1, 1, 1])
-    alone = nn.Parameter(torch.tensor([1.0, 2.0]))
-    reference = torch.optim.AdamW([alone], lr=0.1)
+
+    class Pulled(Classification):
+        def training_step(self, *_: Any) -> torch.Tensor:
+            loss: torch.Tensor = (self.model.weight * gradient).sum()  # type: ignore[operator]
+            return loss
+
+    def adam(parameters: Any) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(parameters, lr=0.1)
 
     module = nn.Linear(6, 1, bias=False)
     module.weight.data.copy_(weight[None])
-    optimizer = torch.optim.AdamW(module.parameters(), lr=0.1)
-    share = ShareWeights(bits=1, begin=0.0)
-    share.bits_of = {"weight": 1}
-    fake: Any = type("T", (), {"optimizers": [optimizer], "callbacks": []})()
-    share._cluster(fake, module)  # type: ignore[arg-type]
+    fit(
+        [ShareWeights(bits=1, begin=0.0)],
+        adam, Pulled, module, max_epochs=-1, max_steps=5, limit_val_batches=0,
+    )  # fmt: skip
+
+    alone = nn.Parameter(torch.tensor([1.0, 2.0]))
+    reference = adam([alone])
     for _ in range(5):
         alone.grad = torch.zeros(2).index_add_(0, codes, gradient[:5])
         reference.step()
-        module.weight.grad = gradient[None].clone()
-        share.steer(module)  # type: ignore[arg-type]
-        optimizer.step()
-        share.hold(module)  # type: ignore[arg-type]
     expected = torch.cat([alone.detach()[codes], torch.zeros(1)])
     torch.testing.assert_close(module.weight.detach()[0], expected, rtol=0, atol=0)
 
@@ -347,11 +313,16 @@ def test_centroids_that_are_not_tuned_stay_through_decay() -> None:
 
 
 def test_rounds_let_go_and_cluster_again() -> None:
-    share = ShareWeights(bits=2, begin=0.2, end=1.0, rounds=2, free=0.5)
-    plan = [share._plan(p / 10) for p in (2, 3, 4, 5, 6, 7, 10)]
-    assert plan == [(0, True), (0, True), (0, False), (0, False), *[(1, True)] * 3]
-    _, model = fit([share])
-    assert all(len(p.unique()) <= 4 for p in model.parameters() if p.ndim > 1)
+    tied: dict[int, bool] = {}
+
+    class Look(Callback):
+        def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+            weight = pl_module.model[0].weight
+            tied[trainer.global_step] = len(weight.unique()) <= 4
+
+    fit([ShareWeights(bits=2, begin=0.2, end=1.0, rounds=2, free=0.5), Look()])
+    # 32 steps: the first round from 0.2, free from 0.4, the second round from 0.6
+    assert [step for step, held in tied.items() if held] == [*range(8, 14), *range(21, 33)]
 
 
 def test_survivors_are_rewound_to_their_early_values() -> None:

@@ -1,27 +1,33 @@
 """Two processes on the CPU end with the same compressed weights on both ranks."""
 
-import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_both_ranks_end_with_the_same_weights(tmp_path: Path, precision: str) -> None:
+def fit_in_two_processes(directory: Path) -> None:
+    directory.mkdir()
     script = Path(__file__).with_name("ddp_fit.py")
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(script), str(tmp_path), precision],
+        [sys.executable, "-W", "ignore", str(script), str(directory)],
         capture_output=True,
         text=True,
         check=False,
         timeout=240,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    one, two = (torch.load(tmp_path / f"rank{r}.pt", weights_only=True) for r in (0, 1))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_both_ranks_end_with_the_same_weights(precision: str, once: Callable[..., Path]) -> None:
+    fitted = once("ddp", fit_in_two_processes)
+    one, two = (
+        torch.load(fitted / f"{precision}-rank{rank}.pt", weights_only=True) for rank in (0, 1)
+    )
     torch.testing.assert_close(one, two, rtol=0, atol=0)
     assert one.pop("made") == 40
     assert (one.pop("skipped") > 5) == (precision == "fp16")

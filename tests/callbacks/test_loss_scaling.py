@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from fits import StopAt
 from lightning.pytorch import Callback, Trainer
 from overflowing import ScaledOnly, fit
 from torch import nn
@@ -165,16 +166,6 @@ def test_underflow_grows_as_the_scale_falls() -> None:
 def test_probes_change_no_bit() -> None:
     models = [fit([ComputeBudget(steps=12), LossScaling(every=e)])[1] for e in (0, 1)]
     torch.testing.assert_close(models[0].state_dict(), models[1].state_dict(), rtol=0, atol=0)
-
-
-class StopAt(Callback):
-    def __init__(self, batch: int, path: Path) -> None:
-        self.batch, self.path = batch, path
-
-    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        if trainer.fit_loop.epoch_loop.total_batch_idx + 1 == self.batch:
-            trainer.save_checkpoint(self.path)
-            trainer.should_stop = True
 
 
 @pytest.mark.filterwarnings("ignore:the training ended at")

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import fits
 import pytest
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from fits import StopAt, drawn, layers
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
 from boildown.callbacks.budget import ComputeBudget
@@ -14,21 +16,9 @@ from boildown.callbacks.prune import Prune
 from boildown.callbacks.record import Record
 from boildown.callbacks.save import SaveNewest
 from boildown.callbacks.share import ShareWeights
-from boildown.data.loader import TensorLoader
 from boildown.schedule import Cosine, Cubic
-from boildown.tasks.classification import Classification
 
 STEPS = 40
-
-
-class StopAt(Callback):
-    def __init__(self, step: int, path: Path) -> None:
-        self.step, self.path = step, path
-
-    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        if trainer.global_step == self.step:
-            trainer.save_checkpoint(self.path)
-            trainer.should_stop = True
 
 
 class KeepAll(SaveNewest):
@@ -55,39 +45,25 @@ def fit(
     every: int = 5,
     accumulate: int = 1,
 ) -> nn.Module:
-    seed_everything(0, verbose=False)
-    make = torch.Generator().manual_seed(0)
-    inputs = torch.randn(96, 20, generator=make)
-    targets = torch.randint(0, 4, (96,), generator=make)
-    loader = TensorLoader(inputs, targets, 8, shuffle=True, seed=0, drop_last=True)
-    validation = TensorLoader(inputs, targets, 96, shuffle=False, seed=0, drop_last=False)
-    task = Classification(
-        nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Dropout(0.0), nn.Linear(30, 4)),
-        optimizer=lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1),
-        num_classes=4,
-    )
-    phases = {"dense": 0.0, "prune": 0.2, "share": 0.6}
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=-1,
-        val_check_interval=every,
-        accumulate_grad_batches=accumulate,
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_checkpointing=any(isinstance(c, SaveNewest) for c in extra),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[
-            ComputeBudget(steps=steps, phases=phases),
+    first, relu, last = layers(20, 30, 4)
+    _, model = fits.fit(
+        [
+            ComputeBudget(steps=steps, phases={"dense": 0.0, "prune": 0.2, "share": 0.6}),
             ScheduleLearningRate(shape=Cosine()),
             Prune(sparsity=0.8, schedule=Cubic(), begin=0.2, end=0.5, check="step"),
             ShareWeights(bits=3, begin=0.6, rounds=2, dtype="float16", check="step"),
             *extra,
         ],
+        lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1),
+        model=nn.Sequential(first, relu, nn.Dropout(0.0), last),
+        data=drawn(96, 20, 4),
+        resume=resume,
+        val_check_interval=every,
+        accumulate_grad_batches=accumulate,
+        check_val_every_n_epoch=None,
+        enable_checkpointing=any(isinstance(c, SaveNewest) for c in extra),
     )
-    trainer.fit(task, loader, validation, ckpt_path=resume, weights_only=True)
-    return task.model
+    return model
 
 
 @pytest.mark.filterwarnings("ignore:the training ended at")

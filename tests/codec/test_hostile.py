@@ -76,16 +76,17 @@ def test_every_truncation_and_anything_appended() -> None:
         refuse(data + more, "followed by something else")
 
 
-@pytest.mark.parametrize("name", every_kind())
+@pytest.mark.parametrize(
+    "name", [name for name, tensor in every_kind().items() if 0 < tensor.numel() < 10_000]
+)
 def test_payloads_of_noise_are_read_or_refused(name: str) -> None:
     """With checksums out of the way: the decoder itself holds."""
     tensor, rng = every_kind()[name], random.Random(0)
-    if not 0 < tensor.numel() < 10_000:
-        return
     dtype = str(tensor.dtype).removeprefix("torch.")
     words = to_words(tensor)
     good = b"".join(plan(words, dtype).write())
     assert (read_tensor(good, dtype, tensor.numel())[0] == words).all()
+    refused = 0
     for _ in range(300):
         bad = bytearray(good)
         reach = min(len(bad), rng.choice([4, 20, 10_000]))
@@ -96,8 +97,10 @@ def test_payloads_of_noise_are_read_or_refused(name: str) -> None:
         try:
             back, _ = read_tensor(bytes(bad), dtype, tensor.numel())
         except CodecError:
-            continue
-        assert (back.shape, back.dtype) == (words.shape, words.dtype)
+            refused += 1
+        else:
+            assert (back.shape, back.dtype) == (words.shape, words.dtype)
+    assert refused > 30
 
 
 RAW_W = bytes([RAW]) + bytes(8)

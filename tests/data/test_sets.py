@@ -1,8 +1,6 @@
 """boildown.data.digits and mnist: parts, seeds, places to look in, and refusals."""
 
 import gzip
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +94,6 @@ def test_val_size_as_a_fraction() -> None:
 def test_bad_settings_are_refused_at_once(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         digits(**changes)
-
-
-def test_no_lightning_is_imported() -> None:
-    names = ("digits", "mnist", "imagefolder", "text", "mnist1d")
-    code = "import sys; " + "; ".join(f"import boildown.data.{name}" for name in names)
-    code += "; sys.exit(any(m in sys.modules for m in ('lightning', 'sklearn', 'PIL', 'rich')))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def idx(array: np.ndarray) -> bytes:

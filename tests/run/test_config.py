@@ -1,41 +1,17 @@
 """Configs compose, and bad input is answered by one line that says what would be valid."""
 
-import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
+from runs import call, call_here, choices, composed, refused
 
-from boildown.run.config import SET_BY_RUN, accept_plus, check, register_resolvers
-from boildown.run.errors import ConfigError, expected, one_line
+from boildown.run.config import SET_BY_RUN, accept_plus, check
+from boildown.run.errors import ConfigError, expected
 
-ROOT = Path(__file__).parents[2]
-CONF = ROOT / "conf"
 DEEP = "+compression=deep"
-
-
-def composed(*overrides: str) -> DictConfig:
-    register_resolvers()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", accept_plus(overrides))
-
-
-def choices(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-
-
-def train(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 @pytest.mark.parametrize(
@@ -149,14 +125,7 @@ def test_bad_input_is_refused_without_building(
 ) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011  # Hydra's and ours
         check(composed(*overrides), overrides)
-    assert_one_line(caught.value, says)
-
-
-def assert_one_line(error: BaseException, says: Sequence[str]) -> None:
-    assert expected(error)
-    line = one_line(error)
-    assert "\n" not in line
-    assert [part for part in says if part not in line] == [], line
+    refused(caught.value, says)
 
 
 BUILT: list[tuple[Sequence[str], Sequence[str]]] = [  # refused by what is built
@@ -252,7 +221,7 @@ def test_bad_input_is_refused_before_training(
         overrides = [o.replace(word, str(place)) for o in overrides]
     with pytest.raises(Exception) as caught:  # noqa: PT011  # Hydra's and ours
         run.run(composed(*overrides, "logger=csv"), tmp_path / "run")
-    assert_one_line(caught.value, says)
+    refused(caught.value, says)
 
 
 def test_a_mistake_in_a_program_keeps_its_traceback() -> None:
@@ -263,9 +232,12 @@ def test_a_mistake_in_a_program_keeps_its_traceback() -> None:
     assert expected(ConfigError("said on purpose"))
 
 
+@pytest.mark.parametrize("start", [call, call_here])
 @pytest.mark.parametrize("argument", ["compression=dep", "+foo=1"])
-def test_the_command_line_answers_with_one_line(argument: str, tmp_path: Path) -> None:
-    done = train(argument, "hydra.run.dir=here", cwd=tmp_path)
+def test_the_command_line_answers_with_one_line(
+    argument: str, start: Callable[..., Any], tmp_path: Path
+) -> None:
+    done = start(f"hydra.run.dir={tmp_path / 'run'}", argument)
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith("boildown: ")
@@ -273,7 +245,7 @@ def test_the_command_line_answers_with_one_line(argument: str, tmp_path: Path) -
 
 
 def test_each_bad_job_of_a_sweep_is_one_line(tmp_path: Path) -> None:
-    done = train("-m", "seed=-1,-2", "hydra.sweep.dir=sweep", cwd=tmp_path)
+    done = call("-m", "seed=-1,-2", f"hydra.sweep.dir={tmp_path / 'sweep'}")
     assert done.returncode == 1
     lines = done.stderr.splitlines()
     assert [line.partition(": ")[0] for line in lines] == ["boildown", "boildown"]
@@ -281,10 +253,8 @@ def test_each_bad_job_of_a_sweep_is_one_line(tmp_path: Path) -> None:
     assert "got -2" in lines[1]
 
 
-def test_both_spellings_reach_hydra(tmp_path: Path) -> None:
-    shown = {
-        train(spelling, "--cfg", "job", cwd=tmp_path).stdout
-        for spelling in ("+compression=deep", "compression=deep")
-    }
+def test_both_spellings_reach_hydra() -> None:
+    spellings = ("+compression=deep", "compression=deep")
+    shown = {call_here(spelling, "--cfg", "job").stdout for spelling in spellings}
     (text,) = shown
     assert "boildown.callbacks.prune.Prune" in text

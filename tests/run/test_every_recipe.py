@@ -1,13 +1,12 @@
 """Every recipe there is, at its own settings on a small net: a new one is tested by existing."""
 
 import os
-import subprocess
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
-from runs import choices, command, result_of, rows_of, stop_in, train
+from runs import Once, call, choices, result_of, rows_of, stop_in, train
 
 import boildown
 
@@ -19,22 +18,9 @@ def of(recipe: str) -> tuple[str, ...]:
     return (f"compression={recipe}", *SMALL)
 
 
-@pytest.fixture(scope="session")
-def straight(tmp_path_factory: pytest.TempPathFactory) -> "Straight":
-    return Straight(tmp_path_factory.mktemp("recipes"))
-
-
-class Straight:
-    """One uninterrupted run of each recipe, made when a test first asks for it."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-
-    def __call__(self, recipe: str) -> Path:
-        run = self.directory / recipe
-        if not run.exists():
-            train(run, *of(recipe))
-        return run
+def straight(once: Once, recipe: str) -> Path:
+    """The uninterrupted run of a recipe."""
+    return once(f"recipe-{recipe}", lambda directory: train(directory, *of(recipe)))
 
 
 def assert_whole(run: Path) -> None:
@@ -57,8 +43,8 @@ def assert_whole(run: Path) -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_it_trains_and_its_file_is_a_model(recipe: str, straight: Straight) -> None:
-    run = straight(recipe)
+def test_it_trains_and_its_file_is_a_model(recipe: str, once: Once) -> None:
+    run = straight(once, recipe)
     assert_whole(run)
     rows = rows_of(run)
     assert float(rows[-1]["progress"]) == 1.0
@@ -70,9 +56,9 @@ def test_it_trains_and_its_file_is_a_model(recipe: str, straight: Straight) -> N
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_it_resumes_to_the_same_bytes_from_each_phase(
-    recipe: str, straight: Straight, tmp_path: Path
+    recipe: str, once: Once, tmp_path: Path
 ) -> None:
-    run = straight(recipe)
+    run = straight(once, recipe)
     for phase in result_of(run)["compute"]["by_phase"]:
         stopped = tmp_path / phase
         stop_in(phase, stopped, *of(recipe))
@@ -99,13 +85,7 @@ def test_it_trains_in_half_precision(recipe: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_it_trains_in_two_processes_from_the_command_line(recipe: str, tmp_path: Path) -> None:
     two = ("trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp", "logger=none")
-    done = subprocess.run(
-        command(tmp_path / "run", *of(recipe), *two),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = call(f"hydra.run.dir={tmp_path / 'run'}", *of(recipe), *two)
     assert done.returncode == 0, done.stderr
     assert_whole(tmp_path / "run")
     assert {path.name for path in (tmp_path / "run").iterdir()} >= {"result.png", "newest.ckpt"}

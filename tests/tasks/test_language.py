@@ -1,33 +1,27 @@
 """Language models: the task's figures, what belongs together, and whole runs on a small text."""
 
-import json
 import math
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from lightning.pytorch import Trainer
-from omegaconf import DictConfig
+from runs import Once, composed, refused, result_of, rows_of, stop_in, train
 from torch import nn
 from torch.nn import functional as F
 
 from boildown.data.loader import TensorLoader
 from boildown.data.text import IGNORE
 from boildown.run.build import build_task, model_config
-from boildown.run.config import accept_plus, check, register_resolvers
-from boildown.run.errors import ConfigError, expected, one_line
+from boildown.run.config import check
+from boildown.run.errors import ConfigError
 from boildown.tasks.language import Language
 
-ROOT = Path(__file__).parents[2]
 SMALL = (
-    "logger=none", "model.width=32", "model.depth=1", "data.context=16", "budget.steps=100",
+    "model.width=32", "model.depth=1", "data.context=16", "budget.steps=100",
     "data.batch_size=16",
 )  # fmt: skip
 DEEP = ("+compression=deep", "compression.ratio=8")
@@ -82,17 +76,15 @@ def test_a_model_that_knows_nothing_needs_log2_of_the_symbols() -> None:
 
 
 @pytest.fixture(scope="module")
-def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def book(once: Once) -> Path:
     """A text with some order in it: sums, written out."""
-    path = tmp_path_factory.mktemp("text") / "sums.txt"
-    path.write_text("".join(f"{i} + {i % 7} = {i + i % 7}\n" for i in range(1500)))
-    return path
 
+    def write(directory: Path) -> None:
+        directory.mkdir()
+        sums = "".join(f"{i} + {i % 7} = {i + i % 7}\n" for i in range(1500))
+        (directory / "sums.txt").write_text(sums)
 
-def composed(*overrides: str) -> DictConfig:
-    register_resolvers()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("config", accept_plus(overrides))
+    return once("book", write) / "sums.txt"
 
 
 TEXT = ("data=text", "model=gpt", "task=language")
@@ -121,7 +113,6 @@ def test_what_does_not_belong_together_is_refused(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-
     if "data=mnist1d" in overrides:
         pytest.importorskip("mnist1d")
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -130,10 +121,7 @@ def test_what_does_not_belong_together_is_refused(
     data = instantiate(cfg.data)
     with pytest.raises(Exception) as caught:  # noqa: PT011  # Hydra's and ours
         build_task(cfg, data, instantiate(model_config(cfg, data)))
-    assert expected(caught.value)
-    line = one_line(caught.value)
-    assert "\n" not in line
-    assert [part for part in says if part not in line] == [], line
+    refused(caught.value, says)
 
 
 @pytest.mark.parametrize("value", ["0", "-3", "1.5", "wide", "true"])
@@ -180,25 +168,15 @@ def test_the_rule_reaches_the_optimizer(overrides: Sequence[str]) -> None:
     )
 
 
-def command(directory: Path, *arguments: str) -> list[str]:
-    return [sys.executable, str(ROOT / "train.py"), f"hydra.run.dir={directory}", *arguments]
-
-
-def train(directory: Path, *arguments: str) -> dict[str, Any]:
-    done = subprocess.run(
-        command(directory, *arguments), capture_output=True, text=True, timeout=250, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "bits_per_byte" in done.stdout or "finished" in done.stdout
-    return dict(json.loads((directory / "result.json").read_text()))
-
-
 @pytest.fixture(scope="module")
-def run(book: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(book: Path, once: Once) -> Path:
     """A tied GPT, compressed, by the width rule."""
-    directory = tmp_path_factory.mktemp("gpt")
-    train(directory, *arguments(book))
-    return directory
+
+    def make(directory: Path) -> None:
+        said = train(directory, *arguments(book), proof="process")
+        assert "bits_per_byte" in said
+
+    return once("gpt", make)
 
 
 def arguments(book: Path) -> tuple[str, ...]:
@@ -209,7 +187,7 @@ def arguments(book: Path) -> tuple[str, ...]:
 def test_a_gpt_learns_and_its_file_is_what_the_result_says(run: Path, book: Path) -> None:
     import boildown
 
-    result = json.loads((run / "result.json").read_text())
+    result = result_of(run)
     size = (run / "model.boil").stat().st_size
     assert result["compressed"]["bytes"] == size
     assert result["ratio"] == pytest.approx(8.0, rel=0.1)
@@ -237,7 +215,7 @@ def test_a_gpt_learns_and_its_file_is_what_the_result_says(run: Path, book: Path
 
 
 def test_the_result_names_the_rule(run: Path) -> None:
-    rates = json.loads((run / "result.json").read_text())["learning_rates"]
+    rates = result_of(run)["learning_rates"]
     assert (rates["base_width"], rates["width"]) == (16, 32)
     assert "base_width / width" in rates["rule"]
     one, half = rates["groups"]
@@ -246,26 +224,17 @@ def test_the_result_names_the_rule(run: Path) -> None:
     assert "model.position.weight" in one["tensors"]
 
 
-def test_a_killed_run_resumes_to_the_same_bytes(run: Path, book: Path, tmp_path: Path) -> None:
-    directory = tmp_path / "killed"
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(command(directory, *arguments(book)), stdout=log, stderr=log)
-    end = time.monotonic() + 200
-    while time.monotonic() < end and process.poll() is None:
-        rows = directory / "metrics.csv"
-        if rows.exists() and "prune" in rows.read_text().splitlines()[-1]:
-            break
-        time.sleep(0.002)
-    process.kill()
-    process.wait()
-    assert (directory / "newest.ckpt").exists(), (tmp_path / "log").read_text()
-    assert not (directory / "model.boil").exists()
+def test_a_stopped_run_resumes_to_the_same_bytes(run: Path, book: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "stopped"
+    stop_in("prune", directory, *arguments(book))
     train(directory, *arguments(book), "resume=true")
     assert (directory / "model.boil").read_bytes() == (run / "model.boil").read_bytes()
+    assert rows_of(directory) == rows_of(run)
 
 
 def test_a_bert_learns(book: Path, tmp_path: Path) -> None:
-    result = train(tmp_path, "+experiment=bert_text", f"data.path={book}", *SMALL)
+    train(tmp_path, "+experiment=bert_text", f"data.path={book}", *SMALL)
+    result = result_of(tmp_path)
     assert result["compressed"]["metrics"]["test/bits_per_byte"] < 5.0
     assert result["learning_rates"]["rule"] is None
     assert len(result["learning_rates"]["groups"]) == 1

@@ -107,8 +107,6 @@ def joint_ranks(
     )
 
 
-
-
 @dataclass(frozen=True, slots=True)
 class Allocation:
     """The levels that were chosen.

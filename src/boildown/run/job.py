@@ -212,6 +212,7 @@ def _dense_trajectory(cfg: DictConfig, recipe: Recipe) -> Path | None:
     alike: dict[str, Any] = {key: config.get(key) for key in before}
     alike |= {"recipe": recipe.before, "phases": recipe.phases}
     alike |= {"torch": torch.__version__, "lightning": lightning.__version__}
+    alike |= {"threads": torch.get_num_threads()}  # they decide in which order sums are added up
     digest = hashlib.sha256(json.dumps(alike, sort_keys=True).encode()).hexdigest()[:16]
     return Path(cfg.share_dense) / f"{digest}.ckpt"
 

@@ -2,16 +2,15 @@
 
 from collections.abc import Collection
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
+import fits
 import torch
-from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
 
 from boildown.amp.plugins import fp16
-from boildown.data.loader import TensorLoader
 from boildown.tasks.classification import Batch, Classification
 
 
@@ -42,39 +41,21 @@ def fit(
     *,
     plugin: MixedPrecision | None = None,
     net: nn.Module | None = None,
-    batch_size: int = 8,
-    shuffle: bool = True,
     fused: bool = False,
-    resume: Path | None = None,
     **options: Any,
 ) -> tuple[Trainer, nn.Module]:
-    """Fit 64 samples of 12 features and 3 classes; returns the trainer and the network."""
-    seed_everything(0, verbose=False)
-    make = torch.Generator().manual_seed(0)
-    inputs = torch.randn(64, 12, generator=make)
-    targets = torch.randint(0, 3, (64,), generator=make)
-    task = Overflowing(
-        net or nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3)),
-        optimizer=lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1, fused=fused),
-        num_classes=3,
-    )
-    task.bad = bad
-    trainer = Trainer(
-        accelerator="cpu",
+    """`fits.fit` under a loss scaler, of a task whose loss is infinite at the `bad` batches."""
+
+    def make(*args: Any, **named: Any) -> Classification:
+        task = Overflowing(*args, **named)
+        task.bad = bad
+        return task
+
+    return fits.fit(
+        callbacks,
+        lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1, fused=fused),
+        make,
+        net,
         plugins=[plugin or fp16("cpu")],
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=callbacks,
-        **({"max_epochs": -1} | options),
+        **options,
     )
-    trainer.fit(
-        task,
-        TensorLoader(inputs, targets, batch_size, shuffle=shuffle, seed=0, drop_last=True),
-        TensorLoader(inputs, targets, 64, shuffle=False, seed=0, drop_last=False),
-        ckpt_path=resume,
-        weights_only=True,
-    )
-    return trainer, task.model
