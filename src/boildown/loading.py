@@ -1,7 +1,7 @@
 """From a file to a model that runs."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from boildown.codec import CodecError, read_config, unpack
-from boildown.models import build
+from boildown.models import build, trusts
 
 # A description may ask for _MORE times the file's tensors, and _FEW besides: a factorised model is
 # first built with its dense layers, and with batch-norms that are folded now.
@@ -19,7 +19,10 @@ _MORE, _FEW = 4, 100
 
 
 def load(
-    path: str | Path, model: nn.Module | None = None, *, trust_config: bool = False
+    path: str | Path,
+    model: nn.Module | None = None,
+    *,
+    trust_config: bool | Sequence[str] = False,
 ) -> nn.Module:
     """Rebuild the model of a `.boil` file, in evaluation mode, on the CPU.
 
@@ -27,8 +30,9 @@ def load(
         path: of the file.
         model: a network of the right structure to put the tensors into; by default the one that
             the file describes, if it is one of boildown's own.
-        trust_config: build whatever class the file names. That runs code the file chooses: never
-            for a file of unknown origin.
+        trust_config: modules of your own that the file may name a class or function of, such as
+            ["my_package"], to be built with the arguments in the file. True: build whatever it
+            names. That runs code the file chooses: never for a file of unknown origin.
 
     Returns:
         The model, `model` itself if given.
@@ -37,6 +41,7 @@ def load(
         CodecError: if the file is damaged or describes another structure than its tensors have.
         ValueError: if it describes no model, or one that needs `trust_config`, or `model` has
             another structure.
+        ImportError: if a model that is trusted does not exist.
     """
     state = unpack(path)
     if model is not None:
@@ -44,7 +49,7 @@ def load(
     config = read_config(path)
     if config is None:
         raise ValueError(f"{path} holds no model's description: pass the model to load it into")
-    if not trust_config:
+    if not trusts(trust_config, config):
         _check_sizes(config, sum(tensor.numel() for tensor in state.values()), path)
         try:
             # on the meta device a model takes no memory, whatever sizes the file asks for
@@ -57,7 +62,7 @@ def load(
         _compare(model.state_dict(), state, path)
         model = _with_memory(model)
     else:
-        model = build(config, trust=True)
+        model = build(config, trust=trust_config)
         _compare(model.state_dict(), state, path)
     model.load_state_dict(state)
     return model.eval()

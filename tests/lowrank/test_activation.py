@@ -92,7 +92,7 @@ def test_shrinkage_is_that_of_scikit_learn() -> None:
     assert shrinkage(torch.eye(1), 10) == 1.0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(PROBLEMS, st.sampled_from([None, 0.0, 0.3, 1.0]))
 def test_reported_errors_are_measured_and_never_above_plain(
     problem: tuple[int, int, int, bool, bool, int], damping: float | None

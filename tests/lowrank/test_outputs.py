@@ -197,7 +197,7 @@ def test_prune_ranks_drops_outputs() -> None:
         model[0].weight[10:] = model[0].weight[:10].repeat(3, 1)
         model[0].bias[10:] = model[0].bias[:10].repeat(3)
     evaluate = distance(model.eval(), torch.randn(500, 12))
-    settings: Any = {"evaluate": evaluate, "evaluations": 30}
+    settings: Any = {"evaluate": evaluate, "evaluations": 14}
     without = prune_ranks(model, CALIBRATION, 0.02, **settings)
     result = prune_ranks(model, CALIBRATION, 0.02, drop_outputs=True, **settings)
     assert without.outputs == {}
@@ -211,9 +211,6 @@ def test_prune_ranks_drops_outputs() -> None:
     assert result.flops > without.flops
     assert set(result.errors) == set(result.ranks)
     assert all(0.0 <= error < 0.5 for error in result.errors.values())
-    again = prune_ranks(model, CALIBRATION, 0.02, drop_outputs=True, **settings)
-    assert again.outputs == result.outputs
-    assert again.ranks == result.ranks
 
 
 def copies(outputs: int = 64, own: int = 16) -> nn.Sequential:
@@ -230,7 +227,9 @@ def test_outputs_go_where_no_rank_does() -> None:
     model = copies()
     before = torch.get_rng_state()
     evaluate = distance(model, CALIBRATION)
-    result = prune_ranks(model, CALIBRATION, 1e-4, evaluate=evaluate, drop_outputs=True)
+    result = prune_ranks(
+        model, CALIBRATION, 1e-4, evaluate=evaluate, evaluations=12, drop_outputs=True
+    )
     assert len(result.outputs["0"]) <= 20
     assert result.parameters <= 12 * 20 + 20 + 20 * 8 + 8
     assert torch.equal(torch.get_rng_state(), before)
@@ -268,7 +267,11 @@ def test_the_narrower_network_is_kept_where_no_rank_of_it_pays() -> None:
         model[0].weight[2:] = model[0].weight[:2].repeat(3, 1, 1, 1)
         model[0].bias[2:] = model[0].bias[:2].repeat(3)
     x = torch.randn(200, 3, 6, 6)
-    result = prune_ranks(model, x, 0.01, evaluate=distance(model, x), drop_outputs=True)
+    result, again = (
+        prune_ranks(model, x, 0.01, evaluate=distance(model, x), drop_outputs=True)
+        for _ in range(2)
+    )
+    assert (again.outputs, again.ranks) == (result.outputs, result.ranks)
     assert len(result.outputs["0"]) == 2
     assert result.parameters <= sum(p.numel() for p in nn.Conv2d(3, 2, 3).parameters()) + 9
 
@@ -279,9 +282,11 @@ def test_grouped_layers_keep_their_outputs() -> None:
         nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=2), nn.ReLU(), nn.Flatten(),
         nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 4),
     )  # fmt: skip
-    x = torch.randn(200, 3, 6, 6)
-    evaluate = distance(model.eval(), torch.randn(300, 3, 6, 6))
-    result = prune_ranks(model, x, 0.2, evaluate=evaluate, evaluations=10, drop_outputs=True)
+    x = torch.randn(80, 3, 6, 6)
+    evaluate = distance(model.eval(), torch.randn(100, 3, 6, 6))
+    result = prune_ranks(
+        model, x, 0.2, evaluate=evaluate, evaluations=4, positions=4, drop_outputs=True
+    )
     assert set(result.outputs) <= {"5"}
     assert result.parameters == sum(p.numel() for p in result.model.parameters())
 
@@ -290,7 +295,7 @@ def test_never_more_parameters_than_without() -> None:
     torch.manual_seed(4)
     model = nn.Sequential(nn.Linear(12, 9), nn.Tanh(), nn.Linear(9, 9), nn.Tanh(), nn.Linear(9, 9))
     evaluate = distance(model.eval(), torch.randn(500, 12))
-    settings: Any = {"evaluate": evaluate, "evaluations": 12}
+    settings: Any = {"evaluate": evaluate, "evaluations": 8}
     for tolerance in (0.0, 0.01, 0.3):
         without = prune_ranks(model, CALIBRATION, tolerance, **settings)
         result = prune_ranks(model, CALIBRATION, tolerance, drop_outputs=True, **settings)

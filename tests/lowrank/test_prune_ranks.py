@@ -145,14 +145,14 @@ def test_the_plain_rank_is_the_lowest_within_a_relative_error(tolerance: float, 
         assert result.errors[str(i)] == pytest.approx(errors[min(useful) - 1], rel=1e-5)
 
 
-def deep(depth: int = 8, width: int = 32) -> nn.Sequential:
+def deep(depth: int = 5, width: int = 24) -> nn.Sequential:
     """Layers whose errors add up."""
     torch.manual_seed(0)
     layers: list[nn.Module] = []
     for _ in range(depth):
         layer = nn.Linear(width, width)
         u, _, v = torch.linalg.svd(layer.weight.detach())
-        layer.weight.data = u * 3.0 * torch.exp(-torch.arange(width) / 4.0) @ v
+        layer.weight.data = u * 3.0 * torch.exp(-torch.arange(width) / 3.0) @ v
         layers += [layer, nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(width, 5))
 
@@ -160,16 +160,16 @@ def deep(depth: int = 8, width: int = 32) -> nn.Sequential:
 @pytest.mark.parametrize("asymmetric", [True, False])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_tolerance_bounds_the_errors_of_the_whole_network(method: Any, asymmetric: bool) -> None:
-    model, x = deep(), draw(200, 32, seed=1)
+    model, x = deep(), draw(150, 24, seed=1)
     result = prune_ranks(model, x, 0.2, method=method, asymmetric=asymmetric, positions=4)
     check(model, result)
     assert max(result.errors.values()) <= 0.2
     assert max(result.errors.values()) > 0.1  # what is allowed is used
-    assert len(result.ranks) > 4
+    assert len(result.ranks) >= 4
     now, before = x, x
     for name, layer in result.model.requires_grad_(False).named_children():
         now, before = layer(now), model.get_submodule(name)(before)
-        if name in result.errors and name != "16":  # behind its ReLU
+        if name in result.errors and name != "10":  # behind its ReLU
             y = before.detach().relu().double()
             gap = now.relu() - y
             error = math.sqrt(float(gap.square().sum() / (y - y.mean(0)).square().sum()))
@@ -232,8 +232,8 @@ def test_small_outputs_beside_large_ones_are_solved_through_the_relu() -> None:
 
 
 def test_later_layers_make_up_for_earlier_ones() -> None:
-    model, x = mlp(), samples(300)
-    evaluate = distance(model, samples(500))
+    model, x = mlp(), samples(150)
+    evaluate = distance(model, samples(200))
     ranks = prune_ranks(model, x, 0.3).ranks
     for other in ("relu", "activation"):
         symmetric, asymmetric = (
@@ -261,7 +261,9 @@ def test_the_model_and_the_random_state_stay_as_they_are() -> None:
     def interrupt(_: nn.Module) -> float:
         raise KeyboardInterrupt
 
-    results = [prune_ranks(model, x, 0.3, evaluate=distance(model, x)) for _ in range(2)]
+    results = [
+        prune_ranks(model, x, 0.3, evaluate=distance(model, x), evaluations=6) for _ in range(2)
+    ]
     with pytest.raises(KeyboardInterrupt):
         prune_ranks(model, x, 0.3, evaluate=interrupt)
     after = state_of(model)
@@ -338,7 +340,9 @@ def test_any_forward_pass_will_do() -> None:
 
 def test_nothing_within_a_tolerance_leaves_the_network_alone() -> None:
     model, x = mlp(), draw(100, 20)
-    result = prune_ranks(model, x, 0.0, evaluate=lambda m: float(size(m) < size(model)))
+    result = prune_ranks(
+        model, x, 0.0, evaluations=20, evaluate=lambda m: float(size(m) < size(model))
+    )
     assert result.ranks == {}
     assert result.parameters == result.dense_parameters
     assert not any(step.accepted for step in result.path)

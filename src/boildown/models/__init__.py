@@ -4,42 +4,53 @@ A new model is a new module here; nothing else has to name it.
 """
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 from torch import nn
 
-from boildown.locate import current
+from boildown.locate import current, defined_in, within
 
 OF_A_MODEL = ("boildown.lowrank.factorize.restructure",)
 """Functions that a file may name besides models: they change the model that their argument `model`
 describes. Closed, as their modules hold much that no file has any business to call."""
 
-_REMEDY = "pass the model yourself, or trust the config if you know where it comes from"
+_REMEDY = (
+    "pass the model yourself, or trust the package that defines it, trust_config=['my_package'], "
+    "or the whole config if you know where it comes from"
+)
 
 
-def build(config: Mapping[str, Any], *, trust: bool = False) -> nn.Module:
+def build(config: Mapping[str, Any], *, trust: bool | Sequence[str] = False) -> nn.Module:
     """Build the model that `config` describes.
 
     Args:
         config: `_target_`, the dotted path of the model, and its keyword arguments.
-        trust: import any path, not only boildown's own models and `OF_A_MODEL`. Importing runs
-            code: never set it for a config from a file of unknown origin.
+        trust: modules, or dotted paths in them, that may be imported too, not only boildown's own
+            models and `OF_A_MODEL`; True: any path. Importing runs code: never say True of a config
+            from a file of unknown origin. Of a module what it defines itself may be called, and not
+            what it has imported from elsewhere.
 
     Raises:
         ValueError: if `_target_` is missing or not allowed, or the arguments do not fit it.
         ImportError: for a trusted path that does not exist.
     """
-    path = _path(config)
-    if path not in map(current, OF_A_MODEL):
-        return _call(_found(path, trust), path, config)
-    inner = config.get("model")
-    if not isinstance(inner, Mapping):
-        raise ValueError(f"{path} needs the config of a model, got {inner!r}")
+    path, inner = _path(config), _inner(config)
     inner_path = _path(inner)
     model = _call(_found(inner_path, trust), inner_path, inner)
-    return _call(_imported(path), path, {**config, "model": model})
+    return model if inner is config else _call(_imported(path), path, {**config, "model": model})
+
+
+def trusts(trust: bool | Sequence[str], config: Mapping[str, Any]) -> bool:
+    """Whether a model that a config describes is one that is only built for being trusted.
+
+    Raises:
+        ValueError: if there is no `_target_`.
+    """
+    if isinstance(trust, bool):
+        return trust
+    return within(_path(_inner(config)), _names(trust))
 
 
 def model_class(path: str) -> type[nn.Module]:
@@ -84,8 +95,31 @@ def _path(config: Mapping[str, Any]) -> str:
     return current(target)
 
 
-def _found(path: str, trust: bool) -> Any:
-    return _imported(path) if trust else model_class(path)
+def _inner(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The config of the model itself, which one of `OF_A_MODEL` may be called with."""
+    path = _path(config)
+    if path not in map(current, OF_A_MODEL):
+        return config
+    inner = config.get("model")
+    if not isinstance(inner, Mapping):
+        raise ValueError(f"{path} needs the config of a model, got {inner!r}")
+    return inner
+
+
+def _names(trust: Sequence[str]) -> list[str]:
+    return [trust] if isinstance(trust, str) else list(trust)
+
+
+def _found(path: str, trust: bool | Sequence[str]) -> Any:
+    if isinstance(trust, bool):
+        return _imported(path) if trust else model_class(path)
+    names = _names(trust)
+    if not within(path, names):
+        return model_class(path)
+    found = _imported(path)
+    if path not in names and not defined_in(found, names):
+        raise ValueError(f"_target_ {path!r} is defined elsewhere than in {', '.join(names)}")
+    return found
 
 
 def _imported(path: str) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from boildown.locate import current, locate, search_here, within
+from boildown.locate import current, defined_in, locate, search_here, within
 from boildown.run.errors import ConfigError
 
 ROOMS = ("boildown.data", "boildown.models", "boildown.tasks")
@@ -117,9 +117,7 @@ def _is_trusted(target: str, allow: Sequence[str]) -> bool:
     if not modules or not _PATH.fullmatch(target):
         return False
     search_here()
-    found = _located(target)
-    defined = inspect.isclass(found) or inspect.isfunction(found)
-    return defined and within(found.__module__, modules)
+    return defined_in(_located(target), modules)
 
 
 def _is_known(target: str) -> bool:
