@@ -10,9 +10,11 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from boildown.run.config import accept_plus, check, expected, one_line, register_resolvers
+from boildown.run.config import accept_plus, check, register_resolvers
+from boildown.run.errors import expected, one_line
+from boildown.run.help import help_text
 
 
 class SaidError(Exception):
@@ -40,7 +42,9 @@ def job(cfg: DictConfig) -> float:
     """Run one config in its own directory; returns the compressed model's test error."""
     directory = Path(HydraConfig.get().runtime.output_dir)
     try:
-        check(cfg)  # a typing error is answered before the slow import
+        check(
+            cfg, HydraConfig.get().overrides.task
+        )  # a typing error is answered before the slow import
         from boildown.run import run
 
         return run(cfg, directory)
@@ -59,6 +63,10 @@ def job(cfg: DictConfig) -> float:
 def main() -> None:
     """Run the command line."""
     register_resolvers()
+    conf = Path(__file__).parent / "conf"
+    OmegaConf.register_new_resolver(
+        "help", lambda: help_text(conf).replace("$", "$$"), replace=True
+    )
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach us; we say them on one line
     sys.argv[1:] = accept_plus(sys.argv[1:])
     sweep = not {"-m", "--multirun"}.isdisjoint(sys.argv)

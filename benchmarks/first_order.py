@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from boildown.files.progress import progress
 from boildown.lowrank.fitted_layer import Way
-from boildown.lowrank.prune_ranks import _Search
-from boildown.lowrank.studied import Studied, _divergence
+from boildown.lowrank.rank_search import RankSearch
+from boildown.lowrank.studied import Studied, divergence
 
 OTHERS = 10_000  # training images to look at
 FITTED = Way(damping=0.3, floor=0.3)
@@ -42,7 +42,7 @@ def rise(before: Tensor, now: Tensor, targets: Tensor) -> Rise:
     errors = [float((z.argmax(1) != targets).double().mean()) for z in (before, now)]
     return Rise(
         error=errors[1] - errors[0],
-        divergence=_divergence(before, now),
+        divergence=divergence(before, now),
         cross_entropy=float(F.cross_entropy(now, targets) - F.cross_entropy(before, targets)),
         first_order=float(each.mean()),
         standard_error=float(each.std() / len(each) ** 0.5),
@@ -80,12 +80,12 @@ def main() -> None:
     }
     rows = len(torch.cat(calibration))
     net = Studied(model, calibration, None, "cheapest", rows, arguments.positions, arguments.seed)
-    plain = _Search(net, "plain", asymmetric=False)
+    plain = RankSearch(net, "plain", asymmetric=False)
     with progress("layers (plain)", len(net.layers), in_bytes=False) as tick:
         path = plain.path(tick)
     wanted = arguments.share * net.parameters({})
     ranks = min(path, key=lambda ranks: abs(net.parameters(ranks) - wanted))
-    fitted = _Search(net, "activation", asymmetric=True)
+    fitted = RankSearch(net, "activation", asymmetric=True)
     fitted.ways = dict.fromkeys(net.layers, FITTED)
     print(f"{arguments.net}, seed {arguments.seed}: {net.parameters(ranks)} parameters, {ranks}")
     print("| images | way | error, points | divergence | cross-entropy | first order |")

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from boildown.lowrank import scheme as schemes
+from boildown.lowrank.factored_layer import blank
 
 DENSE = {"fc6": (9216, 4096), "fc7": (4096, 4096), "fc8": (4096, 1000)}
 CONVOLUTIONS = {  # inputs, outputs, pixels of a side
@@ -29,15 +30,10 @@ BATCHES = (1, 32, 256)
 MOST = 1 << 26  # floats of an input without --large: 256 MiB
 
 
-def rank_at(module: nn.Module, scheme: str, fraction: float) -> schemes.Rank:
+def rank_at(module: nn.Module, scheme: str, fraction: float) -> int:
     """The highest rank whose factors cost at most a fraction of the layer's operations."""
     most = fraction * schemes.dense_flops(module)
-    full = schemes.full_rank(module, scheme)
-    if isinstance(full, int):
-        return min(full, int(most // schemes.flops(module, scheme, 1)))
-    steps = max(full)
-    pairs = [(max(1, full[0] * t // steps), max(1, full[1] * t // steps)) for t in range(steps + 1)]
-    return max(pair for pair in pairs if schemes.flops(module, scheme, pair) <= most)
+    return min(schemes.full_rank(module, scheme), int(most // schemes.flops(module, scheme, 1)))
 
 
 def medians(ways: dict[str, Callable[[], Tensor]], repeats: int) -> dict[str, float]:
@@ -58,7 +54,7 @@ def measure(name: str, layer: nn.Module, x: Tensor, fraction: float, repeats: in
     kinds: dict[str, nn.Module] = {"dense": layer}
     for scheme in schemes.schemes_for(layer):
         rank = rank_at(layer, scheme, fraction)
-        kinds[f"{scheme} {rank}"] = schemes.blank(layer, scheme, rank)
+        kinds[f"{scheme} {rank}"] = blank(layer, scheme, rank)
     formats = {"contiguous": torch.contiguous_format}
     if x.ndim == 4:
         formats["channels last"] = torch.channels_last

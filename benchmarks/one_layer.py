@@ -12,7 +12,8 @@ import torch
 from rank_nets import calibrating, error, options, prepared
 from torch import Tensor, nn
 
-from boildown.lowrank.prune_ranks import METHODS, _Search
+from boildown.lowrank.prune_ranks import METHODS
+from boildown.lowrank.rank_search import RankSearch
 from boildown.lowrank.studied import Schemes, Studied
 
 
@@ -24,7 +25,7 @@ def answers(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> Tensor:
 def networks(net: Studied, name: str, rank: int) -> Iterator[tuple[str, nn.Module]]:
     """The network with one layer cut, by each method."""
     for method in reversed(METHODS):
-        search = _Search(net, method, asymmetric=False)
+        search = RankSearch(net, method, asymmetric=False)
         search.ways[name] = search.best_way(name, [rank])
         yield method, net.build(search.solutions({name: rank}))
 

@@ -47,7 +47,6 @@ def study(net: str, root: str, seed: int, arguments: argparse.Namespace) -> dict
             evaluate=lambda candidate: error(candidate, chosen),
             method=method,
             schemes=kinds,
-            compare=False,
             samples=sum(map(len, calibration)),
             positions=arguments.positions,
             evaluations=arguments.evaluations,

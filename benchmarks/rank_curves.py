@@ -27,9 +27,9 @@ from torch import Tensor, nn
 
 from boildown.files.progress import progress
 from boildown.lowrank.fitted_layer import Method
-from boildown.lowrank.outputs import droppings, narrowed, shared_out
-from boildown.lowrank.prune_ranks import _Search
-from boildown.lowrank.studied import Schemes, Studied, _divergence
+from boildown.lowrank.outputs import droppings, narrowed, outputs_to_drop
+from boildown.lowrank.rank_search import RankSearch
+from boildown.lowrank.studied import Schemes, Studied, divergence
 
 SHARES = [share / 100 for share in range(95, 0, -5)]  # of the parameters, to look at
 STYLES = {"default": "--", "outputs": ":"}
@@ -63,20 +63,20 @@ def spaced(
     return [r for i, r in enumerate(nearest) if r and r not in nearest[:i]]
 
 
-def narrower(search: _Search, path: list[dict[str, int]], parameters: float) -> Studied:
+def narrower(search: RankSearch, path: list[dict[str, int]], parameters: float) -> Studied:
     """The network without the outputs that go when as much may change as on a path at a size."""
     net = search.net
     ranks = min(path, key=lambda ranks: abs(net.parameters(ranks) - parameters))
     change = sum(search.curves[name][rank] for name, rank in ranks.items())
     with progress("outputs", len(net.layers), in_bytes=False) as tick:
         able = droppings(net, tick)
-    small, left = narrowed(net, able, shared_out(net, search.curves, able, change))
+    small, left = narrowed(net, able, outputs_to_drop(net, search.curves, able, change))
     print({name: len(kept) for name, kept in left.items()}, "outputs left", flush=True)
     return net.again(small)
 
 
 def followed(
-    search: _Search, path: list[dict[str, int]], model: nn.Module, batches: Batches, most: float
+    search: RankSearch, path: list[dict[str, int]], model: nn.Module, batches: Batches, most: float
 ) -> Iterator[Point]:
     """Networks from a share of the dense one's parameters down, until they lose too much."""
     net = search.net
@@ -87,7 +87,7 @@ def followed(
         now = logits(net.build(search.solutions(ranks)).eval(), batches)
         error = float((now.argmax(1) != targets).double().mean()) - wrong
         changed = float((now.argmax(1) != said.argmax(1)).double().mean())
-        yield Point(net.parameters(ranks), changed, _divergence(said.double(), now.double()), error)
+        yield Point(net.parameters(ranks), changed, divergence(said.double(), now.double()), error)
         if error > ENOUGH * TOLERANCE:
             return
 
@@ -159,7 +159,7 @@ def main() -> None:
         again = augmented(data, data.val_dataloader())
         for _ in range(arguments.looks - 1):
             batches += list(again)
-        searched: dict[tuple[Method, Schemes], tuple[_Search, list[dict[str, int]]]] = {}
+        searched: dict[tuple[Method, Schemes], tuple[RankSearch, list[dict[str, int]]]] = {}
         for way in arguments.ways:
             method, kinds, drop = WAYS[way]
             points: list[Point] = []
@@ -171,7 +171,7 @@ def main() -> None:
                 net = narrower(*searched[method, kinds], size)
             else:
                 net = Studied(model, calibration, None, kinds, rows, arguments.positions, seed)
-            search = _Search(net, method, method != "plain")
+            search = RankSearch(net, method, method != "plain")
             with progress(f"layers ({method})", len(net.layers), in_bytes=False) as tick:
                 path = search.path(tick)
             searched.setdefault((method, kinds), (search, path))

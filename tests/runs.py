@@ -23,7 +23,8 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
 from boildown.run import run
-from boildown.run.config import accept_plus, expected, one_line, register_resolvers
+from boildown.run.config import accept_plus, register_resolvers
+from boildown.run.errors import expected, one_line
 
 Once = Callable[[str, Callable[[Path], object]], Path]  # the type of the fixture
 ROOT = Path(__file__).parents[1]

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,12 +105,53 @@ def test_the_unchanged_model_has_the_metrics_of_its_validation_set(run: Path) ->
     assert [json.loads(line)["layer"] for line in lines] == [None, "fc2", "fc2"]
 
 
+SOFTER = """
+from boildown.callbacks.technique import Technique
+
+
+class Softer(Technique):
+    def __init__(self, *, floor=0.0):
+        self.floor = floor
+
+    def preview(self, weights, amount=None):
+        return {
+            name: weight.where(weight.abs() > amount / 10 + self.floor, 0.0)
+            for name, weight in weights.items()
+        }
+"""
+
+
+def test_a_technique_of_ones_own(run: Path) -> None:
+    (run.parent / "my_softer.py").write_text(SOFTER)
+    command = [sys.executable, "-c", "import sys; from boildown.cli import main; sys.exit(main())"]
+    done = subprocess.run(
+        [*command, "sensitivity", "run", "--technique", "my_softer.Softer", "--set", "floor=1e-3"],
+        cwd=run.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "at each amount" in done.stdout
+    table = rows(run / "sensitivity_Softer.csv")
+    assert [row["level"] for row in table[:11]] == ["", *(f"{i / 10:g}" for i in range(1, 11))]
+    assert {row["technique"] for row in table} == {"my_softer.Softer(floor=0.001)"}
+    assert {row["cost_unit"] for row in table} == {"bytes"}
+    assert {row["layer"] for row in table} == {"fc1", "fc2"}
+    costs = [float(row["cost"]) for row in table[:11]]
+    assert costs[10] < costs[5] < costs[0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["nowhere"], "nowhere: there is no such run or file"),
         (["."], "is no directory of a run: it holds none of dense.safetensors"),
         (["run", "--technique", "width"], "--technique width: there is no such technique"),
+        (["run", "--technique", "os.path"], "--technique os.path cannot be found"),
+        (["run", "--technique", "os.getcwd"], "--technique os.getcwd is no technique: it has no p"),
+        (["run", "--set", "floor=1"], "--set floor=1: --technique rank has no settings"),
+        (["run", "--technique", "a.B", "--set", "floor"], "--set floor: expected key=value"),
+        (["run", "--technique", "a.B", "--set", "floor=[1"], "--set floor=[1: the value is no YA"),
         (["run", "--layer", "conv*"], "'conv*' matches no layer; there are fc1, fc2"),
         (["run", "--split", "test"], "split must be val or train, got 'test'"),
         (["run", "--batches", "0"], "batches must be at least 1, got 0"),

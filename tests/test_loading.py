@@ -1,18 +1,21 @@
 """From a file to a model that runs, and files that lie about their model."""
 
 import resource
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
 import boildown
 from boildown.codec import CodecError
 from boildown.lowrank.factorize import describe, factorize, structure
-from boildown.models import REGISTRY, build
+from boildown.models import build
 from boildown.models.lenet import LeNet5
 from boildown.models.mlp import MLP
 from boildown.models.transformer import GPT
@@ -26,7 +29,7 @@ CONFIG: dict[str, Any] = {
 
 
 class Elsewhere(nn.Linear):
-    """A model that is not in the registry."""
+    """A model that is not boildown's."""
 
     def __init__(self) -> None:
         super().__init__(3, 2)
@@ -49,7 +52,7 @@ def same(one: nn.Module, other: nn.Module) -> bool:
     )
 
 
-def test_a_model_of_the_registry_comes_back(model: nn.Module, tmp_path: Path) -> None:
+def test_a_model_of_boildowns_comes_back(model: nn.Module, tmp_path: Path) -> None:
     loaded = boildown.load(packed(model, tmp_path, CONFIG))
     assert same(model, loaded)
     assert not loaded.training
@@ -81,10 +84,110 @@ def test_other_classes_need_trust(tmp_path: Path) -> None:
     assert same(model, boildown.load(path, trust_config=True))
 
 
+PACKAGE = """
+import os
+from subprocess import Popen
+from torch import nn
+from {package}.parts import Part
+
+class Net(nn.Linear):
+    pass
+
+def net(**sizes):
+    return Net(**sizes)
+
+alias = nn.Linear
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    name = "of_a_user"
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "parts.py").write_text("from torch import nn\nclass Part(nn.Linear): pass")
+    (tmp_path / name / "__init__.py").write_text(PACKAGE.format(package=name))
+    (tmp_path / f"{name}_else.py").write_text("raise SystemExit('imported')")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    yield name
+    for known in [m for m in sys.modules if m.startswith(name)]:
+        sys.modules.pop(known)
+
+
+SIZES = {"in_features": 3, "out_features": 2}
+
+
+@pytest.mark.parametrize(
+    ("target", "trust"),
+    [
+        ("Net", ["numpy.nothing", "of_a_user"]),
+        ("Net", "of_a_user"),
+        ("net", ("of_a_user",)),
+        ("Part", ["of_a_user"]),
+        ("parts.Part", ["of_a_user.parts"]),
+        ("alias", ["of_a_user.alias"]),
+    ],
+)
+def test_a_package_is_trusted_by_its_name(
+    target: str, trust: Any, package: str, tmp_path: Path
+) -> None:
+    model = nn.Linear(3, 2)
+    path = packed(model, tmp_path, {"_target_": f"{package}.{target}", **SIZES})
+    with pytest.raises(ValueError, match=r"trust_config=\['my_package'\]"):
+        boildown.load(path)
+    assert same(model, boildown.load(path, trust_config=trust))
+
+
+@pytest.mark.parametrize(
+    ("target", "trust"),
+    [
+        ("of_a_user.Net", []),
+        ("of_a_user.Net", ["of_a", "of_a_user_else", "of_a_user.Ne", ""]),
+        ("of_a_user_else.Net", ["of_a_user"]),
+        ("of_a_user.Popen", ["of_a_user"]),
+        ("of_a_user.alias", ["of_a_user"]),
+        ("of_a_user.Part", ["of_a_user.parts"]),
+        ("os.system", ["of_a_user"]),
+    ],
+)
+def test_a_trusted_package_lends_its_trust_to_nothing_else(
+    target: str, trust: list[str], package: str, tmp_path: Path
+) -> None:
+    path = packed(nn.Linear(3, 2), tmp_path, {"_target_": target, **SIZES})
+    with pytest.raises(ValueError, match="_target_"):
+        boildown.load(path, trust_config=trust)
+    for known in ("of_a_user.os.system", "of_a_user.nn.Linear", "of_a_user.nothing.Net"):
+        path = packed(nn.Linear(3, 2), tmp_path, {"_target_": known, **SIZES})
+        with pytest.raises((ImportError, ValueError)):
+            boildown.load(path, trust_config=["of_a_user"])
+
+
+def test_boildowns_models_need_no_entry_in_the_trusted_ones(
+    model: nn.Module, tmp_path: Path
+) -> None:
+    assert same(model, boildown.load(packed(model, tmp_path, CONFIG), trust_config=["of_a_user"]))
+    with pytest.raises(CodecError, match="does not fit the model"):
+        boildown.load(
+            packed(model, tmp_path, CONFIG | {"widths": [5, 5]}), trust_config=["of_a_user"]
+        )
+
+
+def test_a_factorised_model_of_a_trusted_package(package: str, tmp_path: Path) -> None:
+    inside = {"_target_": f"{package}.Net", "in_features": 30, "out_features": 20}
+    config = {
+        "_target_": "boildown.lowrank.factorize.restructure",
+        "model": inside,
+        "structure": {},
+    }
+    path = packed(nn.Linear(30, 20), tmp_path, config)
+    assert type(boildown.load(path, trust_config=[package])).__name__ == "Net"
+    with pytest.raises(ValueError, match="not one of boildown's models"):
+        boildown.load(path)
+
+
 @pytest.mark.parametrize(
     "target", ["os.system", "boildown.models.mlp.nn.Linear", "torch.nn.Linear", "", 3, None]
 )
-def test_only_the_registry_is_built(model: nn.Module, tmp_path: Path, target: object) -> None:
+def test_only_boildowns_models_are_built(model: nn.Module, tmp_path: Path, target: object) -> None:
     with pytest.raises(ValueError, match="_target_"):
         boildown.load(packed(model, tmp_path, CONFIG | {"_target_": target}))
 
@@ -152,7 +255,7 @@ LENET: dict[str, Any] = {
 def factorised() -> tuple[nn.Module, dict[str, Any]]:
     dense = LeNet5((1, 16, 16), 10)
     small = factorize(
-        dense, {"conv2": 7, "fc1": 9, "conv1": (8, 1)}, schemes={"conv2": "spatial"}
+        dense, {"conv2": 7, "fc1": 9, "conv1": 8}, schemes={"conv2": "spatial"}
     ).eval()
     return small, describe(LENET, structure(dense, small))
 
@@ -186,7 +289,11 @@ def test_tied_tensors_come_back_tied(tmp_path: Path) -> None:
     assert same(small, loaded)
 
 
-@pytest.mark.parametrize("name", list(REGISTRY))
+CONF = Path(__file__).parents[1] / "conf" / "model"
+TARGETS = {yaml.safe_load(path.read_text())["_target_"] for path in CONF.glob("*.yaml")}
+
+
+@pytest.mark.parametrize("name", sorted(t for t in TARGETS if t.startswith("boildown.")))
 def test_all_that_models_hold_is_in_their_state(name: str) -> None:
     """`load` gives room to the tensors of the state and no others."""
     arguments: dict[str, Any] = {"input_shape": [3, 67, 67], "num_classes": 5}

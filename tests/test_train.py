@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from runs import Once, call, call_here, kill_in, refused, result_of, rows_of, train
 
-from boildown.run.config import ConfigError
+from boildown.run.errors import ConfigError
 
 DEEP = ("+compression=deep", "logger=csv", "budget.steps=120")
 SCHEMA = {

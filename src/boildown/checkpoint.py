@@ -21,7 +21,7 @@ from torch import Tensor
 from boildown.codec.container import MAGIC
 from boildown.files.atomic import replacing
 
-# Of the names of checkpoints, the longest first.
+# How the names of checkpoints end, the longest ending first.
 ENDINGS = (
     ".safetensors.index.json",
     ".bin.index.json",
@@ -31,14 +31,14 @@ ENDINGS = (
     ".pth",
     ".ckpt",
 )
-# In a directory of Hugging Face's, the one to prefer first.
+# Names of checkpoints in a directory that Hugging Face's tools wrote, in order of preference.
 _IN_DIRECTORY = (
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-# Under which training scripts keep the state dict, the one to prefer first.
+# Keys under which training scripts keep the state dict, in order of preference.
 _KEYS = (
     "state_dict",
     "model_state_dict",
@@ -57,9 +57,9 @@ class Checkpoint:
 
     Attributes:
         state: name -> tensor on the CPU, in the order of the file.
-        left_out: names of entries among them that are no tensors, with their types.
-        key: under which they lie in the file, None if they are all that it holds.
-        other_keys: under which lies what looks like another state dict.
+        left_out: names of entries beside the tensors that are no tensors, with their types.
+        key: under which the tensors lie in the file; None if they are all that it holds.
+        other_keys: keys of what looks like another state dict.
     """
 
     state: dict[str, Tensor]
@@ -69,9 +69,10 @@ class Checkpoint:
 
 
 def load_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Checkpoint:
-    """The tensors of a checkpoint, and what of it was passed over.
+    """The tensors of a checkpoint, and the names of what was left out.
 
-    Tensors that share storage in a torch file share it here; safetensors has no such thing.
+    Tensors that are views of one storage in a torch file are so here. A safetensors file has no
+    such views.
 
     Args:
         path: of a .safetensors file, of anything torch.save wrote: a state dict, a Lightning
@@ -127,8 +128,8 @@ def save_safetensors(state: Mapping[str, Tensor], path: str | os.PathLike[str]) 
     """Write a safetensors file that appears whole or not at all.
 
     Args:
-        state: name -> tensor, on any device. safetensors cannot share storage: tied
-            tensors are written once for each name.
+        state: name -> tensor, on any device. Tied tensors are written once for each name, since
+            safetensors cannot tie them.
         path: of the file; replaced if it exists.
 
     Raises:
@@ -146,7 +147,8 @@ def save_safetensors(state: Mapping[str, Tensor], path: str | os.PathLike[str]) 
         seen.add(storage)
     with replacing(path) as part:
         try:
-            save_file(alone, part, metadata={"format": "pt"})  # transformers refuses files without
+            # transformers refuses files without this format
+            save_file(alone, part, metadata={"format": "pt"})
         except KeyError as error:
             raise ValueError(f"{path}: safetensors cannot hold a tensor of {error}") from None
         except UnicodeEncodeError as error:
@@ -194,7 +196,7 @@ def _read(file: Path) -> Any:
                 return torch.load(opened, map_location="cpu", weights_only=True)
         except (OSError, MemoryError):
             raise
-        except Exception as error:  # of any type, where a file is damaged
+        except Exception as error:  # a damaged file can raise any type
             raise ValueError(f"{file} {_what_is_wrong(error)}") from None
 
 
@@ -249,7 +251,7 @@ def _choose(held: Mapping[Any, Any], file: Path) -> str | None:
         return known[0] if known else None
     if len(keys) > 1 or beside:
         also = " and tensors beside them" if beside else ""
-        raise ValueError(f"{file} holds tensors under {some(keys)}{also}; choose with --key")
+        raise ValueError(f"{file} holds tensors under {some(keys)}{also}; choose one with --key")
     return keys[0]
 
 
@@ -276,7 +278,7 @@ def _entries(
 
     What a module's get_extra_state gave is not looked into.
     """
-    above = (*above, held)  # a pickle can hold itself
+    above = (*above, held)  # for dicts that contain themselves, which a pickle can hold
     for name, value in held.items():
         if not isinstance(name, str):
             yield repr(name), f"{type(value).__name__}, its name is no string"
@@ -294,7 +296,7 @@ def _entries(
 
 
 def some(names: Collection[Any]) -> str:
-    """The first of some names, for a message."""
+    """The first six names and how many more there are, for a message."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(map(str, itertools.islice(names, _SHOWN))) + more
 

@@ -7,11 +7,14 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from boildown.printable import printable
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from boildown.allocate.levels import Levels
     from boildown.codec import FileReport, TensorReport
 
 
@@ -34,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _say(text: str) -> None:
-    print("boildown:", _printable(" ".join(text.split())), file=sys.stderr)
+    print("boildown:", printable(" ".join(text.split())), file=sys.stderr)
 
 
 def pack(args: argparse.Namespace) -> None:
@@ -54,7 +57,7 @@ def pack(args: argparse.Namespace) -> None:
     ratio = _smaller(before, after)
     if dense != before:
         ratio += f" ({_smaller(dense, after)} than as dense fp32)"
-    print(f"{_printable(str(out))}: {before:,} -> {after:,} bytes, {ratio}")
+    print(f"{printable(str(out))}: {before:,} -> {after:,} bytes, {ratio}")
     negative = 0 if args.drop_zero_signs else _negative_zeros(checkpoint.state)
     without = codec.estimate(checkpoint.state, zero_signs=False) if negative else after
     if without < after:
@@ -101,7 +104,7 @@ def unpack(args: argparse.Namespace) -> None:
         save_safetensors(state, out)
     except ValueError as error:
         raise ValueError(f"{error}; boildown.codec.unpack gives the tensors in Python") from None
-    print(f"{_printable(str(out))}: {len(state)} tensors, {out.stat().st_size:,} bytes")
+    print(f"{printable(str(out))}: {len(state)} tensors, {out.stat().st_size:,} bytes")
 
 
 def _beside(file: Path, endings: Sequence[str], ending: str) -> Path:
@@ -161,17 +164,15 @@ def sensitivity(args: argparse.Namespace) -> None:
     from boildown.report import sensitivity_plot, sensitivity_table
     from boildown.report.metric import headline
 
-    if args.technique not in sensitivity_table.COSTS:
-        known = ", ".join(sensitivity_table.COSTS)
-        raise ValueError(f"--technique {args.technique}: there is no such technique, only {known}")
+    technique = _technique(args.technique, args.set)
     place = args.path if args.path.is_dir() else args.path.parent
-    out: Path = args.out or place / f"sensitivity_{args.technique}.png"
+    out: Path = args.out or place / f"sensitivity_{args.technique.rpartition('.')[2]}.png"
     if out.suffix != ".png" or out.is_dir():
         raise ValueError(f"--out {out}: give the picture's file, whose name ends in .png")
     from boildown.allocate import sensitivity as analysis
     from boildown.run.reopen import open_run
 
-    run = open_run(args.path, args.config)
+    run = open_run(args.path, args.config, args.allow)
     evaluate = run.evaluator(args.split, args.batches)
     asked = None if args.metric is None else f"{args.split}/{args.metric.rpartition('/')[2]}"
 
@@ -184,7 +185,7 @@ def sensitivity(args: argparse.Namespace) -> None:
     points = analysis.sensitivity(
         run.model,
         checked,
-        technique=args.technique,
+        technique=technique,
         levels=args.levels,
         layers=args.layer,
         cache=out.with_suffix(".jsonl"),
@@ -195,7 +196,7 @@ def sensitivity(args: argparse.Namespace) -> None:
     metric = asked or f"{args.split}/{headline(metrics, args.split)}"
     if metric not in metrics:
         raise ValueError(f"--metric {args.metric}: there are {', '.join(metrics)}")
-    title = f"{run.file}: each layer's {args.technique} by itself"
+    title = f"{run.file}: each layer's {technique.name} by itself"
     sensitivity_plot.draw(points, metric, out, title)
     sensitivity_table.write_csv(points, out.with_suffix(".csv"))
     sensitivity_table.show(points, metric, title)
@@ -203,10 +204,61 @@ def sensitivity(args: argparse.Namespace) -> None:
         print(path)
 
 
+def _technique(name: str, settings: Sequence[str]) -> "Levels":
+    """One of boildown's techniques, or the one of a dotted path with its settings."""
+    from boildown.allocate.amounts import technique_at
+    from boildown.allocate.levels import found
+
+    if name in found():
+        if settings:
+            raise ValueError(f"--set {settings[0]}: --technique {name} has no settings")
+        return found()[name]
+    if "." not in name:
+        known = ", ".join(found())
+        raise ValueError(
+            f"--technique {name}: there is no such technique, only {known}, or one of your own by "
+            "its dotted path, such as my_module.MyTechnique"
+        )
+    arguments = _settings(settings)
+    try:
+        return technique_at(name, arguments)
+    except ValueError as error:
+        raise ValueError(f"--technique {error}") from error
+
+
+def _settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """`key=value` pairs, each value as YAML, as in a config."""
+    from omegaconf import OmegaConf
+
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, _ = pair.partition("=")
+        if not equals or not key.isidentifier():
+            raise ValueError(f"--set {pair}: expected key=value")
+        try:
+            parsed = OmegaConf.to_container(OmegaConf.from_dotlist([pair]))
+        except Exception as error:  # whatever YAML says
+            raise ValueError(f"--set {pair}: the value is no YAML: {error}") from error
+        assert isinstance(parsed, dict)
+        found[key] = parsed[key]
+    return found
+
+
+class _Version(argparse.Action):
+    """Say the version, which takes reading a file, only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from boildown import __version__
+
+        print(f"boildown {__version__}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="boildown", description="Turn a trained PyTorch model into a small file that works."
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(metavar="command", required=True)
 
     command = commands.add_parser("pack", help="a checkpoint into a .boil file, without loss")
@@ -252,8 +304,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=report)
 
+    _add_sensitivity(commands)
+    return parser
+
+
+def _add_sensitivity(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from boildown.allocate.levels import found
+
+    listing = ", ".join(found())
     command = commands.add_parser(
-        "sensitivity", help="how much each layer matters: rank, sparsity or bits, one by one"
+        "sensitivity",
+        help=f"how much each layer matters: {listing}, or another technique, one by one",
     )
     command.add_argument(
         "path",
@@ -264,8 +325,17 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--technique",
         default="rank",
-        metavar="{rank,sparsity,bits}",
-        help="what to do to a layer; default: rank",
+        metavar="NAME",
+        help=f"what to do to a layer: {listing}, or a technique of your own by its dotted path, "
+        "such as my_module.MyTechnique, which is imported; default: rank",
+    )
+    command.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="arguments of a technique that is named by its dotted path, as YAML",
     )
     command.add_argument(
         "--layer", nargs="+", metavar="PATTERN", help="of layers, such as fc1 or 'blocks.*'"
@@ -275,7 +345,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         type=float,
         metavar="LEVEL",
-        help="ranks, fractions of zeros or bits; default: a range of them",
+        help="ranks, fractions of zeros or bits, or amounts in (0, 1]; default: a range of them",
     )
     command.add_argument(
         "--split",
@@ -287,13 +357,20 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--metric", help="to draw and to rank by; default: the task's own")
     command.add_argument("--config", type=Path, help="the run's; default: config.yaml beside it")
     command.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a module, class or function that the run's config may build too, as you trust it; "
+        "may be repeated",
+    )
+    command.add_argument(
         "--out",
         type=Path,
         help="the picture, .png; the table (.csv) and the measurements (.jsonl), which are not "
         "made twice, lie beside it; default: sensitivity_TECHNIQUE.png in the run's directory",
     )
     command.set_defaults(run=sensitivity)
-    return parser
 
 
 def _as_data(report: "FileReport") -> dict[str, object]:
@@ -345,16 +422,16 @@ _COLUMNS = (
 def _row(tensor: "TensorReport") -> list[str]:
     kept = 100 * tensor.nonzero / tensor.numel if tensor.numel else 100.0
     return [
-        _printable(tensor.name),
+        printable(tensor.name),
         "x".join(map(str, tensor.shape)) or "scalar",
-        _printable(tensor.coder),
+        printable(tensor.coder),
         f"{kept:.2f}",
         f"{tensor.distinct:,}",
         _bits(tensor.weight_bits, tensor.weight_bits_coded),
         _bits(tensor.position_bits, tensor.position_bits_coded),
         "" if tensor.fillers is None else f"{tensor.fillers:,}",
         f"{tensor.bytes:,}",
-        f"{100 * tensor.share:.2f}",
+        f"{100 * tensor.fraction:.2f}",
         f"{4 * tensor.numel / tensor.bytes:.1f}" if tensor.bytes else "",
     ]
 
@@ -366,11 +443,6 @@ def _total(report: "FileReport") -> list[str]:
     ratio = f"{report.dense_bytes / report.bytes:.1f}"
     total = ["total", f"{numel:,}", "", f"{kept:.2f}", "", "", "", ""]
     return [*total, f"{report.bytes:,}", "100.00", ratio]
-
-
-def _printable(text: str) -> str:
-    """Text of an untrusted file, which must not steer the terminal."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _bits(fixed: int | None, coded: float | None) -> str:

@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -17,6 +18,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+from boildown.forward import hooks
+
 T = TypeVar("T")
 Work = Callable[[dict[str, Tensor], Tensor], T]
 
@@ -24,12 +27,11 @@ Work = Callable[[dict[str, Tensor], Tensor], T]
 def training_flops(model: nn.Module, inputs: Tensor) -> int:
     """Operations of one forward and backward pass, a multiply-add counted as two.
 
-    Attention counts in full, whether causal or not, and
-    without the recomputation of a fused backward pass, so a transformer of N weights and depth L
-    takes 6 N + 12 L width context operations per token (Chowdhery et al. 2022, appendix B,
-    https://arxiv.org/abs/2204.02311). The gradient with respect to `inputs` is not computed in
-    training and not counted. Neither the model, what its forward pass keeps in attributes included,
-    nor any random generator is changed.
+    Attention counts in full, whether causal or not, and without the recomputation of a fused
+    backward pass. So a transformer of N weights and depth L takes 6 N + 12 L width context
+    operations per token (Chowdhery et al. 2022, appendix B, https://arxiv.org/abs/2204.02311). The
+    gradient of `inputs` is not counted, since training does not compute it. The model and the
+    random generators are left as they were, what a forward pass keeps in attributes included.
 
     Args:
         model: any module whose forward takes `inputs` alone.
@@ -73,7 +75,7 @@ def forward_flops(model: nn.Module, inputs: Tensor) -> int:
 
 
 def flops_by_weight(model: nn.Module, inputs: Tensor) -> dict[str, int]:
-    """Those of `training_flops` that multiply by a matrix or kernel, for each of them.
+    """Of the operations of `training_flops`, those that belong to each matrix or kernel.
 
     They are the layer's forward product, the gradient of its inputs where that is computed, and the
     gradient of the weights: the operations that would scale with the number of weights if zeros
@@ -119,16 +121,10 @@ def layer_positions(model: nn.Module, inputs: Tensor) -> dict[str, int]:
         Whatever the forward pass raises.
     """
     found: Counter[str] = Counter()
-    hooks = []
-    for name, module in model.named_modules():
-        weight = getattr(module, "weight", None)
-        if isinstance(weight, nn.Parameter) and weight.ndim > 1:
 
-            def count(layer: nn.Module, _: Any, output: Tensor, name: str = name) -> None:
-                axis = 1 if weight_is_kernel(layer) else -1
-                found[name] += output.numel() // output.shape[axis] // len(inputs)
-
-            hooks.append(module.register_forward_hook(count))
+    def count(name: str, layer: nn.Module, _: Any, output: Tensor) -> None:
+        axis = 1 if weight_is_kernel(layer) else -1
+        found[name] += output.numel() // output.shape[axis] // len(inputs)
 
     def work(tensors: dict[str, Tensor], inputs: Tensor) -> dict[str, int]:
         found.clear()
@@ -136,11 +132,12 @@ def layer_positions(model: nn.Module, inputs: Tensor) -> dict[str, int]:
             _call(model, tensors, inputs)
         return dict(found)
 
-    try:
+    with hooks() as handles:
+        for name, module in model.named_modules():
+            weight = getattr(module, "weight", None)
+            if isinstance(weight, nn.Parameter) and weight.ndim > 1:
+                handles.append(module.register_forward_hook(partial(count, name)))
         return _run(model, inputs, work)
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def weight_is_kernel(layer: nn.Module) -> bool:
@@ -167,11 +164,11 @@ def credited(total: int, by_weight: Mapping[str, int], density: Mapping[str, flo
 
 
 def _run(model: nn.Module, inputs: Tensor, work: Work[T]) -> T:
-    """The work on stand-ins for the model's tensors and the inputs."""
+    """Do the work on stand-ins for the model's tensors and the inputs."""
     try:
-        with _untouched(model), torch.device("meta"):  # also for what the pass makes itself
+        with _untouched(model), torch.device("meta"):  # tensors that the pass makes, too
             return work(_tensors(model, _blank), inputs.to("meta"))
-    except RuntimeError:  # it needs values
+    except RuntimeError:  # the forward pass needs values, which meta tensors do not have
         pass
     first = next(model.parameters(), torch.empty(0))
     given = torch.zeros_like(inputs, device=first.device) if inputs.is_meta else inputs
@@ -182,7 +179,7 @@ def _run(model: nn.Module, inputs: Tensor, work: Work[T]) -> T:
 
 @contextmanager
 def _untouched(model: nn.Module) -> Iterator[None]:
-    """Put back what a pass leaves in the modules' attributes, and in lists and dicts there."""
+    """Undo what a pass changes in the modules' attributes, and in lists and dicts there."""
     attributes = [vars(module) for module in model.modules()]
     inside = [v for held in attributes for v in held.values() if type(v) in (list, dict, set)]
     kept = [(container, container.copy()) for container in (*inside, *attributes)]
@@ -198,7 +195,7 @@ def _untouched(model: nn.Module) -> Iterator[None]:
 
 
 def _tensors(model: nn.Module, stand_in: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-    """Other tensors for a model's parameters and buffers, each module's under its first name."""
+    """Stand-ins for a model's parameters and buffers, each module's under its first name."""
     made: dict[int, Tensor] = {}
     found = {}
     for path, module in model.named_modules():
@@ -220,7 +217,7 @@ def _copied(tensor: Tensor) -> Tensor:
 
 @contextmanager
 def _decomposed() -> Iterator[None]:
-    """Attention as the products it consists of, where torch's counter misses the fused kernels."""
+    """Compute attention as separate products, since torch's counter misses the fused kernels."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -231,7 +228,8 @@ def _decomposed() -> Iterator[None]:
 
 
 def _call(model: nn.Module, tensors: dict[str, Tensor], inputs: Tensor) -> Any:
-    # ties are in `tensors`; functional_call would set, and put back, shared modules twice
+    # `tensors` has an entry for each name of a tied tensor: were functional_call to tie weights as
+    # well, it would set and restore a module that stands in two places twice
     return torch.func.functional_call(model, tensors, (inputs,), tie_weights=False)
 
 
@@ -274,7 +272,8 @@ class _ByWeight(TorchDispatchMode):
                     cost = _convolution_backward(*(getattr(a, "shape", a) for a in args))
                 else:
                     cost = int(formula(*args, **kwargs, out_val=out))
-                # the product for the weights' gradient reads no weight; convolution_backward does
+                # the product for the weights' gradient reads no weight, so it is booked with the
+                # forward product; convolution_backward, which computes both gradients, reads it
                 own = self.in_forward and found[0] in self.trained
                 times = 2 if own and "convolution" not in func.__name__ else 1
                 self.flops[found[0]] += times * cost

@@ -1,7 +1,7 @@
 """From a file to a model that runs."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,18 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from boildown.codec import CodecError, read_config, unpack
-from boildown.models import build
+from boildown.models import build, trusts
 
-_MORE, _FEW = 4, 100  # a factorised model is first built as it was, with batch-norms now folded
+# A description may ask for _MORE times the file's tensors, and _FEW besides: a factorised model is
+# first built with its dense layers, and with batch-norms that are folded now.
+_MORE, _FEW = 4, 100
 
 
 def load(
-    path: str | Path, model: nn.Module | None = None, *, trust_config: bool = False
+    path: str | Path,
+    model: nn.Module | None = None,
+    *,
+    trust_config: bool | Sequence[str] = False,
 ) -> nn.Module:
     """Rebuild the model of a `.boil` file, in evaluation mode, on the CPU.
 
@@ -25,8 +30,9 @@ def load(
         path: of the file.
         model: a network of the right structure to put the tensors into; by default the one that
             the file describes, if it is one of boildown's own.
-        trust_config: build whatever class the file names. That runs code the file chooses: never
-            for a file of unknown origin.
+        trust_config: modules of your own that the file may name a class or function of, such as
+            ["my_package"], to be built with the arguments in the file. True: build whatever it
+            names. That runs code the file chooses: never for a file of unknown origin.
 
     Returns:
         The model, `model` itself if given.
@@ -35,6 +41,7 @@ def load(
         CodecError: if the file is damaged or describes another structure than its tensors have.
         ValueError: if it describes no model, or one that needs `trust_config`, or `model` has
             another structure.
+        ImportError: if a model that is trusted does not exist.
     """
     state = unpack(path)
     if model is not None:
@@ -42,10 +49,10 @@ def load(
     config = read_config(path)
     if config is None:
         raise ValueError(f"{path} holds no model's description: pass the model to load it into")
-    if not trust_config:
+    if not trusts(trust_config, config):
         _check_sizes(config, sum(tensor.numel() for tensor in state.values()), path)
         try:
-            # costs nothing, whatever sizes the file asks for
+            # on the meta device a model takes no memory, whatever sizes the file asks for
             with torch.device("meta"), _parameters_at_most(_MORE * len(state) + _FEW, path):
                 model = build(config)
         except (RuntimeError, OverflowError) as error:
@@ -55,7 +62,7 @@ def load(
         _compare(model.state_dict(), state, path)
         model = _with_memory(model)
     else:
-        model = build(config, trust=True)
+        model = build(config, trust=trust_config)
         _compare(model.state_dict(), state, path)
     model.load_state_dict(state)
     return model.eval()
@@ -64,8 +71,8 @@ def load(
 def _filled(model: nn.Module, state: dict[str, Tensor], path: str | Path) -> nn.Module:
     """A given model with the tensors of a file.
 
-    A prefix that all names in the file share, as that of the LightningModule, of DataParallel or of
-    a compiled module, may be missing in the model. Of tied tensors one name is enough.
+    A prefix that all names in the file have (that of a LightningModule, of DataParallel, of a
+    compiled module) may be missing in the model. Of tied tensors one name is enough.
 
     Raises:
         ValueError: if its structure is another, or it is on the meta device.
@@ -92,7 +99,7 @@ def _filled(model: nn.Module, state: dict[str, Tensor], path: str | Path) -> nn.
 
 
 def _prefixes(state: Mapping[str, Tensor]) -> list[str]:
-    """Those that all names share, in whole modules: none first."""
+    """The prefixes, in whole modules, that all names have: the empty one first."""
     prefixes = [""]
     for parts in zip(*(name.split(".")[:-1] for name in state), strict=False):
         if len(set(parts)) > 1:
@@ -103,7 +110,7 @@ def _prefixes(state: Mapping[str, Tensor]) -> list[str]:
 
 @contextmanager
 def _parameters_at_most(most: int, path: str | Path) -> Iterator[None]:
-    """Refuse to build, inside the block, a model of more parameters."""
+    """Refuse, inside the block, to build a model of more than `most` parameters."""
     left = most
 
     def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
@@ -123,7 +130,7 @@ def _parameters_at_most(most: int, path: str | Path) -> Iterator[None]:
 
 
 def _check_sizes(value: Any, most: int, path: str | Path) -> None:
-    """Refuse a width, or a depth, beyond the number of entries of all tensors in the file."""
+    """Refuse a number, such as a width, above the number of entries of all tensors in the file."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list | tuple):
@@ -139,7 +146,10 @@ def _compare(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], path: st
     for name in wanted.keys() | state.keys():
         one, other = wanted.get(name), state.get(name)
         if one is None or other is None or one.shape != other.shape:
-            raise CodecError(f"{path}: the tensor {name} does not fit the model the file describes")
+            raise CodecError(
+                f"{path}: the tensor {name} does not fit the model the file describes: the file is "
+                "not boildown's, or the model's class has changed; pass the model yourself"
+            )
 
 
 def _with_memory(model: nn.Module) -> nn.Module:

@@ -4,15 +4,17 @@ Imports neither torch nor Lightning.
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 RENAMED = {
-    "boildown.allocate": "boildown.allocate.size",
     "boildown.gradients": "boildown.amp.flushing",
     "boildown.language": "boildown.tasks.language",
     "boildown.precision": "boildown.amp.plugins",
-    "boildown.prune": "boildown.prune.masks",
+    "boildown.prune": "boildown.prune.criteria",
     "boildown.share": "boildown.share.kmeans",
     "boildown.sweep": "boildown.run.sweep",
     "boildown.task": "boildown.tasks.classification",
@@ -66,3 +68,29 @@ def locate(path: str) -> Callable[..., Any]:
     if not callable(found):
         raise ValueError("not callable")
     return found  # type: ignore[no-any-return]
+
+
+def search_here() -> None:
+    """Let modules of the working directory be found, after all that are installed."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+        importlib.invalidate_caches()
+
+
+def within(path: str, prefixes: Iterable[str]) -> bool:
+    """Whether a dotted path is one of `prefixes` or lies in one of them.
+
+    >>> within("net.parts.Block", ["net"]), within("network.Net", ["net"]), within("net", [])
+    (True, False, False)
+    """
+    return any(path == prefix or path.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def defined_in(found: object, modules: Iterable[str]) -> bool:
+    """Whether something is a class or function that is defined, not imported, in one of `modules`.
+
+    Who trusts a package trusts what its authors wrote, not `package.os.system`.
+    """
+    own = inspect.isclass(found) or inspect.isfunction(found)
+    return own and within(str(found.__module__), modules)

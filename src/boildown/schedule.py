@@ -34,7 +34,8 @@ def check_window(who: str, begin: float, end: float) -> None:
     """
     if not 0.0 <= begin <= end <= 1.0:
         raise ValueError(
-            f"{who}: need 0 <= begin <= end <= 1 (fractions of the budget), got {begin=} {end=}"
+            f"{who}.begin = {begin} must lie from 0 to {who}.end = {end}, and that up to 1, the "
+            "end of the budget"
         )
 
 
@@ -94,7 +95,7 @@ class Rounds:
 
     Args:
         n: number of rounds, at least 1.
-        shape: how the rounds share the total; by default each keeps the same fraction.
+        shape: how much of the total each round takes; by default each keeps the same fraction.
 
     Raises:
         ValueError: unless n >= 1.

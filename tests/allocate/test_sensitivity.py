@@ -149,6 +149,50 @@ def test_tied_layers_are_one_and_depthwise_ones_have_no_rank() -> None:
     assert list(dict.fromkeys(p.layer for p in points)) == ["embed", "depthwise"]
 
 
+class Recurrent(nn.Module):
+    """Parameters that no plain layer holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = nn.Parameter(torch.randn(1, 5, 8))
+        self.gru = nn.GRU(8, 8)
+        self.attention = nn.MultiheadAttention(8, 2)
+        self.norm = nn.LayerNorm(8)
+        self.frozen = nn.Linear(8, 8)
+        self.frozen.requires_grad_(False)
+        self.again = nn.GRU(8, 8)
+        self.again.weight_hh_l0 = self.gru.weight_hh_l0
+        self.head = nn.Linear(8, 3)
+
+
+def test_every_trained_parameter_with_two_axes_is_a_layer() -> None:
+    matrices = [
+        "place",
+        "gru.weight_ih_l0",
+        "gru.weight_hh_l0",
+        "attention.in_proj_weight",
+        "attention.out_proj",
+        "again.weight_ih_l0",
+        "head",
+    ]
+    for technique in ("sparsity", "bits"):
+        model, evaluate = Recurrent(), Counting()
+        before = copy_of(model)
+        points = sensitivity(model, evaluate, technique=technique, levels=[1])
+        assert [p.layer for p in points if p.level is None] == matrices
+        for layer, state in zip(matrices, evaluate.seen[1:], strict=True):
+            name = layer if layer in before else f"{layer}.weight"
+            changed = [key for key in state if not torch.equal(state[key], before[key])]
+            assert changed[0] == name
+            tied = ["again.weight_hh_l0"] if layer == "gru.weight_hh_l0" else []
+            assert changed[1:] == tied
+        assert same(copy_of(model), before)
+    points = sensitivity(Recurrent(), Counting(), technique="rank", levels=[1])
+    assert [p.layer for p in points if p.level is None] == ["attention.out_proj", "head"]
+    with pytest.raises(ValueError, match=r"no layer can have a rank; there are gru\.weight_ih_l0"):
+        sensitivity(Recurrent(), Counting(), technique="rank", layers=["gru"])
+
+
 def test_started_again_it_measures_only_what_is_missing(tmp_path: Path) -> None:
     cache = tmp_path / "cache.jsonl"
     model = network()

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from torch import Tensor, nn
 
-from boildown.amp.flushing import PROBE_SEED, Share, flushed, order_one, overflowed
+from boildown.amp.flushing import PROBE_SEED, Fraction, flushed, order_one, overflowed
 
 HALVES = st.lists(st.floats(width=16), min_size=1, max_size=50)
 
@@ -35,12 +35,12 @@ def test_overflowed_counts_what_is_not_finite(values: list[float]) -> None:
     assert overflowed(gradient) == wanted
 
 
-def test_shares_add_up() -> None:
-    share = Share()
-    assert share.value == 0.0
-    share.add(1, 4)
-    share.add(2, 4)
-    assert share.value == 0.375
+def test_fractions_add_up() -> None:
+    fraction = Fraction()
+    assert fraction.value == 0.0
+    fraction.add(1, 4)
+    fraction.add(2, 4)
+    assert fraction.value == 0.375
 
 
 class Gate(nn.Module):

@@ -130,7 +130,7 @@ def test_scores_may_be_negative() -> None:
         schedule=Cubic(),
         begin=0.0,
         end=0.9,
-        criterion=lambda weights: {n: -100 * w.detach().abs() for n, w in weights.items()},
+        criterion=lambda weights, _: {n: -100 * w.detach().abs() for n, w in weights.items()},
     )
     fit([prune])
     assert prune.sparsity == 0.5
@@ -366,10 +366,13 @@ def test_learning_rate_rewinding_restarts_at_each_round() -> None:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: Prune(sparsity=1.5, **CUT), "sparsity must be in"),
+        (lambda: Prune(sparsity=1.5, **CUT), "sparsity must be a number in"),
         (lambda: Prune(keep={"fc1": 1.5}, **CUT), r"keep\['fc1'\] must be in \(0, 1\], got 1.5"),
         (lambda: Prune(sparsity=0.5, keep={"a": 0.5}, **CUT), "and not both"),
-        (lambda: Prune(sparsity=0.5, schedule=Cubic(), begin=0.9, end=0.1), "begin <= end"),
+        (
+            lambda: Prune(sparsity=0.5, schedule=Cubic(), begin=0.9, end=0.1),
+            "begin = 0.9 must lie from 0",
+        ),
         (
             lambda: Prune(sparsity=0.5, schedule=Cubic(), begin=0.2, end=1.0, rewind="weights"),
             "needs training after the last cut, .* begin=0.2 end=1.0; give an earlier",

@@ -1,16 +1,17 @@
 """Learning ranks inside Lightning: what is pulled where, what holds at the end, exact resume."""
 
+import inspect
 import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from lightning.pytorch import Callback, Trainer, seed_everything
+from omegaconf import OmegaConf
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -18,12 +19,21 @@ from boildown.callbacks.budget import ComputeBudget
 from boildown.callbacks.constraint import BrokenConstraintError
 from boildown.callbacks.learn_ranks import LearnRanks
 from boildown.data.loader import TensorLoader
-from boildown.lowrank.svd import truncate
-from boildown.schedule import Cubic
+from boildown.lowrank.costs import cost_of, dense_cost_of
+from boildown.lowrank.learning_compression import State
+from boildown.lowrank.svd import decompose
+from boildown.schedule import Cubic, OneShot
 from boildown.tasks.classification import Classification
 
 STEPS = 40
-SETTINGS: dict[str, Any] = {"begin": 0.2, "end": 1.0, "steps": 8, "mu": (1.0, 100.0)}
+SETTINGS: dict[str, Any] = {
+    "begin": 0.2,
+    "end": 1.0,
+    "steps": 8,
+    "mu": (1.0, 100.0),
+    "schedule": OneShot(),
+    "multipliers": True,
+}
 
 
 class StopAt(Callback):
@@ -92,7 +102,7 @@ def rank_of(weight: torch.Tensor) -> int:
 @pytest.mark.parametrize("unit", ["parameters", "flops", "bytes"])
 @pytest.mark.parametrize("scheme", ["channel", "spatial"])
 def test_the_ranks_stay_within_the_share(choose: Any, unit: Any, scheme: str) -> None:
-    technique = LearnRanks(share=0.4, choose=choose, unit=unit, scheme=scheme, **SETTINGS)
+    technique = LearnRanks(factors=0.4, choose=choose, unit=unit, scheme=scheme, **SETTINGS)
     model = fit(technique)
     after = technique.restructure(model)
     rows = technique.ranks_report
@@ -114,32 +124,32 @@ def batches() -> list[torch.Tensor]:
 
 def by_outputs(**change: Any) -> LearnRanks:
     return LearnRanks(
-        **{"share": 0.3, "metric": "outputs", "calibration": batches, **SETTINGS, **change}
+        **{"factors": 0.3, "metric": "outputs", "calibration": batches, **SETTINGS, **change}
     )
 
 
-@pytest.mark.parametrize("target", [{"share": 0.3}, {"energy": 0.7}, {"price": 1e-4}])
+@pytest.mark.parametrize("target", [{"factors": 0.3}, {"energy": 0.7}, {"price": 1e-4}])
 def test_the_schedule_tightens_the_target_step_by_step(target: dict[str, float]) -> None:
     seen: list[int] = []
 
     class Watch(Callback):
         def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-            if technique.ranks:
-                seen.append(technique._cost())
+            if technique.learned.ranks:
+                seen.append(cost_of(technique.layers, technique.learned.ranks))
 
-    free = {"share": None}
+    free = {"factors": None}
     technique = by_outputs(**(free | target), schedule=Cubic())
     fit(technique, Watch())
-    assert seen[0] == sum(layer.dense for layer in technique._layers.values())
+    assert seen[0] == dense_cost_of(technique.layers)
     assert len(set(seen)) > 2
     assert seen[-1] < seen[0]
     once = by_outputs(**(free | target))
     seen.clear()
     technique, easing = once, technique
     fit(once, Watch())
-    assert seen[0] < sum(layer.dense for layer in once._layers.values())
-    if "share" in target:
-        assert easing._cost() <= 0.3 * sum(layer.dense for layer in easing._layers.values())
+    assert seen[0] < dense_cost_of(once.layers)
+    if "factors" in target:
+        assert cost_of(easing.layers, easing.learned.ranks) <= 0.3 * dense_cost_of(easing.layers)
 
 
 def test_the_metric_of_the_outputs_spares_the_layer_that_matters() -> None:
@@ -157,7 +167,7 @@ def test_the_metric_of_the_outputs_spares_the_layer_that_matters() -> None:
         with torch.no_grad():
             model[2].weight.mul_(100.0)
         fit(technique, model=model)
-        return technique.ranks
+        return technique.learned.ranks
 
     assert ranks("weights")["model.2"] is None
     assert ranks("outputs")["model.2"] == 1
@@ -193,43 +203,28 @@ def test_without_a_window_it_truncates_and_no_more() -> None:
         def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
             seen.append(pl_module.model[3].weight.detach().clone())
 
-    technique = LearnRanks(ranks={"model.3": 5}, begin=0.5, end=0.5, steps=1, mu=(1.0, 1.0))
+    technique = LearnRanks(ranks={"model.3": 5}, begin=0.5, end=0.5)
     model = fit(technique, before=[Watch()])
     assert technique.reached
     torch.testing.assert_close(
-        model[3].weight.detach(), truncate(seen[0], 5).product(), rtol=1e-5, atol=1e-6
+        model[3].weight.detach(), decompose(seen[0]).truncate(5).product(), rtol=1e-5, atol=1e-6
     )
-
-
-@settings(max_examples=20, deadline=None)
-@given(lr=st.floats(1e-4, 1.0), mu=st.floats(1e-3, 1e6), seed=st.integers(0, 100))
-def test_the_pull_is_the_proximal_step(lr: float, mu: float, seed: int) -> None:
-    """It minimises |W - W0|^2 / (2 lr) + mu / 2 |W - T|^2, whatever lr mu is."""
-    torch.manual_seed(seed)
-    model = nn.Sequential(nn.Linear(4, 3))
-    technique = LearnRanks(share=0.5, begin=0.0, end=1.0, steps=1, mu=(mu, mu))
-    start = model[0].weight.detach().double().clone()
-    target = torch.randn(3, 4)
-    technique._pull = {"0": target}
-    technique._rates = {"0.weight": lr}
-    technique._step = 0
-    technique.hold(model)  # type: ignore[arg-type]
-    now = model[0].weight.detach().double()
-    slope = (now - start) / lr + mu * (now - target.double())
-    size = (start - target.double()).abs().max() * mu / (1.0 + lr * mu)
-    assert slope.abs().max() <= 1e-4 * size + 1e-6 / lr + 1e-5 * mu * now.abs().max()
 
 
 def test_a_step_of_another_optimizer_does_not_pull() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3))
-    technique = LearnRanks(share=0.5, begin=0.0, end=1.0, steps=1, mu=(1.0, 1.0))
-    technique._pull = {"0": torch.zeros(3, 4)}
-    technique._rates = {"0.weight": 0.1}
-    technique._step = 0
+    optimizers = [torch.optim.SGD(model[i].parameters(), 0.1) for i in range(2)]
+    task: Any = model
+    task.example_input_array = None
+    technique = LearnRanks(factors=0.5, mu=(1.0, 1.0))
+    technique.learned = State(step=0, ranks={"0": 1}, nearest={"0": torch.zeros(3, 4)})
+    technique.structure = {}  # nothing to find
+    technique.on_train_start(SimpleNamespace(optimizers=optimizers), task)  # type: ignore[arg-type]
+    technique.structure = None
     before = model[0].weight.detach().clone()
-    technique.hold(model, torch.optim.SGD(model[1].parameters(), 0.1))  # type: ignore[arg-type]
+    technique.hold(task, optimizers[1])
     assert torch.equal(model[0].weight, before)
-    technique.hold(model, torch.optim.SGD(model[0].parameters(), 0.1))  # type: ignore[arg-type]
+    technique.hold(task, optimizers[0])
     torch.testing.assert_close(model[0].weight.detach(), before / 1.1)
 
 
@@ -267,11 +262,11 @@ def test_it_draws_the_weights_to_low_rank() -> None:
 
     class Watch(Callback):
         def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
-            for name, nearest in technique._nearest.items():
+            for name, nearest in technique.learned.nearest.items():
                 weight = pl_module.get_parameter(f"{name}.weight").detach()
                 seen[name, trainer.global_step] = float((weight - nearest).norm() / weight.norm())
 
-    technique = LearnRanks(share=0.3, **SETTINGS)
+    technique = LearnRanks(factors=0.3, **SETTINGS)
     fit(technique, Watch())
     layer = "model.3"
     assert seen[layer, STEPS] < 0.1 * seen[layer, 10]
@@ -284,7 +279,7 @@ def test_a_rank_that_breaks_is_noticed() -> None:
                 pl_module.model[3].weight[0, 0] += 1.0
             technique.verify(pl_module)
 
-    technique = LearnRanks(share=0.3, **SETTINGS)
+    technique = LearnRanks(factors=0.3, **SETTINGS)
     with pytest.raises(BrokenConstraintError, match=r"model\.3.*rank"):
         fit(technique, Break())
 
@@ -292,7 +287,7 @@ def test_a_rank_that_breaks_is_noticed() -> None:
 def test_c_steps_are_charged() -> None:
     free = ComputeBudget(steps=STEPS)
     paid = ComputeBudget(steps=STEPS)
-    for clock, technique in ((free, None), (paid, LearnRanks(share=0.3, **SETTINGS))):
+    for clock, technique in ((free, None), (paid, LearnRanks(factors=0.3, **SETTINGS))):
         task = Classification(
             network(), optimizer=lambda p: torch.optim.AdamW(p, lr=0.01), num_classes=4
         )
@@ -311,11 +306,11 @@ def test_c_steps_are_charged() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"share": 1.5}, r"lowrank\.share.*1\.5"),
-        ({"share": None}, "one of share, price, energy and ranks"),
-        ({"energy": 0.5}, "share"),
-        ({"share": None, "energy": 0.0}, r"lowrank\.energy.*0\.0"),
-        ({"share": None, "price": -1.0}, r"lowrank\.price.*-1"),
+        ({"factors": 1.5}, r"lowrank\.factors.*1\.5"),
+        ({"factors": None}, "one of factors, price, energy and ranks"),
+        ({"energy": 0.5}, "factors"),
+        ({"factors": None, "energy": 0.0}, r"lowrank\.energy.*0\.0"),
+        ({"factors": None, "price": -1.0}, r"lowrank\.price.*-1"),
         ({"steps": 0}, r"lowrank\.steps.*0"),
         ({"mu": (2.0, 1.0)}, r"lowrank\.mu.*2\.0"),
         ({"mu": (1.0,)}, r"lowrank\.mu"),
@@ -330,7 +325,7 @@ def test_c_steps_are_charged() -> None:
 )
 def test_bad_settings(change: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        LearnRanks(**{"share": 0.5, **SETTINGS, **change})
+        LearnRanks(**{"factors": 0.5, **SETTINGS, **change})
 
 
 @pytest.mark.parametrize(("dtype", "size"), [(None, 4), ("float16", 2)])
@@ -339,9 +334,11 @@ def test_bytes_are_those_of_the_file(dtype: str | None, size: int) -> None:
     by_count = LearnRanks(price=0.03, unit="parameters", **SETTINGS)
     fit(by_bytes)
     fit(by_count)
-    assert by_bytes.ranks == by_count.ranks
-    assert any(by_bytes.ranks.values())
-    assert by_bytes._cost() == size * by_count._cost()
+    assert by_bytes.learned.ranks == by_count.learned.ranks
+    assert any(by_bytes.learned.ranks.values())
+    assert cost_of(by_bytes.layers, by_bytes.learned.ranks) == size * cost_of(
+        by_count.layers, by_count.learned.ranks
+    )
 
 
 class Attending(nn.Sequential):
@@ -361,7 +358,7 @@ def test_a_layer_that_cannot_have_a_rank_is_named_with_the_reason() -> None:
         fit(technique, model=Attending())
 
 
-@pytest.mark.parametrize("what", [{"share": 0.5}, {"price": 0.1}, {"energy": 0.5}])
+@pytest.mark.parametrize("what", [{"factors": 0.5}, {"price": 0.1}, {"energy": 0.5}])
 def test_a_layer_that_has_diverged_is_named(what: dict[str, float]) -> None:
     model = network()
     model[3].weight.data[0, 0] = math.nan
@@ -369,16 +366,39 @@ def test_a_layer_that_has_diverged_is_named(what: dict[str, float]) -> None:
         fit(LearnRanks(**what, **SETTINGS), model=model)
 
 
-def test_the_metric_of_the_outputs_needs_something_to_measure_on() -> None:
-    with pytest.raises(ValueError, match="needs calibration"):
-        fit(LearnRanks(share=0.5, metric="outputs", **SETTINGS))
+def test_alone_it_halves_what_the_layers_cost_by_their_weights() -> None:
+    alone, by_weights = LearnRanks(factors=0.5), LearnRanks(factors=0.5, metric="weights")
+    models = [fit(technique) for technique in (alone, by_weights)]
+    assert alone.reached
+    assert cost_of(alone.layers, alone.learned.ranks) <= 0.5 * dense_cost_of(alone.layers)
+    for one, other in zip(*(m.parameters() for m in models), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_recipe_repeats_the_defaults_of_the_signature() -> None:
+    recipe = OmegaConf.load(Path(__file__).parents[2] / "conf/compression/lowrank.yaml").lowrank
+    defaults = inspect.signature(LearnRanks).parameters
+    said = OmegaConf.to_container(recipe, resolve=False)
+    assert isinstance(said, dict)
+    of_the_run = {"_target_", "share", "energy", "ranks", "price", "dtype"}
+    for key in said.keys() - of_the_run:
+        default = defaults[key].default
+        if key == "schedule":
+            path = f"{type(default).__module__}.{type(default).__qualname__}"
+            assert said[key] == {"_target_": path}
+        else:
+            assert said[key] == (list(default) if isinstance(default, tuple) else default), key
+
+
+def test_the_fraction_has_the_name_that_recipes_have_too() -> None:
+    assert LearnRanks(share=0.3).algorithm.target == LearnRanks(factors=0.3).algorithm.target
 
 
 def test_a_share_that_rank_one_exceeds_is_refused_before_the_training() -> None:
     with pytest.raises(
-        ValueError, match=r"lowrank\.share=0\.01 .* 0\.0828.*rank 1 .*model\.3.*; raise it"
+        ValueError, match=r"lowrank\.factors=0\.01 .* 0\.0828.*rank 1 .*model\.3.*; raise it"
     ):
-        fit(LearnRanks(share=0.01, **SETTINGS))
+        fit(LearnRanks(factors=0.01, **SETTINGS))
 
 
 @pytest.mark.parametrize(
@@ -412,9 +432,9 @@ class TiedDecoder(nn.Module):
 def test_a_layer_whose_weight_is_read_elsewhere_stays() -> None:
     model = network()
     model.insert(3, TiedDecoder())
-    technique = by_outputs(share=0.5)
+    technique = by_outputs(factors=0.5)
     after = technique.restructure(fit(technique, model=model))
     assert {row["name"] for row in technique.ranks_report} == {"0", "4", "6"}
     assert after(torch.zeros(1, 2, 5, 5)).shape == (1, 4)
     with pytest.raises(ValueError, match=r"model\.3\.code: .* reads its weight"):
-        fit(by_outputs(share=None, ranks={"*.code": 3}), model=model)
+        fit(by_outputs(factors=None, ranks={"*.code": 3}), model=model)

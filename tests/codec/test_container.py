@@ -87,7 +87,7 @@ def test_report_adds_up(tmp_path: Path) -> None:
     report = codec.inspect_file(path)
     assert report.tensors == codec.inspect(path)
     assert report.bytes == size == sum(t.bytes for t in report.tensors) + report.header
-    assert sum(t.share for t in report.tensors) + report.header / size == pytest.approx(1)
+    assert sum(t.fraction for t in report.tensors) + report.header / size == pytest.approx(1)
     assert report.dense_bytes == codec.dense_bytes(state)
     of = {t.name: t for t in report.tensors}
     assert [t.name for t in report.tensors] == list(state)

@@ -120,7 +120,10 @@ HUGE = 2**45
         ([None, ["w", 0, 9, None]], "other than integers"),
         ([None, ["w", 0, 2**62, 2]], "cut short"),
         ([None, ["w", 0, 8, 2]], "followed by"),
-        ([None, ["w", 0, 9, 3]], "tensor 'w' at byte .*: 12 bytes expected"),
+        (
+            [None, ["w", 0, 9, 3]],
+            "tensor 'w' at byte .*: 12 bytes should follow, and 8 do .*newer boildown",
+        ),
         ([None, ["w", 0, 9, 1]], "4 bytes are left over"),
         ([None, ["w", 0, 9]], "left over"),
         ([None, ["w", 0, 0, 2]], "no payload"),
@@ -202,31 +205,37 @@ TABLE_OF_ONE = b"\x80"
 @pytest.mark.parametrize(
     ("payload", "message"),
     [
-        (b"", "1 bytes expected"),
+        (b"", "byte 0: 1 bytes should follow, and 0 do"),
         (bytes([RAW | 9 << 2]) + bytes(32), "form 9"),
         (bytes([RAW | 4 << 2]) + bytes(32), "form 4"),
-        (bytes([DENSE | 8]), "first byte"),
-        (bytes([DENSE, 7]), "weight coder 7"),
+        (bytes([DENSE | 8]), "first byte, 9, stands for no way of storing"),
+        (bytes([DENSE, 7]), "coded by method 7"),
         (bytes([DENSE, FIXED, 0]), "a codebook of 0"),
         (bytes([DENSE, FIXED, *varint(65537)]), "a codebook of 65537"),
-        (bytes([DENSE, FIXED, 3]) + ONE + TWO, "12 bytes expected"),
-        (bytes([DENSE, FIXED, 3]) + ONE + TWO + ONE + b"\x1b\x00", "code 3 in a codebook of 3"),
+        (bytes([DENSE, FIXED, 3]) + ONE + TWO, "12 bytes should follow"),
+        (
+            bytes([DENSE, FIXED, 3]) + ONE + TWO + ONE + b"\x1b\x00",
+            "code 3 stands for no value: the codebook has 3",
+        ),
         (bytes([DENSE, FIXED, 2]) + ONE + TWO + b"\x1b\x00", "left over"),
-        (bytes([DENSE, FIXED, 2]) + ONE + TWO, "8 symbols in 0 bytes"),
+        (bytes([DENSE, FIXED, 2]) + ONE + TWO, "0 bytes are left, too few for a stream of 8"),
         (bytes([DENSE, HUFFMAN, 0b01100000]) + ONE, "more than there can be"),
         (bytes([DENSE, HUFFMAN, *bytes(99)]), "more than 24 bits"),
         (bytes([SPARSE, 0]), "0 gaps"),
-        (bytes([SPARSE, 9]), "9 gaps in a tensor of 8"),
-        (bytes([SPARSE | 5 << 5, 1]), "gap coder 5"),
-        (bytes([SPARSE, 8, 0b11111111]), "end with a filler"),
+        (bytes([SPARSE, 9]), "9 gaps between nonzero elements, and 8 elements"),
+        (bytes([SPARSE | 5 << 5, 1]), "gaps are coded by method 5"),
+        (bytes([SPARSE, 8, 0b11111111]), "last gap has no element after it"),
         (bytes([SPARSE | HUFFMAN << 5, 1, 0b11000000]), "within a table"),
-        (bytes([SPARSE | HUFFMAN << 5, 1, 0b11001000]), "holds none"),
+        (bytes([SPARSE | HUFFMAN << 5, 1, 0b11001000]), "lengths is empty"),
         (bytes([SPARSE | HUFFMAN << 5, 1, 0b11000100]), "longer than its alphabet"),
         (bytes([SPARSE | HUFFMAN << 5, 1, 0b01000000, 0]), "no complete prefix code"),
-        (bytes([SPARSE | HUFFMAN << 5, 1, 0b11111111, 0b00000000]), "a code of 31 bits"),
-        (bytes([SPARSE | HUFFMAN << 5, 1, 0b10100000]), "a code of 0 bits"),
-        (bytes([SPARSE_RAW | 2 << 2, 3, 0b11111100, 0b10000000, 0]), "the gaps lead past|bytes"),
-        (bytes([SPARSE_RAW | 7 << 2, 1, 200, 0]) + ONE, "past the end of 8"),
+        (bytes([SPARSE | HUFFMAN << 5, 1, 0b11111111, 0b00000000]), "a code has 31 bits"),
+        (bytes([SPARSE | HUFFMAN << 5, 1, 0b10100000]), "a code has 0 bits"),
+        (
+            bytes([SPARSE_RAW | 2 << 2, 3, 0b11111100, 0b10000000, 0]),
+            "the positions lead past|bytes",
+        ),
+        (bytes([SPARSE_RAW | 7 << 2, 1, 200, 0]) + ONE, "past the end of its 8"),
         (bytes([SPARSE_RAW | 7 << 2, 1, 3, 0]) + ONE + b"x", "1 bytes are left over"),
         (bytes([SPARSE | 7 << 2, 1, 3, HUFFMAN]) + TABLE_OF_ONE + ONE + b"x", "left over"),
     ],
@@ -260,10 +269,10 @@ def test_headers_of_noise_are_refused(noise: bytes, deflate: bool) -> None:
         (b"", "not a boil file"),
         (b"BOI", "not a boil file"),
         (b"PK\x03\x04", "not a boil file"),
-        (b"BOIL", "1 bytes expected"),
-        (b"BOIL\x02", "version 2; this boildown reads version 1"),
+        (b"BOIL", "1 bytes should follow"),
+        (b"BOIL\x02", "version 2; this boildown reads version 1: update"),
         (b"BOIL\x01" + b"\xff" * 20, "more than 9 bytes"),
-        (b"BOIL\x01\x7f", "the file ends at 6"),
+        (b"BOIL\x01\x7f", "cut short: .* the file ends at 6"),
     ],
 )
 def test_what_is_no_file_of_ours_is_told(tmp_path: Path, content: bytes, message: str) -> None:
@@ -280,7 +289,9 @@ def test_damage_is_located(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-25] ^= 1
     path.write_bytes(data)
-    with pytest.raises(CodecError, match=r"tensor 'b' at byte .*: the checksum is wrong"):
+    with pytest.raises(
+        CodecError, match=r"tensor 'b' at byte .*: the checksum is wrong: it was damaged"
+    ):
         codec.unpack(path)
 
 
@@ -294,13 +305,13 @@ def test_what_is_not_there_is_an_oserror(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("dtype", "payload", "message"),
     [
-        ("int32", bytes([SIGNED_ZEROS, RAW, 0, 0, 0, 0, 128]), "which int32 has not"),
-        ("float32", bytes([SIGNED_ZEROS, RAW, 0, 0, 0, 0, 64]), "more zeros than there are"),
-        ("float32", bytes([SIGNED_ZEROS, RAW, 0, 0, 0, 0]), "1 bytes expected"),
+        ("int32", bytes([SIGNED_ZEROS, RAW, 0, 0, 0, 0, 128]), "zeros of int32 have none"),
+        ("float32", bytes([SIGNED_ZEROS, RAW, 0, 0, 0, 0, 64]), "more zeros than it has"),
+        ("float32", bytes([SIGNED_ZEROS, RAW, 0, 0, 0, 0]), "1 bytes should follow"),
         (
             "float32",
             bytes([SIGNED_ZEROS, SIGNED_ZEROS, RAW, 0, 0, 0, 0, 128]),
-            "a first byte of",
+            "the first byte, 5, stands for",
         ),
         ("float32", bytes([SIGNED_ZEROS, RAW, 0, 0, 0, 0, 128, 1]), "1 bytes are left over"),
     ],

@@ -116,7 +116,7 @@ def test_streams_end_exactly() -> None:
         huffman.decode(memoryview(b"\x01"), lengths, 3)
     with pytest.raises(CodecError, match="too soon"):
         huffman.decode(memoryview(b"\xff"), lengths, 5)
-    with pytest.raises(CodecError, match="in 1 bytes"):
+    with pytest.raises(CodecError, match="1 bytes are left, too few"):
         huffman.decode(memoryview(b"\x00"), lengths, 9)
 
 

@@ -7,8 +7,8 @@ from torch.nn.functional import pad
 
 from boildown.data.augment import crop_flip, shift
 from boildown.data.base import Part
-from boildown.data.loader import generator
 from boildown.data.mnist import MNIST
+from boildown.seeds import generator
 
 
 class Small(MNIST):

@@ -10,7 +10,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from boildown.data.loader import TensorLoader, generator
+from boildown.data.loader import TensorLoader
+from boildown.seeds import generator
 
 
 def loader(n: int = 20, batch_size: int = 4, **changes: Any) -> TensorLoader:
@@ -144,7 +145,7 @@ def test_ranks_share_one_order(
 
 def test_more_ranks_than_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("boildown.data.loader._rank_and_world", lambda: (0, 4))
-    with pytest.raises(ValueError, match="4 ranks cannot share 3 samples"):
+    with pytest.raises(ValueError, match="4 ranks cannot each have one of 3 samples"):
         len(loader(3))
 
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from boildown.data.loader import generator
 from boildown.data.text import IGNORE, LIMIT, MASK_SYMBOL, Text, WindowLoader, mask, windows
+from boildown.seeds import generator
 
 CONF = Path(__file__).parents[2] / "conf" / "data" / "text.yaml"
 

@@ -1,50 +1,38 @@
-"""boildown.lowrank.timing, with modules whose speed is known."""
+"""boildown.lowrank.timing, by a clock that layers of known speed move."""
 
-import itertools
-import time
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from boildown.lowrank import scheme as s
-from boildown.lowrank import timing
-from boildown.lowrank.factorize import factorize
+from boildown.lowrank.factored_layer import factor, layers
 from boildown.lowrank.svd import Factors
-from boildown.lowrank.timing import Timing, compare, keep_faster, timings
+from boildown.lowrank.timing import keep_faster
 
 
-def test_medians_of_calls_in_turns() -> None:
-    now = [0.0]
-    calls: list[str] = []
+class Clock:
+    """The time that layers say they take."""
 
-    def work(name: str, seconds: float) -> Any:
-        def way(x: Tensor) -> Tensor:
-            assert not torch.is_grad_enabled()
-            calls.append(name)
-            now[0] += seconds * (100 if len(calls) == 20 else 1)  # one outlier
-            return x
+    def __init__(self) -> None:
+        self.now = 0.0
 
-        return way
-
-    inputs = torch.zeros(1)
-    took = compare(
-        work("dense", 0.4), work("factors", 0.1), inputs, repeats=9, clock=lambda: now[0]
-    )
-    assert took.dense == pytest.approx(0.4)
-    assert took.factors == pytest.approx(0.1)
-    assert took.ratio == pytest.approx(4.0)
-    assert calls.count("dense") == calls.count("factors")
-    assert max(len(list(run)) for _, run in itertools.groupby(calls[4:])) == 2
-    with pytest.raises(ValueError, match="at least 1, got 0"):
-        compare(work("a", 1), work("b", 1), inputs, repeats=0)
+    def __call__(self) -> float:
+        return self.now
 
 
-def test_a_quick_call_is_repeated_within_a_measurement() -> None:
-    counted: list[int] = []
-    compare(lambda x: counted.append(1), lambda x: time.sleep(0.002), torch.zeros(1), repeats=1)
-    assert len(counted) > 20
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Linear layers take a second for 1024 weights, unless they say otherwise."""
+    made, own = Clock(), nn.Linear.forward
+
+    def forward(self: nn.Linear, input: Tensor) -> Tensor:
+        assert not torch.is_grad_enabled()
+        made.now += getattr(self, "seconds", self.weight.numel() / 1024)
+        return own(self, input)
+
+    monkeypatch.setattr(nn.Linear, "forward", forward)
+    return made
 
 
 class Net(nn.Module):
@@ -59,41 +47,51 @@ class Net(nn.Module):
         return self.fast(input=self.fast(self.slow(self.drop(x))))
 
 
-def test_only_the_faster_layers_are_factorised(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = Net()
+def test_only_the_faster_layers_are_factorised(clock: Clock) -> None:
+    model: Any = Net()
+    model.slow.seconds = 0.1  # its factors take longer
     model.drop.eval()
-    given: list[tuple[int, ...]] = []
-
-    def fake(dense: Any, factors: Any, inputs: Tensor, **_: Any) -> Timing:
-        given.append(tuple(inputs.shape))
-        torch.testing.assert_close(dense(inputs).shape, factors(inputs).shape)
-        return Timing(3.0, 2.0 if dense.__self__ is model.fast else 4.0)
-
-    monkeypatch.setattr(timing, "compare", fake)
-    x, ranks = torch.randn(5, 64), {"slow": 4, "fast": 5}
-    measured = timings(model, factorize(model, ranks), x)
-    assert measured == {"slow": Timing(3.0, 4.0), "fast": Timing(6.0, 4.0)}
-    assert given == [(5, 64)] * 3
-    small = keep_faster(model, x, ranks, schemes={"slow": "linear"})
+    x, ranks = torch.randn(5, 64), {"slow": 4, "fast": 4}
+    small: Any = keep_faster(model, x, ranks, schemes={"slow": "linear"}, clock=clock)
     assert type(small.slow) is nn.Linear
     assert type(small.fast) is nn.Sequential
-    assert (
-        keep_faster(model, x, ranks, at_least=1.6).state_dict().keys() == model.state_dict().keys()
-    )
-    own = {"slow": s.factor(model.slow, "linear", 2), "fast": s.factor(model.fast, "linear", 2)}
-    assert list(keep_faster(model, x, layers=own).fast.v.weight.shape) == [2, 64]
+    for least, kept in ((7.9, True), (8.1, False)):  # 4096 weights against 512
+        small = keep_faster(model, x, ranks, at_least=least, clock=clock)
+        assert isinstance(small.fast, nn.Sequential) == kept
+    own = {"fast": factor(model.fast, "linear", 2)}
+    small = keep_faster(model, x, layers=own, clock=clock)
+    assert list(small.fast.v.weight.shape) == [2, 64]
     assert model.training
     assert not model.drop.training
     assert not any(model.seen)
     assert not any(m._forward_pre_hooks for m in model.modules())
     with pytest.raises(ValueError, match="unused: the network never calls it"):
-        keep_faster(model, x, {"unused": 3})
+        keep_faster(model, x, {"unused": 3}, clock=clock)
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        keep_faster(model, x, ranks, repeats=0)
 
 
-def test_a_network_that_is_one_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "compare", lambda *_, **__: Timing(2.0, 1.0))
+def test_one_outlier_decides_nothing(clock: Clock) -> None:
     layer = nn.Linear(16, 16)
-    factors = Factors(torch.randn(16, 2), torch.randn(16, 2))
-    built = s.layers(layer, "linear", factors, layer.bias)
-    small = keep_faster(layer, torch.randn(4, 16), layers={"": built})
+    built: Any = layers(layer, "linear", [Factors(draw(16, 2), draw(16, 2))], layer.bias)
+    calls: list[float] = []
+
+    def outlier(*_: Any) -> None:
+        calls.append(clock.now)
+        clock.now += 100.0 if len(calls) == 6 else 0.0
+
+    built.u.register_forward_hook(outlier)
+    small: Any = keep_faster(nn.Sequential(layer), draw(4, 16), layers={"0": built}, clock=clock)
+    assert type(small[0]) is nn.Sequential
+    assert len(calls) > 6
+
+
+def draw(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_network_that_is_one_layer() -> None:
+    layer = nn.Linear(16, 16)
+    built = layers(layer, "linear", [Factors(draw(16, 2), draw(16, 2))], layer.bias)
+    small = keep_faster(layer, draw(4, 16), layers={"": built}, at_least=0.0, repeats=1)
     assert type(small) is nn.Sequential

@@ -1,6 +1,7 @@
-"""boildown.models: the sizes of the literature, clear errors, and a closed table."""
+"""boildown.models: the sizes of the literature, clear errors, and which of them a file may name."""
 
 import inspect
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import torch
 import yaml
 from torch import nn
 
-from boildown.models import REGISTRY, build
+import boildown.models
+from boildown.locate import RENAMED
+from boildown.models import build, model_class
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
 
@@ -139,10 +142,103 @@ def test_bad_knobs() -> None:
         build(config("vgg16", **image, dropout=1.5))
 
 
-@pytest.mark.parametrize("target", ["os.system", "boildown.models.build", "torch.nn.Linear", "mlp"])
-def test_an_unlisted_target_is_refused(target: str) -> None:
-    with pytest.raises(ValueError, match=f"_target_ '{target}' is not one of boildown's models"):
+@pytest.mark.parametrize(
+    "target",
+    [
+        "",
+        ".",
+        "mlp",
+        "MLP",
+        "os.system",
+        "torch.nn.Linear",
+        "boildown.models",
+        "boildown.models.build",
+        "boildown.models.nn.Module",
+        "boildown.models.mlp",
+        "boildown.models..MLP",
+        ".boildown.models.mlp.MLP",
+        "boildown.models.mlp.MLP.forward",
+        "boildown.models.mlp.nn.Linear",
+        "boildown.models.mlp.nn",
+        "boildown.models.mlp.Tensor",
+        "boildown.models.mlp.__builtins__",
+        "boildown.models.mlp.__class__",
+        "boildown.models.mlp.__name__",
+        "boildown.models.__init__.nn",
+        "boildown.models.__path__.clear",
+        "boildown.models.lenet.MLP",
+        "boildown.models.lenet.image_shape",
+        "boildown.models.shape.image_shape",
+        "boildown.models.resnet.nn",
+        "boildown.models.os.system",
+        "boildown.models/mlp.MLP",
+        "boildown.models.mlp.MLP\n",
+        "boildown.models.\x00.MLP",
+        "boildown.models.../../setup.MLP",
+        "boildown.lowrank.factorize.factorize",
+        "boildown.cli.main",
+    ],
+)
+def test_what_is_no_model_of_boildowns_is_refused(target: str) -> None:
+    before = set(sys.modules)
+    with pytest.raises(ValueError, match="is not one of boildown's models"):
         build({"_target_": target})
+    new = set(sys.modules) - before
+    assert all(name.startswith("boildown.models.") for name in new)
+
+
+def test_a_refusal_says_what_there_is() -> None:
+    with pytest.raises(ValueError, match=r"boildown\.models\.\{alexnet,lenet,mlp,.*pass the model"):
+        build({"_target_": "boildown.models.perceptron.MLP"})
+    with pytest.raises(ValueError, match=r"boildown\.models\.mlp has MLP\).*pass the model"):
+        build({"_target_": "boildown.models.mlp.PLM"})
+
+
+def test_a_new_module_is_all_that_a_new_model_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = """
+import subprocess
+from torch import nn
+from torch.nn import Linear
+from boildown.models.mlp import MLP
+class Affine(nn.Linear):
+    def __init__(self, input_shape, num_classes):
+        super().__init__(input_shape[0], num_classes)
+class Options(dict): ...
+def affine(): ...
+"""
+    (tmp_path / "affine.py").write_text(text)
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "__init__.py").write_text("raise RuntimeError('it was imported')")
+    monkeypatch.setattr(boildown.models, "__path__", [*boildown.models.__path__, str(tmp_path)])
+    try:
+        path = "boildown.models.affine.Affine"
+        assert isinstance(
+            build({"_target_": path, "input_shape": [3], "num_classes": 2}), nn.Linear
+        )
+        for name in ("Linear", "MLP", "Options", "affine", "subprocess.Popen", "subprocess"):
+            with pytest.raises(ValueError, match="is not one of boildown's models"):
+                build({"_target_": f"boildown.models.affine.{name}"})
+        with pytest.raises(ValueError, match="is not one of boildown's models"):
+            build({"_target_": "boildown.models.inner.Model"})
+    finally:
+        sys.modules.pop("boildown.models.affine", None)
+
+
+def test_a_base_alone_is_no_model() -> None:
+    arguments = {"width": 8, "depth": 1, "heads": 1, "tied": False, "dropout": 0.0}
+    config = {"input_shape": [4], "num_classes": 3} | arguments
+    with pytest.raises(ValueError, match=r"cannot build .*Transformer"):
+        build({"_target_": "boildown.models.transformer.Transformer"} | config)
+
+
+def test_a_model_is_found_under_the_name_that_an_earlier_version_wrote(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(RENAMED, "boildown.perceptron", "boildown.models.mlp")
+    old = {"_target_": "boildown.perceptron.MLP", "widths": [2]}
+    assert build(old | {"input_shape": [3], "num_classes": 2}).names == ["fc1", "fc2"]
 
 
 def test_trust_allows_any_module() -> None:
@@ -160,14 +256,10 @@ def test_a_target_is_needed(target: object) -> None:
         build({"_target_": target})
 
 
-def test_the_table_and_the_configs_agree() -> None:
+def test_configs_give_models_their_arguments() -> None:
     configs = [yaml.safe_load(path.read_text()) for path in CONF.glob("*.yaml")]
-    assert {c["_target_"] for c in configs if c["_target_"].startswith("boildown.")} == set(
-        REGISTRY
-    )
-    for c in configs:
-        if c["_target_"] in REGISTRY:
-            module, name = REGISTRY[c["_target_"]]
-            model = getattr(__import__(module, fromlist=[name]), name)
-            needed = set(inspect.signature(model).parameters) - {"input_shape", "num_classes"}
-            assert set(c) - {"_target_"} == needed
+    ours = [c for c in configs if c["_target_"].startswith("boildown.")]
+    assert len(ours) >= 10
+    for c in ours:
+        needed = set(inspect.signature(model_class(c["_target_"])).parameters)
+        assert set(c) - {"_target_"} == needed - {"input_shape", "num_classes"}

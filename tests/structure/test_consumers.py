@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from boildown.calibrate import CalibrationError
 from boildown.structure.consumers import readers
 
 Forward = Callable[[Any, Tensor], Tensor]
@@ -182,5 +181,5 @@ def test_bad_names_and_batches_are_refused() -> None:
     net = lenet(lambda x: x.flatten(1))
     with pytest.raises(ValueError, match="no layer 'conv9'"):
         readers(net, IMAGES, ["conv9"])
-    with pytest.raises(CalibrationError, match="must be a tensor"):
+    with pytest.raises(ValueError, match="no tensor in a batch"):
         readers(net, [3], ["conv1"])

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from boildown.lowrank.activation import Moments
+from boildown.calibrate.moments import Moments
 from boildown.structure.eliminate import eliminate, without
 
 TINY = 0.0  # damping: only what keeps solutions finite
@@ -59,9 +59,9 @@ def test_the_first_to_go_is_the_one_that_costs_least_in_the_metric(seed: int) ->
     weight, bias, x, moments = drawn(seed, 3, 6)
     groups = torch.arange(6).view(3, 2)
     half = torch.randn(3, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    metric = half @ half.mT + 0.1 * torch.eye(3, dtype=torch.float64)
-    found = eliminate(weight, bias, moments, groups, most=1, damping=TINY, metric=metric)
-    root = torch.linalg.cholesky(metric).mT
+    form = half @ half.mT + 0.1 * torch.eye(3, dtype=torch.float64)
+    found = eliminate(weight, bias, moments, groups, most=1, damping=TINY, form=form)
+    root = torch.linalg.cholesky(form).mT
     y = (x @ weight.mT @ root.mT).numpy()
     errors = [
         least(x.numpy(), y, groups[[g for g in range(3) if g != gone]].flatten().tolist(), True)

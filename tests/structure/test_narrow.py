@@ -9,7 +9,6 @@ from torch.nn.utils import weight_norm
 
 import boildown
 from boildown.lowrank.factorize import describe, factorize, restructure, structure
-from boildown.lowrank.timing import timings
 from boildown.models.lenet import LeNet5
 from boildown.structure.narrow import narrow, resized, width
 
@@ -167,11 +166,6 @@ def test_a_weight_that_is_computed_cannot_be_narrowed() -> None:
     model = nn.Sequential(weight_norm(nn.Linear(4, 4)))
     with pytest.raises(ValueError, match="0: its weight is computed from other tensors"):
         restructure(model, {"0": {"outputs": 2}})
-
-
-def test_a_narrower_network_is_not_timed_against_the_wide_one() -> None:
-    with pytest.raises(ValueError, match=r"conv2: it is narrower in the second network"):
-        timings(lenet(), narrower(), torch.randn(2, 3, 16, 16))
 
 
 @pytest.mark.parametrize("outputs", [0, -1, 2.0, True])

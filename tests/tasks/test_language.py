@@ -15,8 +15,9 @@ from torch.nn import functional as F
 
 from boildown.data.loader import TensorLoader
 from boildown.data.text import IGNORE
-from boildown.run.config import ConfigError, check
-from boildown.run.prove import build_task, model_config
+from boildown.run.build import build_task, model_config
+from boildown.run.config import check
+from boildown.run.errors import ConfigError
 from boildown.tasks.language import Language
 
 SMALL = (

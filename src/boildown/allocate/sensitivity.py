@@ -10,25 +10,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from boildown.allocate.levels import Layer, Levels, Measured, found, named
 from boildown.files.progress import progress
-from boildown.lowrank.ranks import Measured
-from boildown.lowrank.svd import decompose
+from boildown.forward import evaluating
 from boildown.name_patterns import matches
-from boildown.prune.masks import layer_masks, magnitude
-from boildown.share.kmeans import share_tensor
 
-Technique = Literal["rank", "sparsity", "bits"]
 Evaluate = Callable[[nn.Module], Mapping[str, Any]]
-
-SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-BITS = (1, 2, 3, 4, 5, 6, 7, 8)
-MOST_BITS = 16
-KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)
+Plan = list[tuple[Layer, Sequence[float]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +29,13 @@ class Point:
     """One measurement.
 
     Attributes:
-        layer: dotted path of the layer that was changed.
+        layer: dotted path of the layer that was changed; of a parameter that is not called
+            `weight`, its own name.
         technique: how.
-        level: the rank (an int), the fraction of zeros, or the bits per weight (an int); None:
-            unchanged.
-        cost: of the layer's weight at that level, without its bias: parameters for ranks, nonzero
-            weights for sparsities, bytes at a fixed code length and with the codebook for bits.
+        level: the rank (an int), the fraction of zeros, the bits per weight (an int), or what
+            another technique calls a level; None: unchanged.
+        cost: of that parameter at that level: parameters for ranks, nonzero weights for sparsities,
+            bytes at a fixed code length and with the codebook for bits.
         metrics: of the whole network.
     """
 
@@ -56,29 +50,31 @@ def sensitivity(
     model: nn.Module,
     evaluate: Evaluate,
     *,
-    technique: Technique,
+    technique: str | Levels,
     levels: Sequence[float] | None = None,
     layers: Sequence[str] | None = None,
     cache: str | Path | None = None,
     what: str = "",
     bar: bool = False,
 ) -> list[Point]:
-    """Metrics against rank, sparsity or bits, one layer at a time.
+    """Metrics against rank, sparsity, bits or another technique's levels, one layer at a time.
 
-    Of a layer only the weight is changed: to the best matrix of a rank (a convolution's is
-    flattened to outputs x the rest, each group's by itself), with its smallest magnitudes at zero,
-    or with its values shared by k-means. The model is evaluated in evaluation mode. It comes back
-    in the mode it was, with the same weights and buffers to the last bit, whatever happens.
+    A layer is a trained parameter with two or more axes, and only it is changed: to the best
+    matrix of a rank, with its smallest magnitudes at zero, with its values shared by k-means, or
+    as another technique says. The model is evaluated in evaluation mode. It comes back in the mode
+    it was, with the same weights and buffers to the last bit, whatever happens.
 
     Args:
         model: changed in place while it is measured.
         evaluate: of the model, to numbers, on validation data; must not depend on chance.
-        technique: what to do to a layer.
+        technique: what to do to a layer: the name of one of boildown's
+            (`boildown.allocate.levels.found`), or what says as much of itself, such as
+            `boildown.allocate.amounts.Previewed`.
         levels: ranks, sparsities in [0, 1], or bits from 1 to 16. A layer is left out of ranks
             that it cannot have. By default those that make the layer cheaper: the powers of two
             and the highest such rank; sparsities from 0.5 to 0.99; bits from 1 to 8.
-        layers: patterns of layers (`boildown.name_patterns.matches`); None means all linear,
-            convolution and embedding layers. The first of tied layers stands for all.
+        layers: patterns of layers (`boildown.name_patterns.matches`); None means all. The first of
+            tied layers stands for all.
         cache: a file of JSON lines, to which each measurement is added as soon as it is made.
             Started again, only what is missing is measured.
         what: `evaluate` in words: the data, the split. Measurements of something else, or of
@@ -93,42 +89,44 @@ def sensitivity(
         ValueError: for an unknown technique, a level out of range or that no layer can have, a
             pattern that matches no layer, or a cache that holds something else.
     """
-    if technique not in get_args(Technique):
-        raise ValueError(
-            f"technique must be one of {', '.join(get_args(Technique))}, got {technique!r}"
-        )
-    chosen = _layers(model, layers)
-    plan = {name: _levels(layer, technique, levels) for name, layer in chosen.items()}
-    if not any(plan.values()):
-        wanted = "" if levels is None else f" of {', '.join(f'{level:g}' for level in levels)}"
-        raise ValueError(f"no layer can have a {technique}{wanted}; there are {', '.join(chosen)}")
+    how = named(technique) if isinstance(technique, str) else technique
+    plan = _plan(_chosen(model, layers), how, levels)
     store = _Cache(cache, f"{_digest(model)} {what}")
-    wanted_keys = [(name, level) for name, some in plan.items() for level in some]
-    missing = sum(store.get(name, technique, level) is None for name, level in wanted_keys)
+    missing = sum(
+        store.get(layer.title, how.key, level) is None for layer, some in plan for level in some
+    )
     shown = bar and missing
-    points = []
     with (
         progress("sensitivity", missing, in_bytes=False) if shown else nullcontext(_ignore) as tick,
-        _evaluation_mode(model),
+        evaluating(model),
     ):
-        base = store.get(None, None, None)
-        if base is None:
-            base = store.add(None, None, None, _measure(model, evaluate))
-        for name, some in plan.items():
-            layer = chosen[name]
-            if some:
-                points.append(Point(name, technique, None, layer.cost(technique, None), base))
-            change: Callable[[float], Tensor] | None = None
-            for level in some:
-                metrics = store.get(name, technique, level)
-                if metrics is None:
-                    change = change or layer.changes(technique)
-                    with layer.changed(change(level)):
-                        metrics = _measure(model, evaluate)
-                    store.add(name, technique, level, metrics)
-                    tick(1)
-                points.append(Point(name, technique, level, layer.cost(technique, level), metrics))
-    return points
+        return list(_points(model, evaluate, how, plan, store, tick))
+
+
+def _points(
+    model: nn.Module,
+    evaluate: Evaluate,
+    technique: Levels,
+    plan: Plan,
+    store: "_Cache",
+    tick: Callable[[int], None],
+) -> Iterator[Point]:
+    name, key = technique.name, technique.key
+    base = store.get(None, None, None)
+    if base is None:
+        base = store.add(None, None, None, _measure(model, evaluate))
+    for layer, levels in plan:
+        yield Point(layer.title, name, None, technique.cost(layer, None), base)
+        change: Callable[[float], Tensor] | None = None
+        for level in levels:
+            metrics = store.get(layer.title, key, level)
+            if metrics is None:
+                change = change or technique.changes(layer)
+                with _changed(layer, change(level)):
+                    metrics = _measure(model, evaluate)
+                store.add(layer.title, key, level, metrics)
+                tick(1)
+            yield Point(layer.title, name, level, technique.cost(layer, level), metrics)
 
 
 def measured(
@@ -144,142 +142,91 @@ def measured(
     Raises:
         ValueError: if a point has no such metric.
     """
-    found: dict[str, list[Measured]] = {}
+    losses: dict[str, list[Measured]] = {}
     for point in points:
         if metric not in point.metrics:
             raise ValueError(
                 f"there is no metric {metric}; there are {', '.join(point.metrics) or 'none'}"
             )
         loss = point.metrics[metric] * (-1.0 if larger_is_better else 1.0)
-        found.setdefault(point.layer, []).append(Measured(point.level, point.cost, loss))
-    return found
+        losses.setdefault(point.layer, []).append(Measured(point.level, point.cost, loss))
+    return losses
 
 
 def _ignore(_: int) -> None:
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """A layer, as matrices (outputs, inputs), one for each group."""
-
-    module: nn.Module
-
-    @property
-    def weight(self) -> Tensor:
-        weight = self.module.weight  # looked up each time: a move to a device may replace it
-        assert isinstance(weight, Tensor)
-        return weight
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Groups, outputs of a group, inputs of a group."""
-        groups = int(getattr(self.module, "groups", 1))
-        return groups, len(self.weight) // groups, self.weight[0].numel()
-
-    def cost(self, technique: Technique, level: float | None) -> float:
-        count = self.weight.numel()
-        if technique == "bits":
-            width = self.weight.element_size()
-            if level is None:
-                return float(count * width)
-            return float(int(level) * count / 8 + min(2 ** int(level), count) * width)
-        if level is None:
-            return float(count)
-        if technique == "sparsity":
-            return float(count - round(level * count))
-        groups, outputs, inputs = self.shape
-        return float(groups * level * (outputs + inputs))
-
-    def changes(self, technique: Technique) -> Callable[[float], Tensor]:
-        """What makes the changed weight of a level."""
-        weight = self.weight.detach()
-        if technique == "rank":
-            spectra = [decompose(matrix) for matrix in weight.reshape(self.shape)]
-            return lambda level: torch.stack(
-                [spectrum.truncate(int(level)).product() for spectrum in spectra]
-            ).reshape(weight.shape)
-        if technique == "sparsity":
-            scores = magnitude({"weight": weight})
-            return lambda level: weight.where(layer_masks(scores, {"weight": level})["weight"], 0)
-        return lambda level: share_tensor(weight, int(level))
-
-    @contextmanager
-    def changed(self, weight: Tensor) -> Iterator[None]:
-        """Hold another weight while the block runs."""
-        before = self.weight.detach().clone()
-        try:
-            with torch.no_grad():
-                self.weight.copy_(weight)
-            yield
-        finally:
-            with torch.no_grad():
-                self.weight.copy_(before)
+@contextmanager
+def _changed(layer: Layer, weight: Tensor) -> Iterator[None]:
+    """Hold another weight while the block runs."""
+    before = layer.weight.detach().clone()
+    try:
+        with torch.no_grad():
+            layer.weight.copy_(weight)
+        yield
+    finally:
+        with torch.no_grad():
+            layer.weight.copy_(before)
 
 
-def _layers(model: nn.Module, patterns: Sequence[str] | None) -> dict[str, _Layer]:
-    found: dict[str, _Layer] = {}
-    seen: set[int] = set()
-    for name, module in model.named_modules():
-        weight = module._parameters.get("weight")
-        if isinstance(module, KINDS) and weight is not None and id(weight) not in seen:
-            if weight.is_floating_point() and weight.numel():
-                found[name] = _Layer(module)
-            seen.add(id(weight))
-    if not found:
-        raise ValueError("the model has no linear, convolution or embedding layer")
+def layers_of(model: nn.Module) -> list[Layer]:
+    """The trained floating-point parameters with two or more axes, each tied one once."""
+    names: dict[int, str] = {}
+    owners: dict[int, list[tuple[nn.Module, str]]] = {}
+    for path, module in model.named_modules():
+        for attribute, weight in module._parameters.items():
+            if weight is None or not (weight.requires_grad and weight.is_floating_point()):
+                continue
+            if weight.ndim >= 2 and weight.numel():
+                names.setdefault(id(weight), f"{path}.{attribute}".removeprefix("."))
+                owners.setdefault(id(weight), []).append((module, attribute))
+    return [Layer(name, owners[weight]) for weight, name in names.items()]
+
+
+def _chosen(model: nn.Module, patterns: Sequence[str] | None) -> list[Layer]:
+    there = layers_of(model)
+    if not there:
+        raise ValueError(
+            "the model has no linear, convolution or embedding layer to be trained, nor another "
+            "parameter with two or more axes"
+        )
     for pattern in patterns or ():
-        if not any(matches(pattern, f"{name}.weight") for name in found):
+        if not any(matches(pattern, layer.name) for layer in there):
+            titles = ", ".join(layer.title for layer in there)
             raise ValueError(
-                f"layers: the pattern {pattern!r} matches no layer; there are {', '.join(found)}"
+                f"layers: the pattern {pattern!r} matches no layer; there are {titles}"
             )
-    chosen = {
-        name: layer
-        for name, layer in found.items()
-        if patterns is None or any(matches(pattern, f"{name}.weight") for pattern in patterns)
-    }
-    for name, layer in chosen.items():
+    chosen = [
+        layer
+        for layer in there
+        if patterns is None or any(matches(pattern, layer.name) for pattern in patterns)
+    ]
+    for layer in chosen:
         if not torch.isfinite(layer.weight).all():
-            raise ValueError(f"{name}.weight holds NaN or infinity: there is nothing to compress")
+            raise ValueError(f"{layer.name} holds NaN or infinity: there is nothing to compress")
     return chosen
 
 
-def _levels(layer: _Layer, technique: Technique, given: Sequence[float] | None) -> list[float]:
-    """The levels to measure a layer at, rising."""
-    dense = layer.cost(technique, None)
-    full = min(layer.shape[1:])
+def _plan(chosen: Sequence[Layer], technique: Levels, given: Sequence[float] | None) -> Plan:
+    """Each layer with the levels to measure it at, rising, if there are any."""
     if given is None:
-        if technique == "rank":
-            saving = [r for r in range(1, full + 1) if layer.cost(technique, r) < dense]
-            return [r for r in saving if r & (r - 1) == 0 or r == saving[-1]]
-        standard: Sequence[float] = SPARSITIES if technique == "sparsity" else BITS
-        return [level for level in standard if layer.cost(technique, level) < dense]
-    for level in given:
-        _check_level(technique, level)
-    kind = float if technique == "sparsity" else int
-    return [kind(v) for v in sorted(set(given)) if technique != "rank" or v <= full]
-
-
-def _check_level(technique: Technique, level: float) -> None:
-    if technique == "sparsity":
-        if not 0.0 <= level <= 1.0:
-            raise ValueError(f"a sparsity must be in [0, 1], got {level:g}")
-    elif technique == "bits":
-        if level != level // 1 or not 1 <= level <= MOST_BITS:
-            raise ValueError(f"bits must be a whole number from 1 to {MOST_BITS}, got {level:g}")
-    elif level != level // 1 or level < 1:
-        raise ValueError(f"a rank must be a whole number of at least 1, got {level:g}")
-
-
-@contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
+        wanted = ""
+        plan: Plan = [(layer, technique.default(layer)) for layer in chosen]
+    else:
+        wanted = f" of {', '.join(f'{level:g}' for level in given)}"
+        asked = sorted({technique.check(level) for level in given})
+        most = [technique.most(layer) for layer in chosen]
+        plan = [
+            (layer, [level for level in asked if level <= high])
+            for layer, high in zip(chosen, most, strict=True)
+        ]
+    if not any(levels for _, levels in plan):
+        titles = ", ".join(layer.title for layer in chosen)
+        if technique.name not in found():
+            raise ValueError(f"{technique.name} changes no layer; there are {titles}")
+        raise ValueError(f"no layer can have a {technique.name}{wanted}; there are {titles}")
+    return [(layer, levels) for layer, levels in plan if levels]
 
 
 def _measure(model: nn.Module, evaluate: Evaluate) -> dict[str, float]:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-GOLDEN = 0.6180339887498949  # its multiples are spread evenly modulo 1
+GOLDEN = 0.6180339887498949  # the golden ratio less 1; its multiples are spread evenly modulo 1
 PROBE_SEED = 2.0**60  # gradient of the loss in a probe: lifts 2^-84 into fp16's range
 
 
 @dataclass
-class Share:
-    """A part of a whole, both counted, so that several add up.
+class Fraction:
+    """How many entries have a property, and how many could: counts of several batches add up.
 
     Attributes:
         part: entries that have the property.

@@ -3,17 +3,17 @@
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor
 from torch.optim import Optimizer
 
 from boildown.amp.plugins import check_optimizers, scaler_of
 from boildown.flops import credited, flops_by_weight, training_flops
+from boildown.forward import inputs_of
 from boildown.schedule import fraction
 
 UNITS = ("flops", "epochs", "steps", "seconds")
@@ -311,32 +311,6 @@ class ComputeBudget(Callback):
         self._may_begin = True
         saved = state_dict["by_phase"]  # of a run whose later phases may be others
         self.by_phase = {name: saved.get(name, dict(NOTHING)) for name in self.phases}
-
-
-def inputs_of(batch: Any) -> Tensor:
-    """The first tensor of a batch: itself, or the first found in its lists, tuples and mappings.
-
-    Raises:
-        ValueError: if there is none.
-    """
-    found = next(_tensors_in(batch), None)
-    if found is None:
-        raise ValueError(
-            f"there is no tensor in a batch of type {type(batch).__name__}; a batch is a tensor, "
-            "or a list, tuple or mapping that holds one"
-        )
-    return found
-
-
-def _tensors_in(batch: Any) -> Iterator[Tensor]:
-    if isinstance(batch, Tensor):
-        yield batch
-    elif isinstance(batch, Mapping):
-        for part in batch.values():
-            yield from _tensors_in(part)
-    elif isinstance(batch, Sequence) and not isinstance(batch, str | bytes):
-        for part in batch:
-            yield from _tensors_in(part)
 
 
 def callbacks_of(trainer: Trainer) -> list[Callback]:

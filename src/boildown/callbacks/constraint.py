@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import (
     EarlyStopping,
     ModelCheckpoint,
@@ -25,6 +25,7 @@ from torch.optim import Optimizer
 
 from boildown.amp.plugins import check_optimizers
 from boildown.callbacks.budget import callbacks_of, progress_of
+from boildown.callbacks.technique import Technique, trained_matrices
 from boildown.name_patterns import without
 
 Check = Literal["stage", "step"]
@@ -34,8 +35,8 @@ class BrokenConstraintError(RuntimeError):
     """A weight left the set it is held in: something else writes to the parameters."""
 
 
-class Constraint(Callback):
-    """Base of `Prune` and `ShareWeights`.
+class Constraint(Technique):
+    """Base of the techniques that hold weights in a set.
 
     A subclass says when to act (`act`), what to do to gradients (`steer`) and weights (`hold`),
     what must be true (`verify`), and when the constraint is final (`reached`). Until then
@@ -240,11 +241,11 @@ def candidates(
     Raises:
         ValueError: for a pattern that matches nothing, or if no parameter is left, saying why.
     """
-    large = {n: p.requires_grad for n, p in pl_module.named_parameters() if p.ndim >= axes}
-    trained = [name for name, requires_grad in large.items() if requires_grad]
+    parameters = dict(pl_module.named_parameters())
+    trained = trained_matrices(parameters, axes)
     names = without(exclude, trained, f"{who}.exclude") if trained else []
     if not names:
-        frozen = [name for name in large if name not in trained]
+        frozen = [n for n, p in parameters.items() if p.ndim >= axes and n not in trained]
         raise ValueError(
             f"{who}: no parameter is left: of those with {axes} or more axes, "
             f"{who}.exclude takes {', '.join(trained) or 'none'}, and frozen "

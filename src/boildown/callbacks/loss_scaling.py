@@ -11,7 +11,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from boildown.amp.flushing import PROBE_SEED, Share, flushed, order_one, overflowed
+from boildown.amp.flushing import PROBE_SEED, Fraction, flushed, order_one, overflowed
 from boildown.amp.plugins import check_optimizers, found_overflow, precision_of, scaler_of
 
 COLLAPSED = 1.0  # a scale below it makes gradients smaller, not larger
@@ -91,8 +91,8 @@ class LossScaling(Callback):
         self.every, self.patience = every, patience
         self.scale = float(initial_scale)
         self.tried = self.made = 0
-        self.overflow: dict[str, Share] = {}
-        self.underflow: dict[str, Share] = {}
+        self.overflow: dict[str, Fraction] = {}
+        self.underflow: dict[str, Fraction] = {}
         self._logged: dict[str, float] = {}
         self._in_a_row = self._at_one = 0
         self._warned: set[str] = set()
@@ -165,7 +165,7 @@ class LossScaling(Callback):
         bad = scaler is not None and found_overflow(scaler, optimizer)
         for name, matrices in self._matrices.items():
             lost = sum(overflowed(p.grad) for p in matrices if p.grad is not None) if bad else 0
-            share = self.overflow.setdefault(name, Share())
+            share = self.overflow.setdefault(name, Fraction())
             share.add(lost, sum(p.numel() for p in matrices))
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
@@ -249,7 +249,7 @@ class LossScaling(Callback):
                     self._alive[key] = gradient != 0
                     return order_one(gradient)
                 if key in self._alive:
-                    share = self.underflow.setdefault(name, Share())
+                    share = self.underflow.setdefault(name, Fraction())
                     share.add(*flushed(gradient, self._alive.pop(key)))
                     self._look_at_layer(name, share.value)
                 return None
@@ -298,5 +298,5 @@ class LossScaling(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.__dict__.update(state_dict)
         for kind in ("overflow", "underflow"):
-            shares = {name: Share(*counts) for name, counts in state_dict[kind].items()}
+            shares = {name: Fraction(*counts) for name, counts in state_dict[kind].items()}
             setattr(self, kind, shares)

@@ -1,7 +1,7 @@
 """Prune while training: when to cut, and keeping what was cut at zero."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +10,9 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from boildown.callbacks.budget import callbacks_of
+from boildown.calibrate.evidence import Evidence
+from boildown.callbacks.budget import callbacks_of, clock_of
+from boildown.callbacks.calibrate import evidence_of
 from boildown.callbacks.constraint import (
     BrokenConstraintError,
     Check,
@@ -24,13 +26,13 @@ from boildown.callbacks.constraint import (
     taking_up,
 )
 from boildown.callbacks.learning_rate import ScheduleLearningRate
-from boildown.name_patterns import by_pattern
-from boildown.prune.masks import global_masks, layer_masks, magnitude
-from boildown.schedule import OneShot, Rounds, Schedule, check_window, fraction
+from boildown.callbacks.technique import is_number, trained_like, trained_matrices
+from boildown.name_patterns import by_pattern, without
+from boildown.prune.criteria import Criterion, magnitude, scored
+from boildown.prune.masks import global_masks, layer_masks
+from boildown.schedule import Cubic, OneShot, Rounds, Schedule, check_window, fraction
 
-Criterion = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
-# parameters, buffers, scores of those parameters that may be cut -> fraction of the scores to cut
-SparsityRule = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Mapping[str, Tensor]], float]
+CUBIC = Cubic()
 
 
 class Prune(Constraint):
@@ -42,8 +44,8 @@ class Prune(Constraint):
     of the same network it goes on where it was; another network needs a new one.
 
     Args:
-        sparsity: final fraction of zeros over all pruned tensors, in [0, 1), or a rule that finds
-            it from the weights (`boildown.allocate.size.SparsityForSize`). Give this or `keep`.
+        sparsity: final fraction of zeros over all pruned tensors, in [0, 1). Give this or `keep`,
+            or in a run neither and the size of the file.
         keep: pattern -> final fraction of a tensor's weights that stay, in (0, 1]; tensors that no
             pattern names are not pruned. First match wins.
         scope: with `sparsity`, rank all tensors together ("global") or each by itself ("layer").
@@ -53,7 +55,12 @@ class Prune(Constraint):
             again.
         cuts: into how many cuts a gradual schedule is split, at least 1; `Rounds` has one for each
             and `OneShot` one, at `begin`.
-        criterion: weights -> scores, floats of any sign; the smallest are cut.
+        criterion: weights, evidence -> scores, or of the weights alone
+            (`boildown.prune.criteria`); the smallest are cut. It is tried on one batch before the
+            training.
+        calibration: makes an iterable of batches for criteria that ask for evidence, such as a
+            training dataloader.
+        samples: how many of its samples to judge by, at least 1.
         exclude: patterns of tensors to leave alone.
         rewind: "weights" sets the survivors back to their values at `rewind_to` after each cut (the
             lottery ticket), "learning_rate" restarts its schedule at each round, None does neither.
@@ -62,9 +69,9 @@ class Prune(Constraint):
         name: for a second `Prune` in the same Trainer, of other tensors.
 
     Raises:
-        ValueError: for a value out of its range, naming it; when the fit starts for a pattern that
-            matches nothing, if no parameter is left to prune, or if the masks held are of another
-            network.
+        ValueError: for a value out of its range, naming it; when the fit starts for a criterion
+            that scores wrongly, a pattern that matches nothing, if no parameter is left to prune,
+            or if the masks held are of another network.
 
     Source: Han et al. 2015, https://arxiv.org/abs/1506.02626; rewinding: Frankle et al. 2019,
     https://arxiv.org/abs/1903.01611, Renda et al. 2020, https://arxiv.org/abs/2003.02389
@@ -73,14 +80,16 @@ class Prune(Constraint):
     def __init__(
         self,
         *,
-        schedule: Schedule,
-        begin: float,
-        end: float,
-        sparsity: float | SparsityRule | None = None,
+        sparsity: float | None = None,
         keep: Mapping[str, float] | None = None,
         scope: Literal["global", "layer"] = "global",
-        cuts: int = 20,
         criterion: Criterion = magnitude,
+        calibration: Callable[[], Iterable[Any]] | None = None,
+        samples: int = 512,
+        begin: float = 0.35,
+        end: float = 0.7,
+        schedule: Schedule = CUBIC,
+        cuts: int = 20,
         exclude: Sequence[str] = (),
         rewind: Literal["weights", "learning_rate"] | None = None,
         rewind_to: float = 0.0,
@@ -89,17 +98,30 @@ class Prune(Constraint):
     ) -> None:
         super().__init__(check, name)
         check_window("prune", begin, end)
-        if (sparsity is None) == (keep is None):
+        if sparsity is not None and keep is not None:
             raise ValueError("prune: give either sparsity or keep, and not both")
-        if isinstance(sparsity, int | float) and not 0.0 <= sparsity < 1.0:
-            raise ValueError(f"prune.sparsity must be in [0, 1), got {sparsity}")
+        if sparsity is not None and not (is_number(sparsity) and 0.0 <= sparsity < 1.0):
+            raise ValueError(f"prune.sparsity must be a number in [0, 1), got {sparsity!r}")
+        if keep is not None and (not isinstance(keep, Mapping) or not keep):
+            raise ValueError(f"prune.keep must name at least one layer, got {keep!r}")
         for pattern, kept in (keep or {}).items():
-            if not 0.0 < kept <= 1.0:
-                raise ValueError(f"prune.keep[{pattern!r}] must be in (0, 1], got {kept}")
+            if not (is_number(kept) and 0.0 < kept <= 1.0):
+                raise ValueError(f"prune.keep[{pattern!r}] must be in (0, 1], got {kept!r}")
         if scope not in ("global", "layer"):
             raise ValueError(f"prune.scope must be 'global' or 'layer', got {scope!r}")
-        if cuts < 1:
-            raise ValueError(f"prune.cuts must be at least 1, got {cuts}")
+        for what, count in (("cuts", cuts), ("samples", samples)):
+            if type(count) is not int or count < 1:
+                raise ValueError(
+                    f"prune.{what} must be a whole number of at least 1, got {count!r}"
+                )
+        for what, given, example in (
+            ("schedule", schedule, "boildown.schedule.Cubic()"),
+            ("criterion", criterion, "boildown.prune.criteria.magnitude"),
+        ):
+            if isinstance(given, type) or not callable(given):
+                raise ValueError(
+                    f"prune.{what} must be a function such as {example}, got {given!r}"
+                )
         if rewind not in (None, "weights", "learning_rate"):
             raise ValueError(f"prune.rewind must be weights, learning_rate or null, got {rewind!r}")
         if not 0.0 <= rewind_to <= begin:
@@ -108,6 +130,7 @@ class Prune(Constraint):
                 f"got {rewind_to}"
             )
         self.final, self.keep, self.scope = sparsity, keep, scope
+        self.calibration, self.samples = calibration, samples
         self.begin, self.end, self.schedule, self.criterion = begin, end, schedule, criterion
         self.cuts = schedule.n if isinstance(schedule, OneShot | Rounds) else cuts
         self.exclude, self.rewind, self.rewind_to = exclude, rewind, rewind_to
@@ -115,8 +138,11 @@ class Prune(Constraint):
         self.densities: dict[str, float] = {}  # of the masks, for the ledger
         self._held: list[Tensor] = []
         self._bits: list[Tensor] = []
+        self.names: list[str] = []
+        self._scores: dict[str, Tensor] = {}  # while a cut is made
         self._time = -1.0
         self._target = 0.0
+        self._settled = False  # whether the asked size was met once more before what follows
         self._early: dict[str, Tensor] = {}
         if rewind == "weights" and (begin == 1.0 or end == self._last == 1.0):
             raise ValueError(
@@ -127,6 +153,14 @@ class Prune(Constraint):
     @property
     def reached(self) -> bool:
         return bool(self.masks) and self._time >= self._last
+
+    @property
+    def before(self) -> dict[str, Any]:
+        return {"rewind": self.rewind, "rewind_to": self.rewind_to}
+
+    @property
+    def amounts(self) -> dict[str, Any]:
+        return {"sparsity": self.final, "keep": self.keep}
 
     @property
     def sparsity(self) -> float:
@@ -141,6 +175,10 @@ class Prune(Constraint):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
+        if stage == "fit" and self.is_open and self.size is None:
+            raise ValueError(
+                "prune: how much is to be cut? give sparsity, such as Prune(sparsity=0.9), or keep"
+            )
         if stage == "fit" and self.rewind == "learning_rate":
             rates = [c for c in callbacks_of(trainer) if isinstance(c, ScheduleLearningRate)]
             if not rates:
@@ -162,6 +200,9 @@ class Prune(Constraint):
         with taking_up("Prune"):
             self._set_masks(self.masks, pl_module)
             self.verify(pl_module)
+        if not self.masks:
+            self._score(pl_module, samples=1)  # what is wrong with the criterion shows now
+            self._scores = {}
 
     def act(self, trainer: Trainer, pl_module: LightningModule, progress: float) -> None:
         if self.rewind == "weights" and not self._early and progress >= self.rewind_to:
@@ -170,19 +211,23 @@ class Prune(Constraint):
             return
         u = fraction(progress, self.begin, self.end)
         time = u if u >= 1.0 else math.floor(u * self.cuts + 1e-9) / self.cuts
-        if time <= self._time or self._time >= self._last:
+        due = time > self._time and self._time < self._last
+        settles = self.size is not None and progress >= self.size.settled_at and not self._settled
+        if not (due or settles):
             return
-        self._cut(trainer, pl_module, time)
-        if self.rewind == "weights":
+        self._settled = settles
+        self._cut(trainer, pl_module, time if due else self._time)
+        if due and self.rewind == "weights":
             self._rewind(trainer, pl_module)
 
     @torch.no_grad()
     def _cut(self, trainer: Trainer, pl_module: LightningModule, time: float) -> None:
-        weights = {name: pl_module.get_parameter(name) for name in self.names}
-        scores = self.criterion(weights)
-        for name, mask in self.masks.items():  # what is cut goes first, so it stays cut
-            scores[name] = scores[name].masked_fill(~mask, -torch.inf)
-        masks = trainer.strategy.broadcast(self._choose(pl_module, scores, time))
+        evidence = self._score(pl_module, self.samples)
+        masks = trainer.strategy.broadcast(self._choose(pl_module, time))
+        self._scores = {}
+        clock = clock_of(trainer)
+        if clock is not None and evidence.flops:
+            clock.charge(evidence.flops * trainer.world_size)
         first, self._time = not self.masks, time
         if not first:
             masks = {name: mask & self.masks[name] for name, mask in masks.items()}
@@ -192,22 +237,51 @@ class Prune(Constraint):
         self.hold(pl_module)
         self.verify(pl_module)
 
-    def _choose(
-        self, pl_module: LightningModule, scores: dict[str, Tensor], time: float
+    def _score(self, pl_module: LightningModule, samples: int) -> Evidence:
+        """Find the scores of the weights as they are now; gives what they were judged by."""
+        weights = {name: pl_module.get_parameter(name) for name in self.names}
+        evidence = evidence_of(pl_module, self.names, self.calibration, samples)
+        self._scores = scored(self.criterion, weights, evidence)
+        for name, mask in self.masks.items():  # what is cut goes first, so it stays cut
+            self._scores[name] = self._scores[name].masked_fill(~mask, -torch.inf)
+        return evidence
+
+    def _choose(self, pl_module: LightningModule, time: float) -> dict[str, Tensor]:
+        if self.keep is not None:
+            return self._masks(self._scores, time)
+        if self.size is not None and self.is_open:
+            if not self.masks or time >= self._last:
+                self._target = self.size.amount(dict(pl_module.named_parameters()))
+        else:
+            self._target = float(self.final or 0.0)
+        return self._masks(self._scores, time, self._target)
+
+    def _masks(
+        self, scores: Mapping[str, Tensor], time: float, target: float = 0.0
     ) -> dict[str, Tensor]:
         if self.keep is not None:
             kept = by_pattern(self.keep, scores, "prune.keep")
             return layer_masks(scores, {n: self.schedule(time, 1 - k) for n, k in kept.items()})
-        if callable(self.final):
-            if not self.masks or time >= self._last:
-                parameters, buffers = pl_module.named_parameters(), pl_module.named_buffers()
-                self._target = self.final(dict(parameters), dict(buffers), scores)
-        else:
-            self._target = float(self.final or 0.0)
-        now = self.schedule(time, self._target)
+        now = self.schedule(time, target)
         if self.scope == "layer":
             return layer_masks(scores, dict.fromkeys(scores, now))
         return global_masks(scores, now)
+
+    def preview(
+        self, weights: Mapping[str, Tensor], amount: float | None = None
+    ) -> dict[str, Tensor]:
+        scores = self._scores
+        if not scores:  # before the training, where magnitudes stand for what is not known yet
+            names = without(self.exclude, trained_matrices(weights), "prune.exclude")
+            if self.keep is not None:
+                names = list(by_pattern(self.keep, names, "prune.keep"))
+            scores = {name: weights[name].detach().abs() for name in names}
+        masks = self._masks(scores, 1.0, (self.final or 0.0) if amount is None else amount)
+        cut = {
+            name: trained_like(torch.where(mask, weights[name].detach(), 0.0), weights[name])
+            for name, mask in masks.items()
+        }
+        return {**weights, **cut}
 
     @torch.no_grad()
     def _rewind(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -263,12 +337,14 @@ class Prune(Constraint):
         }
         shapes = {name: list(mask.shape) for name, mask in self.masks.items()}
         own = {"masks": packed, "shapes": shapes, "time": self._time, "target": self._target}
+        own |= {"settled": self._settled}
         return super().state_dict() | own | {"early": self._early}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self._time, self._target = state_dict["time"], state_dict["target"]
         self._early = state_dict["early"]
+        self._settled = state_dict.get("settled", False)  # the first version did not settle
         self.masks = {
             name: torch.from_numpy(
                 np.unpackbits(packed.numpy(), count=math.prod(state_dict["shapes"][name]))

@@ -16,6 +16,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from boildown.allocate.bits import bits_for_ratio
 from boildown.callbacks.budget import callbacks_of
 from boildown.callbacks.constraint import (
     BrokenConstraintError,
@@ -28,12 +29,19 @@ from boildown.callbacks.constraint import (
     taking_up,
 )
 from boildown.callbacks.prune import Prune
-from boildown.name_patterns import by_pattern
-from boildown.prune.masks import check_finite
+from boildown.callbacks.technique import dtype_named, is_number, trained_like, trained_matrices
+from boildown.name_patterns import by_pattern, without
+from boildown.prune.criteria import check_finite
 from boildown.schedule import check_window
-from boildown.share.kmeans import Initialisation, centroid_gradient, kmeans_1d, round_to
+from boildown.share.kmeans import (
+    Initialisation,
+    centroid_gradient,
+    kmeans_1d,
+    round_to,
+    share_tensor,
+)
 
-MAX_BITS = 16
+BITS, MAX_BITS = 5, 16
 
 
 @dataclass
@@ -66,7 +74,8 @@ class ShareWeights(Constraint):
 
     Args:
         bits: bits per weight, 1 to 16, for all matrices and kernels, or pattern -> bits for the
-            tensors (biases too) that the patterns name. First match wins.
+            tensors (biases too) that the patterns name. First match wins. None: what suits the
+            asked size of the file (`boildown.allocate.bits`), or 5.
         begin: progress at the first clustering, as a fraction of the budget.
         end: progress at which the last round would end; the weights stay shared after it.
         rounds: number of clusterings, at least 1.
@@ -89,11 +98,13 @@ class ShareWeights(Constraint):
     Source: Han, Mao & Dally 2016, section 3 and eq. 3, https://arxiv.org/abs/1510.00149
     """
 
+    peak = 0.3  # the centroids are tuned, and each gets the gradients of its whole cluster
+
     def __init__(
         self,
         *,
-        bits: int | Mapping[str, int],
-        begin: float,
+        bits: int | Mapping[str, int] | None = None,
+        begin: float = 0.8,
         end: float = 1.0,
         rounds: int = 1,
         free: float = 0.25,
@@ -107,23 +118,23 @@ class ShareWeights(Constraint):
     ) -> None:
         super().__init__(check, name)
         check_window("share", begin, end)
-        for pattern, value in (bits if isinstance(bits, Mapping) else {"*": bits}).items():
-            if not (isinstance(value, int) and 1 <= value <= MAX_BITS):
+        if isinstance(bits, Mapping) and not bits:
+            raise ValueError("share.bits must name at least one tensor, got {}")
+        for pattern, value in (bits if isinstance(bits, Mapping) else {"*": bits or 1}).items():
+            if not (type(value) is int and 1 <= value <= MAX_BITS) or bits == 0:
                 raise ValueError(
                     f"share.bits must be whole numbers from 1 to {MAX_BITS}, "
-                    f"got {value!r} for {pattern!r}"
+                    f"got {bits if bits == 0 else value!r} for {pattern!r}"
                 )
-        if rounds < 1:
-            raise ValueError(f"share.rounds must be at least 1, got {rounds}")
-        if not 0.0 <= free < 1.0:
-            raise ValueError(f"share.free must be in [0, 1), got {free}")
+        if type(rounds) is not int or rounds < 1:
+            raise ValueError(f"share.rounds must be a whole number of at least 1, got {rounds!r}")
+        if not (is_number(free) and 0.0 <= free < 1.0):
+            raise ValueError(f"share.free must be a number in [0, 1), got {free!r}")
         if init not in ("optimal", "linear", "density", "random"):
             raise ValueError(f"share.init must be optimal, linear, density or random, got {init!r}")
-        if dtype not in ("float32", "float16", "bfloat16"):
-            raise ValueError(f"share.dtype must be float32, float16 or bfloat16, got {dtype!r}")
         self.bits, self.begin, self.end = bits, begin, end
         self.rounds, self.free, self.init, self.tune = rounds, free, init, tune
-        self.dtype: torch.dtype = getattr(torch, dtype)
+        self.dtype = dtype_named(dtype, "share")
         self.exclude, self.seed = exclude, seed
         self.ties: dict[str, Tie] = {}
         self._round, self._tied = -1, False
@@ -133,6 +144,12 @@ class ShareWeights(Constraint):
     @property
     def reached(self) -> bool:
         return self._tied and self._round == self.rounds - 1
+
+    def suit(self, ratio: float | None) -> dict[str, Any]:
+        if self.bits is not None:
+            return {}
+        self.bits = BITS if ratio is None else bits_for_ratio(ratio)
+        return {"bits": self.bits}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
@@ -156,10 +173,18 @@ class ShareWeights(Constraint):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_fit_start(trainer, pl_module)
-        bits, axes = (self.bits, 0) if isinstance(self.bits, Mapping) else ({"*": self.bits}, 2)
-        names = candidates(pl_module, "share", self.exclude, axes)
-        self.bits_of = by_pattern(bits, names, "share.bits")
+        names = candidates(pl_module, "share", self.exclude, self._axes)
+        self.bits_of = self._bits_of(names)
         check_dense(pl_module, "share", self.bits_of)
+
+    @property
+    def _axes(self) -> int:
+        """The fewest of a tensor that is shared."""
+        return 0 if isinstance(self.bits, Mapping) else 2
+
+    def _bits_of(self, names: list[str]) -> dict[str, int]:
+        bits = self.bits if isinstance(self.bits, Mapping) else {"*": self.bits or BITS}
+        return by_pattern(bits, names, "share.bits")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         check_apart(trainer, ShareWeights, "bits_of")
@@ -251,6 +276,21 @@ class ShareWeights(Constraint):
     def _round_values(self, pl_module: LightningModule) -> None:
         for parameter in pl_module.parameters():
             parameter.copy_(round_to(parameter, self.dtype))
+
+    def preview(
+        self, weights: Mapping[str, Tensor], amount: float | None = None
+    ) -> dict[str, Tensor]:
+        names = without(self.exclude, trained_matrices(weights, self._axes), "share.exclude")
+        shared = {
+            name: trained_like(
+                share_tensor(weights[name], bits, self.init, seed=self.seed), weights[name]
+            )
+            for name, bits in self._bits_of(names).items()
+        }
+        return {
+            name: trained_like(round_to(parameter.detach(), self.dtype), parameter)
+            for name, parameter in {**weights, **shared}.items()
+        }
 
     def verify(self, pl_module: LightningModule) -> None:
         for name, parameter, tie in self._held:

@@ -47,7 +47,7 @@ _ELSEWHERE = {"CodecError": "error"} | dict.fromkeys(
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: `boildown.files.atomic` serves those who do without torch."""
+    """Import on first use, so that importing this package does not import torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

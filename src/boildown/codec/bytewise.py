@@ -44,7 +44,7 @@ class Reader:
             CodecError: if there are fewer.
         """
         if count > self.left:
-            raise CodecError(f"{count} bytes expected at byte {self.at}, {self.left} are left")
+            raise CodecError(f"byte {self.at}: {count} bytes should follow, and {self.left} do")
         self.at += count
         return memoryview(self.data)[self.at - count : self.at]
 

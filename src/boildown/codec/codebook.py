@@ -6,19 +6,20 @@ entry follows from its place.
 Source: Han, Mao and Dally 2016, sections 3 and 4, https://arxiv.org/abs/1510.00149
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from boildown.codec import huffman, kernels, values
-from boildown.codec.bytewise import Reader, varint
+from boildown.codec import kernels, values
+from boildown.codec.bytewise import Reader
 from boildown.codec.error import CodecError
 from boildown.codec.kernels import Words
+from boildown.codec.symbols import SYMBOL_CODERS
 
-FIXED, HUFFMAN = range(2)  # coder ids, in the file
-_FORM_SHIFT = 4  # the byte before the table holds the coder below, the form of the values above
+_FORM_SHIFT = 4  # of the byte before the table: below is the coder, above the form
 
 
 @dataclass(frozen=True)
@@ -56,25 +57,25 @@ class Code:
     """How the words of one tensor are written as codes.
 
     Attributes:
-        head: coder, form, code lengths and values.
+        head: coder, form, table of the codes and values.
         rank: (k,), the symbol of each entry of the codebook.
-        lengths: (k,), bits of each symbol.
-        bits: of the stream.
+        stream_size: bytes of the stream.
+        write: makes it from symbols.
     """
 
     head: bytes
     rank: NDArray[np.uint16]
-    lengths: huffman.Lengths
-    bits: int
+    stream_size: int
+    write: Callable[[NDArray[np.uint16]], bytes]
 
     @property
     def size(self) -> int:
         """Bytes of head and stream."""
-        return len(self.head) + -(-self.bits // 8)
+        return len(self.head) + self.stream_size
 
     def stream(self, codes: NDArray[np.uint16]) -> bytes:
-        """The stream of these places in the codebook; (bits + 7) // 8 bytes."""
-        return huffman.encode(self.rank[codes], self.lengths, -(-self.bits // 8))
+        """The stream of these places in the codebook."""
+        return self.write(self.rank[codes])
 
 
 def cheapest_code(
@@ -90,8 +91,8 @@ def cheapest_code(
         limit: bytes.
 
     Returns:
-        None if the cheapest takes `limit` bytes or more; large codebooks that cannot pay are
-        found out early.
+        None if the cheapest takes `limit` bytes or more. For a large codebook that is known early,
+        from the entropy of its codes.
     """
     step = values.grid_step(words, dtype)
     size = values.stored_size(words.size, words, form)
@@ -101,27 +102,22 @@ def cheapest_code(
     if size + entropy / 8 >= limit:
         return None
 
-    def code(coder: int, lengths: huffman.Lengths, order: NDArray[np.intp], table: bytes) -> Code:
-        ranked = words[order]
-        if form == values.GRID and step is not None:
-            stored: bytes | memoryview = values.store_grid(ranked, step)
-        else:
-            stored = values.store(ranked, dtype, form)
-        rank = np.empty(words.size, np.uint16)
-        rank[order] = np.arange(words.size)
-        bits = int((counts[order] * lengths[: words.size]).sum())
-        head = bytes([coder | form << _FORM_SHIFT]) + table + bytes(stored)
-        return Code(head, rank, lengths, bits)
-
-    width = (words.size - 1).bit_length()
-    order = np.argsort(words)
-    fixed = np.full(1 << width, width, np.int64)
-    plain = code(FIXED, fixed, order, varint(words.size))
-    lengths = huffman.code_lengths(counts)
-    order = np.lexsort((words, lengths))
-    table = huffman.pack_ranked_lengths(lengths[order])
-    best = min(code(HUFFMAN, lengths[order], order, table), plain, key=lambda c: c.size)
-    return best if best.size < limit else None
+    coded = ((coder, row.plan(words, counts)) for coder, row in SYMBOL_CODERS.items())
+    coder, symbols = min(
+        ((coder, symbols) for coder, symbols in coded if symbols is not None),
+        key=lambda c: len(c[1].table) + c[1].size,
+    )
+    if 1 + len(symbols.table) + size + symbols.size >= limit:
+        return None
+    ranked = words[symbols.order]
+    if form == values.GRID and step is not None:
+        stored: bytes | memoryview = values.store_grid(ranked, step)
+    else:
+        stored = values.store(ranked, dtype, form)
+    rank = np.empty(words.size, np.uint16)
+    rank[symbols.order] = np.arange(words.size)
+    head = bytes([coder | form << _FORM_SHIFT]) + symbols.table + bytes(stored)
+    return Code(head, rank, symbols.size, symbols.write)
 
 
 @dataclass(frozen=True)
@@ -140,6 +136,11 @@ class Decoded:
     coder: str
     size: int
 
+    @property
+    def width(self) -> int:
+        """Bits of a code, were all of one length."""
+        return (self.words.size - 1).bit_length()
+
 
 def read_code(read: Reader, count: int, dtype: str, word: np.dtype[np.unsignedinteger]) -> Decoded:
     """Read head and stream.
@@ -154,24 +155,17 @@ def read_code(read: Reader, count: int, dtype: str, word: np.dtype[np.unsignedin
         CodecError: for anything that `cheapest_code` does not write.
     """
     head = read.byte()
-    coder, form = head & (1 << _FORM_SHIFT) - 1, head >> _FORM_SHIFT
-    if coder == HUFFMAN:
-        rest = memoryview(read.data)[read.at :]
-        lengths, taken = huffman.unpack_ranked_lengths(rest, kernels.DISTINCT_MOST)
-        read.take(taken)
-        size = lengths.size
-    elif coder == FIXED:
-        size = read.varint()
-        if not 1 <= size <= kernels.DISTINCT_MOST:
-            raise CodecError(f"a codebook of {size} values")
-        width = (size - 1).bit_length()
-        lengths = np.full(1 << width, width, np.int64)
-    else:
-        raise CodecError(f"weight coder {coder}, which this version does not know")
+    number, form = head & (1 << _FORM_SHIFT) - 1, head >> _FORM_SHIFT
+    coder = SYMBOL_CODERS.get(number)
+    if coder is None:
+        raise CodecError(
+            f"its values are coded by method {number}, which this version does not know"
+        )
+    size, symbols = coder.read(read)
     stored = read.take(values.size_of(form, size, dtype, word.itemsize))
     words = values.load(stored, dtype, form, word)
-    codes, taken = huffman.decode(memoryview(read.data)[read.at :], lengths, count)
-    read.take(taken)
+    start = read.at
+    codes = symbols(count)
     if codes.max(initial=0) >= size:
-        raise CodecError(f"code {codes.max()} in a codebook of {size} values")
-    return Decoded(words, codes, "huffman" if coder == HUFFMAN else "fixed", taken)
+        raise CodecError(f"code {codes.max()} stands for no value: the codebook has {size}")
+    return Decoded(words, codes, coder.name, read.at - start)

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from boildown.codec import dtypes, zeros
 from boildown.codec.bytewise import VARINT_MOST, Reader, varint
+from boildown.codec.coder import Anatomy, Piece, Plan
 from boildown.codec.error import CodecError
 from boildown.codec.header import (
     Entry,
@@ -38,13 +39,18 @@ from boildown.codec.header import (
     unpack_header,
 )
 from boildown.codec.kernels import Words
-from boildown.codec.tensor import Anatomy, Piece, Plan, plan, read_tensor
+from boildown.codec.tensor import plan, read_tensor
 from boildown.files.atomic import replace_file
 
 MAGIC = b"BOIL"
 VERSION = 1
 ELEMENTS_PER_BYTE = 2048
 CRC_BYTES = 4
+_DAMAGED = "it was damaged after it was written; copy it again, or pack the checkpoint again"
+_FOREIGN = (
+    "the checksum is right, so the file was written like this: by a newer boildown, in which case "
+    "update yours, or by something else"
+)
 _DIGEST_BYTES = 16
 _FIXED_BYTES = len(MAGIC) + 1
 _CHUNK = 1 << 20
@@ -117,7 +123,7 @@ def decode(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
         data: untrusted.
 
     Returns:
-        name -> tensor on the CPU, bit for bit as packed, in the same order; tied names share one
+        name -> tensor on the CPU, bit for bit as packed, in the same order; tied names have one
         tensor. And the config, None if there is none.
 
     Raises:
@@ -200,7 +206,9 @@ class Opened:
             try:
                 words, anatomy = read_tensor(payload, entry.dtype, entry.numel)
             except CodecError as error:
-                raise CodecError(f"tensor {entry.name!r} at byte {at}: {error}") from None
+                raise CodecError(
+                    f"tensor {entry.name!r} at byte {at}: {error} ({_FOREIGN})"
+                ) from None
             yield entry, words, anatomy
 
 
@@ -223,21 +231,30 @@ def open_file(file: BinaryIO) -> Opened:
     read.take(len(MAGIC))
     version = read.byte()
     if version != VERSION:
-        raise CodecError(f"format version {version}; this boildown reads version {VERSION}")
+        raise CodecError(
+            f"the file is of format version {version}; this boildown reads version {VERSION}: "
+            "update boildown, or pack the checkpoint with this one"
+        )
     length, deflated = divmod(read.varint(), 2)
     if length > size - read.at - _DIGEST_BYTES:
-        raise CodecError(f"a header of {length} bytes at byte {read.at}: the file ends at {size}")
+        raise CodecError(
+            f"the file is cut short: its header has {length} bytes from byte {read.at} on, and the "
+            f"file ends at {size}; copy it again"
+        )
     file.seek(read.at)
     header = unpack_header(file.read(length), bool(deflated))
     start = read.at + length
     expected = start + _payload_bytes(header) + _fill(header, start) + _DIGEST_BYTES
     if size != expected:
         what = "cut short" if size < expected else "followed by something else"
-        raise CodecError(f"the file is {what}: it has {size} bytes, its header asks for {expected}")
+        raise CodecError(
+            f"the file is {what}: it has {size} bytes, its header asks for {expected}; "
+            "copy it again"
+        )
     if _digest(file, size - _DIGEST_BYTES) != file.read(_DIGEST_BYTES):
         for entry, at in _offsets(header, start):
             _payload(file, entry, at)
-        raise CodecError("the file is damaged: its digest is wrong, its payloads are whole")
+        raise CodecError(f"the digest is wrong, though each tensor's checksum is right: {_DAMAGED}")
     file.seek(start + _payload_bytes(header))
     if any(file.read(_fill(header, start))):
         raise CodecError("the bytes that fill the file are not zero")
@@ -245,7 +262,7 @@ def open_file(file: BinaryIO) -> Opened:
 
 
 def _planned(state: State, zero_signs: bool) -> Iterator[tuple[Entry, Plan | None]]:
-    """Each name with the cheapest way to write its tensor, None where it is tied to an earlier."""
+    """Each name with the cheapest way to write its tensor; None where it is tied to another."""
     if not isinstance(state, Mapping):
         raise CodecError(
             f"a {type(state).__name__} is no state dict: give model.state_dict(), names -> tensors"
@@ -254,7 +271,9 @@ def _planned(state: State, zero_signs: bool) -> Iterator[tuple[Entry, Plan | Non
     for place, (name, tensor) in enumerate(state.items()):
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             kind = type(tensor).__name__
-            raise CodecError(f"{name!r} is a {kind}; only named tensors can be packed")
+            raise CodecError(
+                f"{name!r} is a {kind}; only named tensors can be packed: leave it out"
+            )
         try:
             dtype = dtypes.name_of(tensor)
             check_shape(tensor.shape)
@@ -323,7 +342,7 @@ def _payload_bytes(header: Header) -> int:
 
 
 def _fill(header: Header, start: int) -> int:
-    """Zero bytes before the digest."""
+    """How many zero bytes stand before the digest."""
     elements = sum(entry.numel for entry in header.stored)
     least = -(-elements // ELEMENTS_PER_BYTE)
     return max(0, least - start - _payload_bytes(header) - _DIGEST_BYTES)
@@ -339,12 +358,12 @@ def _payload(file: BinaryIO, entry: Entry, at: int) -> bytes:
     file.seek(at)
     payload = file.read(entry.size)
     if zlib.crc32(payload).to_bytes(CRC_BYTES, "little") != file.read(CRC_BYTES):
-        raise CodecError(f"tensor {entry.name!r} at byte {at}: the checksum is wrong")
+        raise CodecError(f"tensor {entry.name!r} at byte {at}: the checksum is wrong: {_DAMAGED}")
     return payload
 
 
 def _digest(file: BinaryIO, size: int) -> bytes:
-    """Digest of the first `size` bytes; the file is left there."""
+    """Digest of the first `size` bytes, after which the file is positioned."""
     digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     file.seek(0)
     for at in range(0, size, _CHUNK):

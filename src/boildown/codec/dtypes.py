@@ -10,7 +10,7 @@ from torch import Tensor
 from boildown.codec.error import CodecError
 from boildown.codec.kernels import Words
 
-# The place in this list is what files hold: append, never reorder.
+# Files hold a dtype as its place in this list: append to it, never reorder it.
 NAMES = (
     "float32",
     "float64",
@@ -33,7 +33,7 @@ NAMES = (
     "float8_e5m2fnuz",
     "float8_e8m0fnu",
 )
-_WORD_MOST = 8  # bytes: an element of complex128 is two words
+_WORD_MOST = 8  # bytes of a word; an element of complex128 is two words
 
 
 def name_of(tensor: Tensor) -> str:

@@ -2,7 +2,7 @@
 
 
 class CodecError(ValueError):
-    """Something cannot be packed, or bytes are not an intact file of ours.
+    """A state dict cannot be packed, or bytes are not an intact file that boildown wrote.
 
-    The message says what and where: the tensor, the byte.
+    The message says what is wrong, where (the tensor, the byte), and what to do.
     """

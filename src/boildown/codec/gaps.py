@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from boildown.codec import huffman, kernels
 from boildown.codec.bytewise import Reader, varint
 from boildown.codec.error import CodecError
+from boildown.codec.kernels import Words
 
-FIXED, HUFFMAN = range(2)  # coder ids, in the file
+FIXED, HUFFMAN = range(2)  # how gaps are coded, as the file says it: never renumber
+_WIDTH_BITS = 3  # of the first byte's upper bits; the rest tell the coder
 
 
 @dataclass(frozen=True)
@@ -28,25 +30,64 @@ class GapCode:
         coder: `FIXED` or `HUFFMAN`.
         count: symbols, fillers included.
         lengths: (2^width,), bits of each symbol.
-        bits: of the stream.
+        head: what precedes the stream: the number of symbols and the code lengths.
+        stream_size: bytes of the stream.
     """
 
     width: int
     coder: int
     count: int
     lengths: huffman.Lengths
-    bits: int
+    head: bytes
+    stream_size: int
 
-    def head(self) -> bytes:
-        """What precedes the stream: the number of symbols and the code lengths."""
-        table = huffman.pack_lengths(self.lengths) if self.coder == HUFFMAN else b""
-        return varint(self.count) + table
+    @property
+    def size(self) -> int:
+        """Bytes of head and stream."""
+        return len(self.head) + self.stream_size
 
-    def stream(self, words: kernels.Words) -> bytes:
-        """The gaps of these words; (bits + 7) // 8 bytes."""
+    @property
+    def extra(self) -> int:
+        """Width and coder, for the first byte of the tensor."""
+        return (self.width - 1) | self.coder << _WIDTH_BITS
+
+    def stream(self, words: Words) -> bytes:
+        """The gaps of these words."""
         symbols = np.empty(self.count, np.uint8)
         kernels.gap_symbols(words, self.width, symbols)
-        return huffman.encode(symbols, self.lengths, -(-self.bits // 8))
+        return huffman.encode(symbols, self.lengths, self.stream_size)
+
+
+@dataclass(frozen=True)
+class Places:
+    """What `read_gaps` found.
+
+    Attributes:
+        symbols: (fillers + count,).
+        width: bits of a gap.
+        count: elements that have a place, at least one.
+        size: bytes of the stream.
+    """
+
+    symbols: NDArray[np.uint8]
+    width: int
+    count: int
+    size: int
+
+    def fill(self, survivors: Words, size: int) -> Words:
+        """Survivors where they belong, and zeros.
+
+        Args:
+            survivors: (count,).
+            size: words of the tensor.
+
+        Raises:
+            CodecError: if the gaps lead further.
+        """
+        words = np.zeros(size, survivors.dtype)
+        if not kernels.place(self.symbols, self.width, survivors, words):
+            raise CodecError(f"the positions lead past the end of its {size} elements")
+        return words
 
 
 def cheapest_gaps(histograms: NDArray[np.int64]) -> GapCode:
@@ -62,62 +103,62 @@ def cheapest_gaps(histograms: NDArray[np.int64]) -> GapCode:
         if best is not None and _bound(histograms[width]) / 8 > cost:
             break
         for code in _codes(width, histograms[width, : 1 << width]):
-            size = len(code.head()) + -(-code.bits // 8)
-            if best is None or size < cost:
-                best, cost = code, size
+            if best is None or code.size < cost:
+                best, cost = code, code.size
     assert best is not None
     return best
 
 
-def read_gaps(
-    read: Reader, width: int, coder: int, most: int
-) -> tuple[NDArray[np.uint8], int, int]:
+def read_gaps(read: Reader, extra: int, most: int) -> Places:
     """Read the head and the stream.
 
     Args:
         read: at the head; untrusted.
-        width: bits of a gap, 1 to 8.
-        coder: untrusted.
+        extra: width and coder; untrusted.
         most: words of the tensor: there can be no more symbols.
-
-    Returns:
-        (count,) symbols; how many of them place an element; bytes of the stream.
 
     Raises:
         CodecError: for anything that `GapCode` does not write.
     """
+    width, coder = (extra & (1 << _WIDTH_BITS) - 1) + 1, extra >> _WIDTH_BITS
     count = read.varint()
     if not 1 <= count <= most:
-        raise CodecError(f"{count} gaps in a tensor of {most} elements")
+        raise CodecError(
+            f"it has {count} gaps between nonzero elements, and {most} elements in all"
+        )
     if coder == HUFFMAN:
         rest = memoryview(read.data)[read.at :]
         lengths, taken = huffman.unpack_lengths(rest, 1 << width)
         read.take(taken)
         if not lengths.any():
-            raise CodecError("a table of code lengths holds none")
+            raise CodecError("the table of the gaps' code lengths is empty")
     elif coder == FIXED:
         lengths = np.full(1 << width, width, np.int64)
     else:
-        raise CodecError(f"gap coder {coder}, which this version does not know")
+        raise CodecError(f"its gaps are coded by method {coder}, which this version does not know")
     symbols, size = huffman.decode(memoryview(read.data)[read.at :], lengths, count)
     read.take(size)
     filler = (1 << width) - 1
     if symbols[-1] == filler:
-        raise CodecError("the gaps end with a filler")
-    return symbols.astype(np.uint8, copy=False), int((symbols != filler).sum()), size
+        raise CodecError("its last gap has no element after it")
+    placed = int((symbols != filler).sum())
+    return Places(symbols.astype(np.uint8, copy=False), width, placed, size)
 
 
 def _codes(width: int, histogram: NDArray[np.int64]) -> list[GapCode]:
     count = int(histogram.sum())
+    head = varint(count)
     fixed = np.full(1 << width, width, np.int64)
-    codes = [GapCode(width, FIXED, count, fixed, count * width)]
+    codes = [GapCode(width, FIXED, count, fixed, head, -(-count * width // 8))]
     if (histogram > 0).sum() > 1:
         lengths = huffman.code_lengths(histogram)
-        codes.append(GapCode(width, HUFFMAN, count, lengths, int((histogram * lengths).sum())))
+        head += huffman.pack_lengths(lengths)
+        bits = int((histogram * lengths).sum())
+        codes.append(GapCode(width, HUFFMAN, count, lengths, head, -(-bits // 8)))
     return codes
 
 
 def _bound(histogram: NDArray[np.int64]) -> float:
-    """Bits below which no prefix code of this histogram gets, with a margin for rounding."""
+    """A lower bound on the bits of any prefix code: the entropy, less a margin for rounding."""
     counts = histogram[histogram > 0]
     return float((counts * np.log2(counts.sum() / counts)).sum()) * (1 - 1e-9)

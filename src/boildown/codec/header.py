@@ -19,10 +19,10 @@ from boildown.codec.error import CodecError
 
 EXPANSION = 64  # times a deflated header may grow; beyond that it is stored as it is
 _ITEM_MOST = 1 << 20  # bytes of the config, and of an entry; in memory up to 150 times as many
-_DEPTH_MOST = 64  # of a config
+_DEPTH_MOST = 64  # levels of dicts and lists in a config
 _DIMENSIONS_MOST = 64
 _NUMEL_MOST = 1 << 48
-_SHOWN = 40  # characters of a name
+_SHOWN = 40  # characters of a name that a message quotes
 _UTF8 = "surrogatepass"
 
 
@@ -145,9 +145,9 @@ def unpack_header(data: bytes, deflated: bool) -> Header:
 
 
 def _items(plain: bytes) -> list[bytes]:
-    """The parts of the header's list, at least one, which are looked into one at a time.
+    """The items of the header's list, at least one, still packed.
 
-    A byte of msgpack can be a list, which takes 64 in memory.
+    They are unpacked one at a time, since in memory a list of one byte of msgpack takes 64.
     """
     reader = msgpack.Unpacker(max_buffer_size=max(1, len(plain)))
     reader.feed(plain)

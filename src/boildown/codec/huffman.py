@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from boildown.codec import kernels
 from boildown.codec.error import CodecError
 
-LONGEST = 24  # bits: what a code may take, so that decoding tables stay small
+LONGEST = 24  # bits of a code at most, so that decoding tables stay small
 _LOOKUP_BITS = 12
-_MANY = 1024  # symbols, beyond which dahuffman takes longer than all the rest
+_MANY = 1024  # symbols; with more, dahuffman takes longer than the rest of packing
 
 Lengths = NDArray[np.int64]
 
@@ -44,7 +44,7 @@ def code_lengths(frequencies: NDArray[np.int64]) -> Lengths:
         lengths[used] = limited_lengths(frequencies[used], LONGEST)
         return lengths
     known = dict(zip(used.tolist(), frequencies[used].tolist(), strict=True))
-    # A symbol of ours as dahuffman's end marker keeps it from adding one of its own.
+    # dahuffman adds an end marker unless it is told that one of the symbols is the end.
     table = HuffmanCodec.from_frequencies(known, eof=int(used[0])).get_code_table()
     lengths[used] = [table[symbol][0] for symbol in known]
     if lengths.max() > LONGEST:
@@ -134,7 +134,7 @@ def decode(data: memoryview, lengths: Lengths, count: int) -> tuple[NDArray[Any]
     """
     ranked = _ranked(lengths)
     if ranked.size and count > 8 * len(data):
-        raise CodecError(f"a stream of {count} symbols in {len(data)} bytes")
+        raise CodecError(f"{len(data)} bytes are left, too few for a stream of {count} symbols")
     symbols = np.zeros(count, np.uint8 if lengths.size <= 256 else np.uint16)
     if ranked.size == 0:
         return symbols, 0
@@ -188,7 +188,7 @@ def _by_length(
 
 @dataclass
 class BitWriter:
-    """Bits for the tables: few, so plain Python will do."""
+    """Bits for the tables of code lengths, which are short: plain Python is fast enough."""
 
     bits: list[int]
 
@@ -277,10 +277,10 @@ def unpack_ranked_lengths(data: memoryview, most: int) -> tuple[Lengths, int]:
     free = 1
     while free:
         if len(counts) > LONGEST:
-            raise CodecError(f"a code of more than {LONGEST} bits")
+            raise CodecError(f"a code has more than {LONGEST} bits, the most that are allowed")
         count = read.get(free.bit_length())
         if count > free or sum(counts) + count > most:
-            raise CodecError(f"{count} codes of {len(counts)} bits: more than there can be")
+            raise CodecError(f"{count} codes have {len(counts)} bits: more than there can be")
         counts.append(count)
         free = (free - count) * 2
     lengths = np.repeat(np.arange(len(counts)), counts).astype(np.int64)
@@ -352,7 +352,7 @@ def unpack_lengths(data: memoryview, alphabet: int) -> tuple[Lengths, int]:
                     raise CodecError("a table of code lengths is longer than its alphabet")
                 continue
         if not 1 <= last <= LONGEST:
-            raise CodecError(f"a code of {last} bits, where 1 to {LONGEST} are allowed")
+            raise CodecError(f"a code has {last} bits, where 1 to {LONGEST} are allowed")
         lengths[at] = last
         at += 1
     return lengths, read.close()

@@ -199,9 +199,7 @@ def read_bits(
     ranked: NDArray[np.uint16],
     symbols: Words,
 ) -> int:
-    """Decode a canonical prefix code.
-
-    Codes up to `width` bits take one table look-up, longer ones a search over their lengths.
+    """Decode a canonical prefix code: up to `width` bits by a look-up, longer ones by a search.
 
     Args:
         data: untrusted bytes.
@@ -217,19 +215,16 @@ def read_bits(
     Returns:
         Bits read, or -1 if the data ended first or held no code.
     """
-    pending = np.uint64(0)  # the bits not yet used, from the top
-    held: Any = 0  # numba types it, not mypy
-    at = 0
-    done = 0
+    pending, at, done = np.uint64(0), 0, 0  # pending: the bits not yet used, from the top
+    held: Any = 0  # how many these are; numba types it, not mypy
     batch = 56 // longest
-    short = longest <= width
     shift = np.uint64(64 - width)
     while done < symbols.size:
         while held <= 56 and at < data.size:
             pending |= np.uint64(data[at]) << np.uint64(56 - held)
             at += 1
             held += 8
-        if short and held > 56 and symbols.size - done >= batch:
+        if longest <= width and held > 56 and symbols.size - done >= batch:
             for _ in range(batch):
                 entry = lookup[pending >> shift]
                 spent = entry & np.uint32(31)
@@ -239,20 +234,16 @@ def read_bits(
                 held -= np.int64(spent)
             continue
         entry = lookup[pending >> shift]
-        bits = np.int64(entry & np.uint32(31))
-        if bits > 0:
-            symbols[done] = entry >> np.uint32(5)
-        else:
-            for longer in range(width + 1, longest + 1):
-                rank = np.int64(pending >> np.uint64(64 - longer)) - first[longer]
-                if 0 <= rank < count[longer]:
-                    symbols[done] = ranked[offset[longer] + rank]
-                    bits = np.int64(longer)
+        symbol, bits = entry >> np.uint32(5), np.int64(entry & np.uint32(31))
+        if bits == 0:
+            for length in range(width + 1, longest + 1):
+                rank = np.int64(pending >> np.uint64(64 - length)) - first[length]
+                if 0 <= rank < count[length]:
+                    symbol, bits = ranked[offset[length] + rank], np.int64(length)
                     break
-            else:
-                return -1
-        if bits > held:
+        if bits == 0 or bits > held:
             return -1
+        symbols[done] = symbol
         done += 1
         pending <<= np.uint64(bits)
         held -= bits

@@ -37,7 +37,7 @@ class TensorReport:
         fillers: gaps that stand for zeros alone, because one gap could not hold them all. So
             positions take (nonzero + fillers) * position_bits_coded bits in all.
         bytes: payload and checksum, codebook and code lengths included.
-        share: of the file, in [0, 1].
+        fraction: of the bytes of the file, in [0, 1].
 
     The bits are None where the representation has no such thing.
     """
@@ -55,7 +55,7 @@ class TensorReport:
     position_bits_coded: float | None
     fillers: int | None
     bytes: int
-    share: float
+    fraction: float
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def inspect_file(path: str | os.PathLike[str]) -> FileReport:
                     position_bits_coded=anatomy.position_bits_coded,
                     fillers=anatomy.fillers,
                     bytes=size,
-                    share=size / opened.size,
+                    fraction=size / opened.size,
                 )
             )
     header = opened.size - sum(tensor.bytes for tensor in tensors)
@@ -149,7 +149,7 @@ def _tied(name: str, other: TensorReport) -> TensorReport:
         position_bits_coded=None,
         fillers=None,
         bytes=0,
-        share=0.0,
+        fraction=0.0,
     )
 
 

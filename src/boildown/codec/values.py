@@ -122,7 +122,9 @@ def size_of(form: int, count: int, dtype: str, itemsize: int) -> int:
     if form == GRID and dtype == "float32":
         return grid_size(count)
     if form not in _FORMS.get(dtype, ()):
-        raise CodecError(f"{dtype} values cannot be stored in form {form}")
+        raise CodecError(
+            f"its values are stored in form {form}, which this version does not know for {dtype}"
+        )
     return count * np.dtype(_STORED[form]).itemsize
 
 
@@ -149,7 +151,7 @@ def load(data: memoryview, dtype: str, form: int, word: np.dtype[Any]) -> Words:
     else:
         words = _widen(np.frombuffer(data, _STORED[form]), dtype, form)
     if dtype == "bool" and words.max(initial=0) > 1:
-        raise CodecError("a bool is neither 0 nor 1")
+        raise CodecError("its elements are bools, and one is neither 0 nor 1")
     return words
 
 

@@ -23,7 +23,7 @@ _SIGNED = (
     "float8_e4m3fn",
     "float8_e5m2",
 )
-_PARTS = {"complex64": 2, "complex128": 1}  # floats in a word, where that is not one
+_PARTS = {"complex64": 2, "complex128": 1}  # floats in a word; one where a dtype is absent
 
 
 def unsigned(words: Words, dtype: str) -> Words:
@@ -66,7 +66,7 @@ def size_of(words: Words, dtype: str) -> int:
         CodecError: if the zeros of this dtype have no sign.
     """
     if dtype not in _SIGNED:
-        raise CodecError(f"signs of zeros, which {dtype} has not")
+        raise CodecError(f"it stores signs of zeros, and zeros of {dtype} have none")
     return -(-int((_floats(words, dtype) == 0).sum()) // 8)
 
 
@@ -85,7 +85,7 @@ def sign(words: Words, dtype: str, stored: Bytes) -> None:
     (zeros,) = np.nonzero(floats == 0)
     bits = np.unpackbits(stored)
     if bits[zeros.size :].any():
-        raise CodecError("the signs of more zeros than there are")
+        raise CodecError("it stores the signs of more zeros than it has")
     floats[zeros[bits[: zeros.size] == 1]] = _negative_zero(floats)
 
 

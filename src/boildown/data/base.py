@@ -1,4 +1,4 @@
-"""What all data sets share: a train, a validation and a test part, and a loader for each."""
+"""What all data sets have: a train, a validation and a test part, and a loader for each."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from boildown.data.loader import SPLIT, TensorLoader, Transform, generator
+from boildown.data.loader import SPLIT, TensorLoader, Transform
+from boildown.seeds import generator
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Part:
 
 
 class Dataset(ABC):
-    """A classification set; subclasses say how to read it.
+    """A classification set; each subclass knows how to read its own.
 
     The validation part is cut from the training part by a permutation that depends on `seed`;
     the test part depends on nothing.

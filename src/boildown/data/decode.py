@@ -21,12 +21,12 @@ import numpy as np
 
 from boildown.files.progress import progress
 
-FORMAT = 1  # of the cached arrays; a change makes old ones unfindable
+FORMAT = 1  # of the cached arrays; after a change old ones are no longer found
 SUFFIXES = frozenset(
     ".bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split()  # noqa: SIM905
 )
 TRAIN = "train"
-TESTS = ("test", "val")  # the first there is
+TESTS = ("test", "val")  # folders of the test part; the first that exists is taken
 CHUNK = 64  # images held in memory while decoding
 LARGE = 1 << 14  # bytes; handing a smaller image to a thread costs more than it gains
 WORKERS = 8  # threads; Pillow decodes without the interpreter lock
@@ -138,7 +138,7 @@ def _list_directory(root: Path) -> tuple[_Listing, str]:
     stamp.update("\0".join(sorted(folders)).encode())
 
     def read() -> Iterator[tuple[str, bytes]]:
-        # Only the files that will be decoded: val/ may be large and unused.
+        # Reads only the files that will be decoded: val/ may be large and unused.
         chosen = {TRAIN, _test_split(folders)}
         for name in files:
             if name.split("/")[0] in chosen:
@@ -289,7 +289,8 @@ def _decode_all(root: Path, listing: _Listing, size: int, folder: Path) -> None:
 class _Rows:
     """A .npy file of images, written in any order.
 
-    Through `write` and not a memory map: on a full disk that is an error, a map would be a crash.
+    It is written by `write` and not through a memory map: on a full disk `write` raises an error,
+    where a map would crash the process.
     """
 
     def __init__(self, path: Path, count: int, size: int) -> None:

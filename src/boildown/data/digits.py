@@ -5,7 +5,7 @@ from typing import Final
 import torch
 
 from boildown.data.base import Dataset, Part, val_count
-from boildown.data.loader import generator
+from boildown.seeds import generator
 
 
 class Digits(Dataset):

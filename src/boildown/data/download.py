@@ -10,7 +10,7 @@ from pathlib import Path
 
 from boildown.files.progress import progress
 
-CHUNK = 1 << 16  # bytes
+CHUNK = 1 << 16  # bytes that are read at once
 
 
 def fetch(urls: Sequence[str], path: str | Path, *, checksum: str, timeout: float) -> Path:

@@ -11,7 +11,7 @@ from boildown.data.cache import cache_dir
 from boildown.data.decode import decode
 
 AUGMENTS = (None, "crop_flip")
-MARGIN = 4  # pixels
+MARGIN = 4  # pixels of padding, from which a random window is cut
 
 
 class ImageFolder(Dataset):

@@ -9,23 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from boildown.seeds import generator
+
 Transform = Callable[[Tensor, torch.Generator], Tensor]  # raw inputs (B, ...) -> inputs (B, ...)
 
-UNHEARD = -1  # no epoch announced yet
+UNHEARD = -1  # stands for the epoch that was announced, before any was
 SPLIT, ORDER, AUGMENT, MASK = range(4)  # one stream of random numbers for each purpose
-
-
-def generator(*key: int) -> torch.Generator:
-    """A generator that depends on every number of `key` and on nothing else.
-
-    Args:
-        key: one or more integers, none negative.
-
-    Raises:
-        ValueError: if a number is negative.
-    """
-    state = np.random.SeedSequence(key).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0]))
 
 
 class Loader(ABC):
@@ -39,8 +28,8 @@ class Loader(ABC):
     Under `torch.distributed` every rank takes each world-size-th entry of the one global order, in
     batches of `batch_size` per rank, and all ranks get equally many batches. With `drop_last` the
     entries that do not fill a batch on every rank sit the epoch out; without it the first entries
-    are repeated to fill the last share, so a metric over ranks may count up to world size - 1
-    samples twice.
+    are repeated until all ranks have equally many, so a metric over ranks may count up to
+    world size - 1 samples twice.
 
     Args:
         samples: how many there are in an epoch.
@@ -91,8 +80,9 @@ class Loader(ABC):
 
     def __len__(self) -> int:
         """Batches per epoch, the same on every rank."""
-        share = self._share()
-        return max(1, share // self.batch_size if self.drop_last else -(-share // self.batch_size))
+        samples = self._samples_per_rank()
+        whole = samples // self.batch_size
+        return max(1, whole if self.drop_last else math.ceil(samples / self.batch_size))
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         if self._batch and not self._restored:
@@ -100,7 +90,7 @@ class Loader(ABC):
         return self._batches()
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        # Read at the first `next`: Lightning may call set_epoch between iter() and that.
+        # The epoch is read at the first `next`, since Lightning may call set_epoch after iter().
         epoch, length = self._epoch, len(self)
         order = self._order(epoch)
         rank, _ = _rank_and_world()
@@ -123,13 +113,16 @@ class Loader(ABC):
             order = torch.arange(self.samples)
         if self.subset is not None:
             order = self.subset[order]
-        total = self._share() * world
+        total = self._samples_per_rank() * world
         return torch.cat([order, order[: max(0, total - len(order))]])[rank:total:world]
 
-    def _share(self) -> int:
+    def _samples_per_rank(self) -> int:
         world = _rank_and_world()[1]
         if world > self.samples:
-            raise ValueError(f"{world} ranks cannot share {self.samples} samples")
+            raise ValueError(
+                f"{world} ranks cannot each have one of {self.samples} samples; train with fewer "
+                "processes (trainer.devices)"
+            )
         return self.samples // world if self.drop_last else math.ceil(self.samples / world)
 
     @property
@@ -226,7 +219,7 @@ class TensorLoader(Loader):
                 return self.inputs.index_select(0, index)  # half the time of self.inputs[index]
             return self.inputs[index]
         chosen = self.inputs[index.numpy() if isinstance(index, Tensor) else index]
-        return torch.from_numpy(np.array(chosen))  # a copy: a map opened for reading is not ours
+        return torch.from_numpy(np.array(chosen))  # a copy, as a map may be read-only
 
 
 class _Announced(NamedTuple):

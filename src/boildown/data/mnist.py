@@ -19,9 +19,9 @@ FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-TIMEOUT = 30.0  # seconds
+TIMEOUT = 30.0  # seconds that a mirror may take to answer
 AUGMENTS = (None, "shift")
-MARGIN = 2  # pixels
+MARGIN = 2  # pixels by which an image is shifted at most
 
 
 class MNIST(Dataset):

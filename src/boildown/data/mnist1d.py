@@ -96,7 +96,7 @@ def made(samples: int, split: float) -> Arrays:
     with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile):
         return _load(path)
     arrays = _make(settings)
-    with contextlib.suppress(OSError):  # without a place to keep them they are made each time
+    with contextlib.suppress(OSError):  # without a writable cache the curves are made each time
         _keep(arrays, path)
     return arrays
 
@@ -113,7 +113,7 @@ def _keep(arrays: Arrays, path: Path) -> None:
 
 
 def _make(settings: dict[str, Any]) -> Arrays:
-    """The curves of these settings. The package seeds the global generators; they are put back."""
+    """The curves of these settings; the generators that the package seeds are restored."""
     from mnist1d.data import make_dataset
     from mnist1d.utils import ObjectView
 

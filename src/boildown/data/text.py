@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 
 from boildown.data.base import check_seed, check_whole
-from boildown.data.loader import MASK, Loader, TensorLoader, generator
+from boildown.data.loader import MASK, Loader, TensorLoader
+from boildown.seeds import generator
 
 SYMBOLS = 256
 IGNORE = -100  # target of a position that does not count, as in torch's cross_entropy
 MASK_SYMBOL = SYMBOLS  # BERT's [MASK], an input symbol only
 CHOSEN, MASKED, REPLACED = 0.15, 0.8, 0.1
 LIMIT = 2**20  # bytes read of the standard library
-FIRST = b"\n"  # what comes before the first byte of a part
+FIRST = b"\n"  # is put before the first byte of a part, so that this byte is predicted too
 
 Objective = Literal["causal", "masked"]
 

@@ -8,8 +8,8 @@ gives back.
 The second moment of few samples shows nothing of most directions, and too much of some. It is
 shrunk towards a multiple of the identity, which by itself stands for the plain truncation of W.
 
-Not every output matters alike either. A metric Q (m, m) weighs them: the error is then the mean of
-e^T Q e, e = (W - W_r) x. `output_metric` makes one from the gradients of what the network says.
+Not every output matters alike either. A quadratic form Q (m, m) weighs them: the error is then the
+mean of e^T Q e, e = (W - W_r) x. `boildown.lowrank.form.output_form` makes one from gradients.
 """
 
 from dataclasses import dataclass, replace
@@ -17,145 +17,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from boildown.calibrate.moments import Moments, check_rows, damped, shrunk
+from boildown.lowrank.form import form_root
 from boildown.lowrank.svd import Factors, balanced, check_matrix, check_rank
-
-LEAST_DAMPING = 1e-10  # orders the directions that no input shows, and keeps solutions finite
-
-
-class Moments:
-    """Count, mean and second moment of a stream of vectors, in float64 on the vectors' device.
-
-    Batches are merged as by Chan, Golub & LeVeque 1979: exact whatever the mean is, where sums of
-    squares would cancel.
-
-    Example:
-        >>> moments = Moments()
-        >>> moments.update(torch.tensor([[1.0, 0.0], [3.0, 0.0]]))
-        >>> moments.count, moments.mean.tolist(), moments.covariance()[0].tolist()
-        (2, [2.0, 0.0], [1.0, 0.0])
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._mean: Tensor | None = None
-        self._scatter: Tensor | None = None
-
-    def update(self, inputs: Tensor) -> None:
-        """Take in a batch.
-
-        Args:
-            inputs: (N, n) floats; an empty batch changes nothing.
-
-        Raises:
-            ValueError: if they are no matrix, hold NaN or infinity, or n is not that of before.
-        """
-        if len(inputs) == 0:
-            return
-        check_rows(inputs, "inputs")
-        wide = inputs.detach().double()
-        mean = wide.mean(0)
-        centred = wide - mean
-        self._merge(len(wide), mean, centred.mT @ centred)
-
-    def merge(self, other: "Moments") -> None:
-        """Take in what another has gathered.
-
-        Raises:
-            ValueError: if its vectors are of another length.
-        """
-        if other.count:
-            self._merge(other.count, other.mean, other._scatter)
-
-    def _merge(self, count: int, mean: Tensor, scatter: Tensor | None) -> None:
-        assert scatter is not None
-        if self._mean is None or self._scatter is None:
-            self.count, self._mean, self._scatter = count, mean, scatter.clone()
-            return
-        if len(mean) != len(self._mean):
-            raise ValueError(
-                f"inputs have {len(mean)} features, but those before had {len(self._mean)}"
-            )
-        total = self.count + count
-        step = mean.to(self._mean.device) - self._mean
-        self._scatter += scatter.to(self._mean.device)
-        self._scatter += torch.outer(step, step) * (self.count * count / total)
-        self._mean = self._mean + step * (count / total)
-        self.count = total
-
-    @property
-    def mean(self) -> Tensor:
-        """(n,) float64."""
-        if self._mean is None:
-            raise ValueError("there are no moments of no inputs: update with a batch first")
-        return self._mean
-
-    def covariance(self) -> Tensor:
-        """(n, n) float64: mean of (x - mean)(x - mean)^T, over the count, not the count less one.
-
-        Raises:
-            ValueError: if there were no inputs.
-        """
-        mean = self.mean
-        assert self._scatter is not None
-        return self._scatter.to(mean.device) / self.count
-
-    def second(self) -> Tensor:
-        """(n, n) float64: mean of x x^T.
-
-        Raises:
-            ValueError: if there were no inputs.
-        """
-        return self.covariance() + torch.outer(self.mean, self.mean)
-
-
-def shrinkage(covariance: Tensor, count: int) -> float:
-    """How far to shrink a sample covariance towards a multiple of the identity.
-
-    The oracle approximating shrinkage: nearly the least expected squared error for Gaussian samples
-    of unknown covariance. It falls with 1 / count and rises as the covariance nears the identity.
-
-    Args:
-        covariance: (n, n), of the samples.
-        count: how many samples, at least 1.
-
-    Returns:
-        In (0, 1]; 1 where the covariance is a multiple of the identity already.
-
-    Source: Chen, Wiesel, Eldar & Hero 2010, eq. 23, https://arxiv.org/abs/0907.4698
-    """
-    n = len(covariance)
-    trace, squares = float(covariance.trace()), float(covariance.square().sum())
-    above = (1.0 - 2.0 / n) * squares + trace**2
-    below = (count + 1.0 - 2.0 / n) * (squares - trace**2 / n)
-    return 1.0 if below <= above else above / below
-
-
-def output_metric(gradients: Moments, floor: float = 0.1) -> Tensor:
-    """What errors of a layer's outputs do to the network's, to second order: E[g g^T].
-
-    Gradients g of v . logits with respect to the layer's outputs, v drawn from N(0, I) less its own
-    mean, give the Gauss-Newton matrix of the logits' differences; of the log-probability of a class
-    drawn from the network's own, the Fisher information. No labels are needed. With a metric, a
-    truncation is that of both Kronecker factors, the inputs' and the gradients'.
-
-    Args:
-        gradients: moments of g (m,), one for each calibration input, or several.
-        floor: added to the diagonal, in units of its mean; above 0.
-
-    Returns:
-        (m, m) float64, symmetric positive definite; the identity if all gradients were 0.
-
-    Raises:
-        ValueError: if there were no gradients, or `floor` is not above 0.
-
-    Source: Martens & Grosse 2015 (K-FAC), https://arxiv.org/abs/1503.05671
-    """
-    if not floor > 0.0:
-        raise ValueError(f"floor must be above 0, got {floor!r}")
-    metric = gradients.second()
-    mean = float(metric.diagonal().mean())
-    metric.diagonal().add_(floor * mean if mean > 0.0 else 1.0)
-    return metric
 
 
 @dataclass(frozen=True)
@@ -198,13 +62,9 @@ class Whitened:
         """(k + 1,) float64: the error of rank 0, 1, ..., k = min(m, n).
 
         It is what the calibration inputs measure, whatever the damping: the mean over the inputs of
-        the squared distance, in the metric, of the outputs of `truncate` to those to reproduce.
+        the squared distance, in the form, of the outputs of `truncate` to those to reproduce.
         """
         return torch.stack([family.tails for family in self.families]).amin(0)
-
-    def error(self, rank: int) -> float:
-        """One entry of `tails`."""
-        return float(self.tails()[rank])
 
     def truncate(self, rank: int) -> tuple[Factors, Tensor | None]:
         """The factors of a rank, balanced, and the bias that goes with them.
@@ -231,7 +91,7 @@ def whitened(
     moments: Moments,
     *,
     damping: float | None = None,
-    metric: Tensor | None = None,
+    form: Tensor | None = None,
 ) -> Whitened:
     """Every rank's best approximation of a linear layer on the inputs it gets.
 
@@ -245,14 +105,14 @@ def whitened(
         damping: the fraction in [0, 1] by which the inputs' covariance is shrunk towards a multiple
             of the identity: 0 trusts the inputs, 1 leaves the plain truncation. None takes
             `shrinkage`, which suits the number of inputs.
-        metric: (m, m) symmetric positive definite, what weighs the outputs' errors; None for the
+        form: (m, m) symmetric positive definite, what weighs the outputs' errors; None for the
             identity.
 
     Raises:
         ValueError: for a weight that is no finite matrix, moments of no inputs or of another
-            length, a bias or metric that does not fit, or a damping out of range.
+            length, a bias or form that does not fit, or a damping out of range.
 
-    Source: truncation in the metric of the inputs: Chen et al. 2021 (DRONE),
+    Source: truncation by the inputs' second moment: Chen et al. 2021 (DRONE),
     https://papers.nips.cc/paper/2021/hash/f56de5ef149cf0aedcc8f4797031e229-Abstract.html; Wang et
     al. 2024 (SVD-LLM), https://arxiv.org/abs/2403.07378
     """
@@ -263,7 +123,7 @@ def whitened(
     damp, true = shrunk(covariance, rho, mu), covariance
     if bias is None:
         true, damp = moments.second(), damp + torch.outer(moments.mean, moments.mean)
-    outputs, root = exact @ true @ exact.mT, metric_root(metric, exact)
+    outputs, root = exact @ true @ exact.mT, form_root(form, exact)
     families = (
         _family(exact, damp, outputs, None, root),
         _plain(exact, true, exact @ true, outputs, None, root),
@@ -281,7 +141,7 @@ def regressed(
     targets: Tensor,
     *,
     damping: float | None = None,
-    metric: Tensor | None = None,
+    form: Tensor | None = None,
 ) -> Whitened:
     """Every rank's approximation of given outputs by a linear map of given inputs.
 
@@ -295,7 +155,7 @@ def regressed(
         inputs: (N, n).
         targets: (N, m).
         damping: see `whitened`.
-        metric: see `whitened`.
+        form: see `whitened`.
 
     Raises:
         ValueError: for sizes that do not fit, values that are not finite, or a damping out of
@@ -319,7 +179,7 @@ def regressed(
     else:
         x, y = inside, y - mean_out
     solved = torch.cholesky_solve(cross.mT, torch.linalg.cholesky(damp)).mT
-    outputs, root = y.mT @ y / len(y), metric_root(metric, exact)
+    outputs, root = y.mT @ y / len(y), form_root(form, exact)
     missed = [_second(y - x @ linear.mT) for linear in (solved, exact)]
     families = (
         _family(solved, damp, outputs, missed[0], root),
@@ -329,44 +189,6 @@ def regressed(
     if bias is None:
         return Whitened(families, None, None, weight.dtype)
     return Whitened(families, mean_in, mean_out, weight.dtype)
-
-
-def damped(covariance: Tensor, count: int, damping: float | None) -> tuple[float, float]:
-    """The shrinkage to use, and the variance to shrink towards.
-
-    Raises:
-        ValueError: for a damping out of [0, 1].
-    """
-    if damping is not None and not 0.0 <= damping <= 1.0:
-        raise ValueError(f"damping must be in [0, 1], or None to choose it, got {damping!r}")
-    rho = shrinkage(covariance, count) if damping is None else damping
-    variance = float(covariance.trace()) / len(covariance)
-    return max(rho, LEAST_DAMPING), variance if variance > 0.0 else 1.0
-
-
-def shrunk(covariance: Tensor, rho: float, variance: float) -> Tensor:
-    """(n, n): (1 - rho) covariance + rho variance I."""
-    metric = (1.0 - rho) * covariance
-    metric.diagonal().add_(rho * variance)
-    return metric
-
-
-def metric_root(metric: Tensor | None, weight: Tensor) -> Tensor | None:
-    """R, upper triangular, of a metric Q = R^T R: the metric is the identity for R y.
-
-    Raises:
-        ValueError: for a metric that is not symmetric positive definite, or does not fit.
-    """
-    if metric is None:
-        return None
-    m = len(weight)
-    if metric.shape != (m, m):
-        raise ValueError(f"the metric must be {(m, m)}, got {tuple(metric.shape)}")
-    factor, failed = torch.linalg.cholesky_ex(metric.detach().double())
-    if failed or not torch.isfinite(factor).all():
-        raise ValueError("the metric is not positive definite: make one with output_metric")
-    root: Tensor = factor.mT
-    return root
 
 
 def _second(samples: Tensor) -> Tensor:
@@ -401,7 +223,7 @@ def _family(
         damp: (n, n) second moment of x for the directions; None for the identity.
         outputs: (m, m) second moment of y.
         residual: (m, m) second moment of y - B x; None if y is B x.
-        root: of the metric, in which all this is done; None for the identity.
+        root: of the form, in which all this is done; None for the identity.
     """
     if root is not None:
         outputs = root @ outputs @ root.mT
@@ -426,7 +248,7 @@ def _plain(
     residual: Tensor | None,
     root: Tensor | None,
 ) -> _Family:
-    """The truncations of W itself, and their errors in the metric.
+    """The truncations of W itself, and their errors in the form.
 
     Args:
         weight: (m, n).
@@ -463,21 +285,6 @@ def check_layer(weight: Tensor, bias: Tensor | None) -> None:
         )
     if not torch.isfinite(bias).all():
         raise ValueError("the bias holds NaN or infinity: the training has diverged before it")
-
-
-def check_rows(samples: Tensor, name: str) -> None:
-    """Refuse what is no finite matrix with a row for each sample.
-
-    Raises:
-        ValueError: naming it and what is wrong.
-    """
-    if samples.ndim != 2 or not samples.is_floating_point() or 0 in samples.shape:
-        raise ValueError(
-            f"{name} must be a matrix of floats with a row for each sample, "
-            f"got {tuple(samples.shape)} {samples.dtype}"
-        )
-    if not torch.isfinite(samples).all():
-        raise ValueError(f"{name} hold NaN or infinity: a layer before has diverged")
 
 
 def check_features(features: int, weight: Tensor) -> None:

@@ -14,9 +14,11 @@ from typing import Any, cast
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from boildown.lowrank import factored_layer as factored
 from boildown.lowrank import scheme as schemes_
 from boildown.lowrank.batchnorm import with_bias
-from boildown.lowrank.scheme import Rank, Scheme
+from boildown.lowrank.scheme import Scheme
+from boildown.lowrank.svd import check_rank
 from boildown.structure.narrow import KINDS as NARROWABLE
 from boildown.structure.narrow import resized, width
 from boildown.structure.replace import replaced
@@ -29,12 +31,12 @@ RESTRUCTURED = "boildown.lowrank.factorize.restructure"  # as files have it, whe
 
 def factorize(
     model: nn.Module,
-    ranks: Mapping[str, Rank | None] = _NONE,
+    ranks: Mapping[str, int | None] = _NONE,
     *,
     schemes: Mapping[str, Scheme] = _NONE,
     layers: Mapping[str, nn.Sequential] = _NONE,
 ) -> nn.Module:
-    """A copy of the network with two or three smaller layers in place of each one named.
+    """A copy of the network with two smaller layers in place of each one named.
 
     A layer is left alone where its factors would have no fewer parameters. What takes its place is
     on the same device, of the same dtype, in the same mode and trained or not as it was; hooks on
@@ -42,15 +44,13 @@ def factorize(
 
     Args:
         model: any network; it is not touched.
-        ranks: layer -> rank, for tucker2 (outputs, inputs); None for one that stays as it is. A
-            layer is named by its dotted path.
-        schemes: layer of `ranks` -> scheme; by default linear, embedding or channel, and tucker2
-            for a pair of ranks.
-        layers: layer -> what `boildown.lowrank.scheme.layers` made of other factors. A copy is put
-            in its place whatever it costs.
+        ranks: layer -> rank; None for one that stays as it is. A layer is named by its dotted path.
+        schemes: layer of `ranks` -> scheme; by default linear, embedding or channel.
+        layers: layer -> what `boildown.lowrank.factored_layer.layers` made of other factors. A copy
+            is put in its place whatever it costs.
 
     Returns:
-        `fc1` becomes `fc1.v` and `fc1.u`, with `fc1.core` between them for tucker2.
+        `fc1` becomes `fc1.v` and `fc1.u`.
 
     Raises:
         ValueError: naming the layer, if there is none of that name, it cannot be factorised, its
@@ -68,14 +68,14 @@ def factorize(
         if rank is None:
             continue
         layer = model.get_submodule(name)
-        scheme = schemes.get(name) or _default(layer, rank)
+        scheme = schemes.get(name) or schemes_.SCHEMES[type(layer)][0]
         with _naming(name):
-            rank = schemes_.check(layer, scheme, rank)
+            check_rank(rank, schemes_.full_rank(layer, scheme))
             if schemes_.parameters(layer, scheme, rank) < schemes_.dense_parameters(layer):
-                built[name] = schemes_.factor(layer, scheme, rank)
+                built[name] = factored.factor(layer, scheme, rank)
     for name, replacement in layers.items():
         with _naming(name):
-            schemes_.recognise(model.get_submodule(name), replacement)
+            factored.recognise(model.get_submodule(name), replacement)
         built[name] = copy.deepcopy(replacement)
     return replaced(model, built)
 
@@ -108,10 +108,9 @@ def structure(before: nn.Module, after: nn.Module) -> dict[str, dict[str, Any]]:
         after: the network after `factorize`, and before it batch-norm folding and `narrow` if any.
 
     Returns:
-        layer -> `{"scheme": "linear", "rank": 12}`, `{"scheme": "tucker2", "rank": [10, 8]}`, with
-        `"outputs": 40` and `"inputs": 20` if it was narrowed to that, and `"bias": True` if it
-        gained a bias; the same without scheme and rank if that is all; `{"identity": True}` for a
-        batch-norm that was folded.
+        layer -> `{"scheme": "linear", "rank": 12}`, with `"outputs": 40` and `"inputs": 20` if it
+        was narrowed to that, and `"bias": True` if it gained a bias; the same without scheme and
+        rank if that is all; `{"identity": True}` for a batch-norm that was folded.
 
     Raises:
         ValueError: naming the layer, if `after` is something else.
@@ -199,11 +198,6 @@ def tied(model: nn.Module) -> dict[str, str]:
     }
 
 
-def _default(layer: nn.Module, rank: Rank) -> Scheme:
-    known = schemes_.SCHEMES[type(layer)]
-    return "tucker2" if isinstance(rank, Sequence) and "tucker2" in known else known[0]
-
-
 def _check_names(names: Sequence[str], model: nn.Module) -> None:
     """Refuse layers that are not there or cannot be factorised by any scheme.
 
@@ -252,9 +246,7 @@ def _entry(layer: nn.Module, now: nn.Module) -> dict[str, Any]:
     if type(now) is nn.Sequential and type(layer) in schemes_.SCHEMES:
         ends = [getattr(now, "u", None), getattr(now, "v", None)]
         entry: dict[str, Any] = _narrowed(layer, [getattr(end, "weight", None) for end in ends])
-        scheme, rank = schemes_.recognise(_as_wide(layer, entry, "meta"), now)
-        entry["scheme"] = scheme
-        entry["rank"] = list(rank) if isinstance(rank, tuple) else rank
+        entry["scheme"], entry["rank"] = factored.recognise(_as_wide(layer, entry, "meta"), now)
         if gained and now.get_submodule("u").bias is not None:
             entry["bias"] = True
         return entry
@@ -319,11 +311,8 @@ def _from_entry(layer: nn.Module, entry: Any) -> nn.Module:
     scheme, rank = entry["scheme"], entry["rank"]
     if not isinstance(scheme, str):
         raise ValueError(f"structure: expected the name of a scheme, got {scheme!r}")
-    if isinstance(rank, Sequence) and not isinstance(rank, str):
-        rank = tuple(rank)
-    return schemes_.blank(
-        layer, cast("Scheme", scheme), rank, bias=True if "bias" in entry else None
-    )
+    bias = True if "bias" in entry else None
+    return factored.blank(layer, cast("Scheme", scheme), rank, bias=bias)
 
 
 @contextmanager

@@ -8,15 +8,13 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from boildown.calibrate import Samples
+from boildown.calibrate.moments import Moments
+from boildown.calibrate.samples import Samples
 from boildown.lowrank import scheme as of
 from boildown.lowrank import separable
-from boildown.lowrank.activation import (
-    Moments,
-    output_metric,
-    regressed,
-    whitened,
-)
+from boildown.lowrank.activation import regressed, whitened
+from boildown.lowrank.factored_layer import layers
+from boildown.lowrank.form import output_form
 from boildown.lowrank.relu import ITERATIONS, PENALTIES, through_relu_ranks
 from boildown.lowrank.scheme import Scheme
 from boildown.lowrank.svd import Factors, decompose, svd_flops
@@ -24,7 +22,6 @@ from boildown.lowrank.svd import Factors, decompose, svd_flops
 Method = Literal["relu", "activation", "plain"]
 
 EXACT = 1e-4  # fraction of the outputs' variance, below which the ReLU changes nothing
-
 
 Part = tuple[Factors, Tensor | None]
 """The factors and the bias of one group of a layer."""
@@ -52,7 +49,7 @@ class Way:
 
     Attributes:
         damping: see `boildown.lowrank.activation.whitened`.
-        floor: of the metric of the outputs, see `boildown.lowrank.activation.output_metric`; None
+        floor: of the form of the outputs, see `boildown.lowrank.form.output_form`; None
             for outputs that all count alike.
     """
 
@@ -60,9 +57,9 @@ class Way:
     floor: float | None = None
 
 
-DAMPINGS = (None, 0.3, 0.7, 1.0)  # the last is the plain truncation, with a bias that is fitted
+# Candidates; chosen by held-out error.
+DAMPINGS = (None, 0.3, 0.7, 1.0)  # the last is the plain truncation, with a fitted bias
 FLOORS = (0.3, 5.0)
-"""Of these each layer takes what is best on samples that it was not fitted to."""
 
 
 class FittedLayer:
@@ -78,7 +75,7 @@ class FittedLayer:
         self.weight = of.matrices(layer.weight.detach(), scheme, self.groups)
         self.bias = None if layer.bias is None else layer.bias.detach()
         self.dense = of.dense_parameters(module)
-        self.highest = cast("int", of.break_even(module, scheme))
+        self.highest = of.break_even(module, scheme)
         self.spectra = [decompose(matrix) for matrix in self.weight]
         self.gradients = [Moments() for _ in range(self.groups)]
 
@@ -131,25 +128,25 @@ class FittedLayer:
         weight, relu = self.weight[group], method == "relu" and self.relu
         if method == "plain":
             return {rank: (self.spectra[group].truncate(rank), bias) for rank in ranks}
-        metric = None if way.floor is None else output_metric(self.gradients[group], way.floor)
+        form = None if way.floor is None else output_form(self.gradients[group], way.floor)
         if self.scheme == "spatial":
             kernel = of.fold(weight[None], self.scheme, self._shape())
             found = separable.separable_ranks(
-                kernel, bias, x, ranks, relu=relu, targets=y, damping=way.damping, metric=metric
+                kernel, bias, x, ranks, relu=relu, targets=y, damping=way.damping, form=form
             )
             return {rank: (layer.factors, layer.bias) for rank, layer in found.items()}
         if y is None:
             moments = Moments()
             moments.update(x)
-            every = whitened(weight, bias, moments, damping=way.damping, metric=metric)
+            every = whitened(weight, bias, moments, damping=way.damping, form=form)
         else:
-            every = regressed(weight, bias, x, y, damping=way.damping, metric=metric)
+            every = regressed(weight, bias, x, y, damping=way.damping, form=form)
         solutions = {rank: every.truncate(rank) for rank in ranks}
         if relu:
             tails = every.tails()
             coarse = [rank for rank in ranks if tails[rank] > EXACT * tails[0]]
             found = through_relu_ranks(
-                weight, bias, x, coarse, targets=y, damping=way.damping, metric=metric
+                weight, bias, x, coarse, targets=y, damping=way.damping, form=form
             )
             solutions |= {rank: (layer.factors, layer.bias) for rank, layer in found.items()}
         return solutions
@@ -187,7 +184,7 @@ class FittedLayer:
         return of.fold(products, self.scheme, weight.shape)
 
     def build(self, solution: Solution) -> nn.Sequential:
-        return of.layers(self.module, self.scheme, solution.factors, solution.bias)
+        return layers(self.module, self.scheme, solution.factors, solution.bias)
 
     def solve_flops(self, method: Method, ranks: Sequence[int], rows: int) -> int:
         """About what the solutions cost."""

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from boildown.calibrate import evaluating, run
+from boildown.forward import evaluating, hooks, run
 
 NONE: Mapping[str, Tensor] = MappingProxyType({})
 
@@ -99,12 +99,8 @@ def _responses(
     def see(name: str, module: nn.Module, args: object, output: Tensor) -> None:
         seen[name].append(_behind(output, layers[name]).clone())
 
-    handles = [
-        model.get_submodule(name).register_forward_hook(partial(see, name)) for name in layers
-    ]
-    try:
+    with hooks() as handles:
+        for name in layers:
+            handles.append(model.get_submodule(name).register_forward_hook(partial(see, name)))
         run(model, batch)
-    finally:
-        for handle in handles:
-            handle.remove()
     return seen

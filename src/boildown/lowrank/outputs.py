@@ -13,17 +13,18 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from boildown.calibrate import evaluating, run, tensors_of
-from boildown.lowrank.activation import Moments, output_metric, regressed
+from boildown.calibrate.moments import Moments
+from boildown.forward import evaluating, run, tensors_of
+from boildown.lowrank.activation import regressed
 from boildown.lowrank.fitted_layer import Dense
-from boildown.lowrank.metric import FLOOR
+from boildown.lowrank.form import FLOOR, output_form
 from boildown.lowrank.studied import Studied
 from boildown.structure.consumers import FEW, Reader, readers
 from boildown.structure.eliminate import eliminate, without
 from boildown.structure.narrow import narrow
 
-SHARES = (0.01, 0.02, 0.04, 0.06, 0.08, *(k / 20 for k in range(2, 18)))  # of a layer's outputs
-DAMPINGS = (None, 1e-3)  # of which each layer takes what is best on samples not fitted to
+FRACTIONS = (0.01, 0.02, 0.04, 0.06, 0.08, *(k / 20 for k in range(2, 18)))  # of a layer's outputs
+DAMPINGS = (None, 1e-3)  # candidates; chosen by held-out error
 ROUNDS = 3  # of ranks for the widths and widths for the ranks
 HALVINGS = 40
 WIDEST = 8192  # entries of a reader's kernel, or features, above which its inputs all stay
@@ -75,18 +76,18 @@ def _dropping(net: Studied, reader: Reader) -> Dropping | None:
     if matrix.shape[1] > WIDEST:
         return None
     outputs = len(groups)
-    counts = sorted({round(share * outputs) for share in SHARES} - {0, outputs})
+    counts = sorted({round(fraction * outputs) for fraction in FRACTIONS} - {0, outputs})
     if not counts:
         return None
     gradients = layer.gradients[0]
-    metric = output_metric(gradients, FLOOR) if gradients.count else None
+    form = output_form(gradients, FLOOR) if gradients.count else None
     seen = _moments(layer.seen.inputs[0])
     parts = [_moments(fit.inputs[0]) for fit, _ in net.folds(layer.seen)]
     n, k = matrix.shape[1], groups.shape[1]
     best: Dropping | None = None
     for damping in DAMPINGS:
         order = eliminate(
-            matrix, layer.bias, seen, groups, most=counts[-1], damping=damping, metric=metric
+            matrix, layer.bias, seen, groups, most=counts[-1], damping=damping, form=form
         ).order
         net.flops += 2 * counts[-1] * n * k * (n + len(matrix))
         changes = {0: 0.0}
@@ -111,7 +112,7 @@ def _total(one: Dropping) -> float:
     return sum(math.log(max(lost, 1e-12)) for lost in one.changes.values())
 
 
-def shared_out(
+def outputs_to_drop(
     net: Studied,
     curves: Mapping[str, Mapping[int, float]],
     found: Mapping[str, Dropping],
@@ -119,9 +120,9 @@ def shared_out(
 ) -> dict[str, int]:
     """How many outputs of each layer go, when ranks and widths are to change so much together.
 
-    A parameter has one price everywhere: a rank or an output goes if what that changes is less than
-    the price of the parameters it saves, and the price is the one at which all together change as
-    much as is wanted. Ranks are found for given widths and widths for given ranks, in turns.
+    Lagrangian: drop whatever costs less than price x parameters saved; bisect the price until all
+    together change as much as is wanted. Ranks are found for given widths and widths for given
+    ranks, in turns.
 
     Args:
         net: the network.
@@ -132,12 +133,12 @@ def shared_out(
     Returns:
         layer -> outputs that go, at least one.
     """
-    market = _Market(net, curves, found)
+    best = _Lagrangian(net, curves, found)
     low, high = 1e-15, 1.0
     counts: dict[str, int] = {}
     for _ in range(HALVINGS):
         price = math.sqrt(low * high)
-        now, total = market.at(price)
+        now, total = best.at(price)
         if total <= change:
             counts, low = now, price
         else:
@@ -146,8 +147,8 @@ def shared_out(
 
 
 @dataclass(frozen=True)
-class _Market:
-    """Ranks and widths, bought with parameters."""
+class _Lagrangian:
+    """The best ranks and widths for a price of a parameter."""
 
     net: Studied
     curves: Mapping[str, Mapping[int, float]]

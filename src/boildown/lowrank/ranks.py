@@ -7,13 +7,13 @@ also stay as it is, which loses nothing and costs what the dense layer costs; it
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from boildown.allocate.knapsack import CANDIDATES, TOLERANCE, choose, lagrangian, listed
+from boildown.allocate.knapsack import TOLERANCE, choose, lagrangian, listed
+from boildown.allocate.levels import Measured
 from boildown.lowrank.svd import rank_for_energy
 from boildown.lowrank.svd import tails as tails_of
 
@@ -27,7 +27,7 @@ class JointRanks:
     Attributes:
         ranks: layer -> rank, or None for a layer that stays dense.
         cost: of all layers.
-        error: the sum of their squared errors, weighted.
+        error: the sum of their squared errors.
         gap: how far the error may be above the least the budget allows; 0 if it is the least.
     """
 
@@ -45,13 +45,11 @@ def joint_ranks(
     budget: float | None = None,
     price: float | None = None,
     mu: float = 1.0,
-    weights: Mapping[str, float] | None = None,
-    candidates: int = CANDIDATES,
 ) -> JointRanks:
     """The C step of the learning-compression algorithm: the best ranks of all layers together.
 
-    For a price: the ranks r that minimise mu/2 sum_l w_l E_l(r_l) + price sum_l C_l(r_l), which
-    each layer does by itself. For a budget: those that minimise sum_l w_l E_l(r_l) within
+    For a price: the ranks r that minimise mu/2 sum_l E_l(r_l) + price sum_l C_l(r_l), which each
+    layer does by itself. For a budget: those that minimise sum_l E_l(r_l) within
     sum_l C_l(r_l) <= budget, which mu does not change. E_l(r) is layer l's squared error at rank r
     and C_l(r) its cost.
 
@@ -64,9 +62,6 @@ def joint_ranks(
         budget: for the sum of the costs; this or `price`.
         price: of one unit of cost, at least 0: lambda in the paper.
         mu: of the quadratic penalty, above 0.
-        weights: layer -> w_l, above 0, 1 where absent, as in the paper. `relative_weights` makes
-            all layers' errors relative to their own size.
-        candidates: see `boildown.allocate.knapsack.choose`.
 
     Returns:
         The ranks. Where it makes no difference a layer is the cheaper one.
@@ -85,12 +80,11 @@ def joint_ranks(
         raise ValueError(f"mu must be above 0, got {mu}")
     found = {name: tail.detach().double().cpu().numpy() for name, tail in tails.items()}
     options = _options(found, costs, dense or {})
-    weigh = _weights(weights or {}, found)
     offered = {name: _offered(name, options, dense or {}) for name in found}
     errors = []
     for name, tail in found.items():
         error = np.zeros(len(options[name]))
-        error[: offered[name]] = weigh[name] * tail[1 : offered[name] + 1]
+        error[: offered[name]] = tail[1 : offered[name] + 1]
         errors.append(error)
     spent = list(options.values())
     gap = 0.0
@@ -99,7 +93,7 @@ def joint_ranks(
     else:
         assert budget is not None
         _check_affordable(budget, options, bool(dense))
-        choice = choose(spent, errors, budget, names=list(found), candidates=candidates)
+        choice = choose(spent, errors, budget, names=list(found))
         picks, gap = choice.picks, choice.gap
     ranks = {
         name: pick + 1 if pick < offered[name] else None
@@ -111,30 +105,6 @@ def joint_ranks(
         error=float(sum(e[i] for e, i in zip(errors, picks, strict=True))),
         gap=gap,
     )
-
-
-def relative_weights(tails: Mapping[str, Tensor]) -> dict[str, float]:
-    """For each layer 1 / ||W||^2, so that errors count relative to its size; 1 for zeros.
-
-    Args:
-        tails: layer -> squared errors of rank 0, 1, ...; that of rank 0 is ||W||^2.
-    """
-    sizes = {name: float(tail[0]) for name, tail in tails.items()}
-    return {name: 1.0 / size if size > 0.0 else 1.0 for name, size in sizes.items()}
-
-
-class Measured(NamedTuple):
-    """What a layer loses at a level.
-
-    Attributes:
-        level: a rank, a sparsity or bits; None for a layer that stays as it is.
-        cost: in parameters, bytes or FLOPs.
-        loss: of the whole network when only this layer is changed; the less, the better.
-    """
-
-    level: float | None
-    cost: float
-    loss: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +124,7 @@ class Allocation:
     gap: float
 
 
-def allocate_ranks(
-    points: Mapping[str, Sequence[Measured]], budget: float, *, candidates: int = CANDIDATES
-) -> Allocation:
+def allocate_ranks(points: Mapping[str, Sequence[Measured]], budget: float) -> Allocation:
     """The measured levels that meet a budget with the least sum of losses.
 
     For ranks, sparsities and bits alike. Losses are taken to add up, as they do while each of them
@@ -165,7 +133,6 @@ def allocate_ranks(
     Args:
         points: layer -> what was measured of it (`boildown.allocate.sensitivity.measured`).
         budget: for the sum of the costs.
-        candidates: see `boildown.allocate.knapsack.choose`.
 
     Raises:
         ValueError: if the budget is below the sum of the cheapest points, naming the layers, or a
@@ -185,28 +152,10 @@ def allocate_ranks(
         [[point.loss for point in layer] for layer in points.values()],
         budget,
         names=list(points),
-        candidates=candidates,
     )
     named = zip(points.items(), choice.picks, strict=True)
     levels = {name: layer[pick].level for (name, layer), pick in named}
     return Allocation(levels, choice.cost, choice.loss, choice.gap)
-
-
-@dataclass(frozen=True, slots=True)
-class EnergyRanks:
-    """The ranks that one threshold gives.
-
-    Attributes:
-        ranks: layer -> rank, or None for a layer that stays dense.
-        cost: of all layers.
-        error: the sum of their squared errors.
-        energy: the fraction of its energy that every layer keeps at least, in [0, 1].
-    """
-
-    ranks: dict[str, int | None]
-    cost: float
-    error: float
-    energy: float
 
 
 def energy_ranks(
@@ -216,7 +165,7 @@ def energy_ranks(
     *,
     energy: float | None = None,
     dense: Mapping[str, float] | None = None,
-) -> EnergyRanks:
+) -> dict[str, int | None]:
     """Ranks from one energy threshold for all layers: what jointly chosen ranks have to beat.
 
     Each layer gets the lowest rank that keeps a fraction of its energy, the sum of its squared
@@ -230,6 +179,9 @@ def energy_ranks(
             `energy`.
         energy: the threshold, in (0, 1].
         dense: layer -> what it costs to leave it as it is.
+
+    Returns:
+        Layer -> rank, or None for a layer that stays dense.
 
     Raises:
         ValueError: if the budget is below what rank 1 everywhere costs, naming the layers; if both
@@ -247,10 +199,10 @@ def energy_ranks(
         found: dict[str, int | None] = {}
         cost = 0.0
         for name, rank in ranks.items():
-            prices, last = options[name], highest[name]
-            stays = len(prices) > last and (rank > last or prices[rank - 1] >= prices[last])
+            spent, last = options[name], highest[name]
+            stays = len(spent) > last and (rank > last or spent[rank - 1] >= spent[last])
             found[name] = None if stays else min(rank, last)
-            cost += float(prices[last] if stays else prices[min(rank, last) - 1])
+            cost += float(spent[last] if stays else spent[min(rank, last) - 1])
         return found, cost
 
     def at(loss: float) -> dict[str, int]:
@@ -271,14 +223,7 @@ def energy_ranks(
             else:
                 low = middle + 1
         wanted = at(float(steps[low]))
-    ranks, cost = chosen(wanted)
-    dropped = {n: 0.0 if r is None else float(lost[n][r]) for n, r in ranks.items()}
-    return EnergyRanks(
-        ranks,
-        cost,
-        error=sum(float(tails[n][r]) for n, r in ranks.items() if r is not None),
-        energy=1.0 - max(dropped.values(), default=0.0),
-    )
+    return chosen(wanted)[0]
 
 
 def _options(
@@ -310,15 +255,6 @@ def _options(
 def _offered(name: str, options: Mapping[str, Floats], dense: Mapping[str, float]) -> int:
     """How many ranks a layer may have."""
     return len(options[name]) - (name in dense)
-
-
-def _weights(weights: Mapping[str, float], layers: Mapping[str, Floats]) -> dict[str, float]:
-    for name, weight in weights.items():
-        if name not in layers:
-            raise ValueError(f"weights: there is no layer {name}; there are {list(layers)}")
-        if not weight > 0.0:
-            raise ValueError(f"{name}: its weight must be above 0, got {weight}")
-    return {name: weights.get(name, 1.0) for name in layers}
 
 
 def _check_affordable(budget: float, options: Mapping[str, Floats], may_stay: bool) -> None:

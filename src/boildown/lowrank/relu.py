@@ -20,22 +20,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from boildown.lowrank.activation import (
-    Moments,
-    Whitened,
-    check_layer,
-    check_samples,
-    damped,
-    metric_root,
-    regressed,
-    shrunk,
-    whitened,
-)
+from boildown.calibrate.moments import Moments, damped, shrunk
+from boildown.lowrank.activation import Whitened, check_layer, check_samples, regressed, whitened
+from boildown.lowrank.form import form_root
 from boildown.lowrank.svd import Factors, balanced, check_rank
 
 PENALTIES = (0.01, math.inf)
 ITERATIONS = 25
-UNGATED = 0.1  # of the metric, kept where the ReLU passes nothing
+UNGATED = 0.1  # of the form, kept where the ReLU passes nothing
 ROWS = 4096  # at once in float64, where errors are measured
 
 
@@ -47,7 +39,7 @@ class LowRankLayer:
         factors: u (m, r) and v (n, r), balanced.
         bias: (m,), None for a layer without one.
         error: mean over the calibration inputs of the squared distance to the targets' ReLU, in
-            the metric, as measured on these factors behind the ReLU.
+            the form, as measured on these factors behind the ReLU.
         start: the same error of the activation-aware truncation it began with; never below `error`.
     """
 
@@ -55,33 +47,6 @@ class LowRankLayer:
     bias: Tensor | None
     error: float
     start: float
-
-
-def through_relu(
-    weight: Tensor,
-    bias: Tensor | None,
-    inputs: Tensor,
-    rank: int,
-    *,
-    targets: Tensor | None = None,
-    damping: float | None = None,
-    metric: Tensor | None = None,
-    penalties: Sequence[float] = PENALTIES,
-    iterations: int = ITERATIONS,
-) -> LowRankLayer:
-    """One rank of `through_relu_ranks`, which see."""
-    layers = through_relu_ranks(
-        weight,
-        bias,
-        inputs,
-        [rank],
-        targets=targets,
-        damping=damping,
-        metric=metric,
-        penalties=penalties,
-        iterations=iterations,
-    )
-    return layers[rank]
 
 
 def through_relu_ranks(
@@ -92,14 +57,14 @@ def through_relu_ranks(
     *,
     targets: Tensor | None = None,
     damping: float | None = None,
-    metric: Tensor | None = None,
+    form: Tensor | None = None,
     penalties: Sequence[float] = PENALTIES,
     iterations: int = ITERATIONS,
 ) -> dict[int, LowRankLayer]:
     """Approximations of a linear layer that a ReLU follows, of several ranks.
 
     Starts at the activation-aware truncation and keeps the best iterate, so it is never worse than
-    that behind the ReLU, in whichever metric that is truncated; nor is a rank worse than a lower
+    that behind the ReLU, whichever form that is truncated by; nor is a rank worse than a lower
     one of `ranks`. The map is fitted to the inputs directly, not to the responses W x, and shrunk
     towards reproducing W x + b, so that a few hundred inputs do.
 
@@ -114,7 +79,7 @@ def through_relu_ranks(
         targets: (N, m), what the layer put out before its ReLU in the original network; None for
             W x + b of these inputs.
         damping: see `boildown.lowrank.activation.whitened`.
-        metric: (m, m) symmetric positive definite, what weighs the errors behind the ReLU; None for
+        form: (m, m) symmetric positive definite, what weighs the errors behind the ReLU; None for
             the identity. z ignores it; the regression weighs by it, each entry times the fraction
             of inputs for which the ReLU passes both outputs.
         penalties: L of the successive phases, rising; Zhang et al. take 0.01 and 1. A finite one
@@ -137,26 +102,26 @@ def through_relu_ranks(
         check_rank(rank, min(weight.shape))
     check_phases(penalties, iterations)
     given, targets = targets, outputs_of(inputs, weight, bias) if targets is None else targets
-    problem = Problem(weight, bias, inputs, targets, damping, metric)
+    problem = Problem(weight, bias, inputs, targets, damping, form)
     moments = Moments()
     if given is None:
         moments.update(inputs)
 
-    def linear(metric: Tensor | None) -> Whitened:
+    def linear(form: Tensor | None) -> Whitened:
         if given is None:
-            return whitened(weight, bias, moments, damping=damping, metric=metric)
-        return regressed(weight, bias, inputs, given, damping=damping, metric=metric)
+            return whitened(weight, bias, moments, damping=damping, form=form)
+        return regressed(weight, bias, inputs, given, damping=damping, form=form)
 
-    fits = [linear(problem.gated)] + ([] if metric is None else [linear(metric)])
+    fits = [linear(problem.gated)] + ([] if form is None else [linear(form)])
     layers: dict[int, LowRankLayer] = {}
     below: LowRankLayer | None = None
     for rank in sorted(set(ranks)):
         truncated = [fit.truncate(rank) for fit in fits]
-        errors = [output_error(*one, inputs, targets, metric) for one in truncated]
+        errors = [output_error(*one, inputs, targets, form) for one in truncated]
         first, start = truncated[0], min(errors)
         layer = LowRankLayer(*truncated[errors.index(start)], start, start)
         for factors, offset in problem.solve(*first, penalties, iterations):
-            error = output_error(factors, offset, inputs, targets, metric)
+            error = output_error(factors, offset, inputs, targets, form)
             if error < layer.error:
                 layer = LowRankLayer(factors, offset, error, start)
         layers[rank] = below = better(layer, below)
@@ -181,7 +146,7 @@ def output_error(
     bias: Tensor | None,
     inputs: Tensor,
     targets: Tensor,
-    metric: Tensor | None = None,
+    form: Tensor | None = None,
     *,
     relu: bool = True,
 ) -> float:
@@ -192,7 +157,7 @@ def output_error(
         bias: (m,) or None.
         inputs: (N, n) x.
         targets: (N, m) y, before the ReLU.
-        metric: (m, m) Q; None for the identity.
+        form: (m, m) Q; None for the identity.
         relu: without it e = y - u v^T x - b.
     """
     u, v = factors.u.double(), factors.v.double()
@@ -203,14 +168,14 @@ def output_error(
             outputs += bias.double()
         missed = y.double()
         missed = outputs.relu_() - missed.relu() if relu else outputs - missed
-        weighed = missed if metric is None else missed @ metric.double()
+        weighed = missed if form is None else missed @ form.double()
         total += float((weighed * missed).sum())
     return total / len(inputs)
 
 
 @dataclass
 class Problem:
-    """What all ranks share: the inputs, what is to be put out, the factored metric.
+    """What all ranks have in common: the inputs, what is to be put out, the factored form.
 
     The sums over inputs are made in float32 unless the inputs are float64; all that is conditioned
     on the inputs' covariance is float64.
@@ -221,7 +186,7 @@ class Problem:
         inputs: (N, n).
         targets: (N, m), before the ReLU.
         damping: see `boildown.lowrank.activation.whitened`.
-        metric: (m, m), of the errors; None for the identity. `gated` is that of the regression.
+        form: (m, m), of the errors; None for the identity. `gated` is that of the regression.
         relu: whether a ReLU follows.
     """
 
@@ -230,7 +195,7 @@ class Problem:
     inputs: Tensor
     targets: Tensor
     damping: float | None
-    metric: Tensor | None
+    form: Tensor | None
     relu: bool = True
 
     def __post_init__(self) -> None:
@@ -252,12 +217,12 @@ class Problem:
         self.x = (centred if self.with_bias else x).to(self.work)
         self.y = self.targets.detach().to(self.work)
         self.goal = self.y.relu() if self.relu else self.y
-        root = metric_root(self.metric, self.matrix)
+        root = form_root(self.form, self.matrix)
         self.root = None if root is None else root.mT.to(self.work)
-        self.gated = self.metric
-        if self.metric is not None and self.relu:
-            self.gated = gated_metric(self.metric, self.targets)
-        self.gate = metric_root(self.gated, self.matrix)
+        self.gated = self.form
+        if self.form is not None and self.relu:
+            self.gated = gated_form(self.form, self.targets)
+        self.gate = form_root(self.gated, self.matrix)
 
     def solve(
         self,
@@ -280,7 +245,7 @@ class Problem:
                 if error < least:
                     least, best = error, (u, v, offset)
                 if step < iterations:
-                    z = self.y if penalty is None else _auxiliary(t, self.goal, penalty)
+                    z = self.y if penalty is None else auxiliary(t, self.goal, penalty)
                     u, v, offset = self.regress(z, v)
             found.append(best)
         return [self.finished(*best) for best in found]
@@ -331,7 +296,7 @@ class Problem:
         return (offset - u @ (v.mT @ self.centre)).to(self.weight.dtype) if self.with_bias else None
 
 
-def _auxiliary(t: Tensor, goal: Tensor, penalty: float) -> Tensor:
+def auxiliary(t: Tensor, goal: Tensor, penalty: float) -> Tensor:
     """The best z for A x + b = t and the target relu(y).
 
     Of the two branches of Zhang et al., z <= 0 and z >= 0, the second is the better one exactly
@@ -343,11 +308,11 @@ def _auxiliary(t: Tensor, goal: Tensor, penalty: float) -> Tensor:
     return torch.where(t > -reach * goal, torch.lerp(t, goal, 1.0 / (1.0 + penalty)), t)
 
 
-def gated_metric(metric: Tensor, targets: Tensor) -> Tensor:
-    """(m, m): a metric as errors before the ReLU meet it, positive definite like it."""
+def gated_form(form: Tensor, targets: Tensor) -> Tensor:
+    """(m, m): a form as errors before the ReLU meet it, positive definite like it."""
     passed = (targets > 0.0).float()
     both = (passed.mT @ passed).double() / len(passed)
-    return metric.detach().double() * (UNGATED + (1.0 - UNGATED) * both)
+    return form.detach().double() * (UNGATED + (1.0 - UNGATED) * both)
 
 
 def outputs_of(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

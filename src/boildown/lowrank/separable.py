@@ -14,16 +14,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from boildown.calibrate.moments import LEAST_DAMPING, damped, shrunk
 from boildown.lowrank import scheme as of
-from boildown.lowrank.activation import (
-    LEAST_DAMPING,
-    check_layer,
-    check_samples,
-    damped,
-    metric_root,
-    shrunk,
-)
-from boildown.lowrank.metric import Metric
+from boildown.lowrank.activation import check_layer, check_samples
+from boildown.lowrank.form import Form, form_root
 from boildown.lowrank.relu import (
     PENALTIES,
     LowRankLayer,
@@ -39,16 +33,16 @@ ITERATIONS = 15  # of each phase
 INNER = 4  # steps of conjugate gradients for the first factor
 
 
-def separable_metric(
+def separable_form(
     patches: Tensor,
     columns: int,
     outputs: int,
     *,
     damping: float | None = None,
-    metric: Tensor | None = None,
+    form: Tensor | None = None,
     centred: bool = True,
-) -> Metric:
-    """The metric of the spatial scheme's matrix, from the patches that a convolution sees.
+) -> Form:
+    """The form of the spatial scheme's matrix, from the patches that a convolution sees.
 
     Exact where the patches' second moment is a Kronecker product of that kind, as it is for kernels
     of one column.
@@ -58,12 +52,12 @@ def separable_metric(
         columns: of the kernel.
         outputs: of the convolution, or of one group of it.
         damping: see `boildown.lowrank.activation.whitened`; of both moments.
-        metric: (outputs, outputs) symmetric positive definite, Q, what weighs the outputs' errors;
+        form: (outputs, outputs) symmetric positive definite, Q, what weighs the outputs' errors;
             None for the identity.
         centred: whether a bias takes care of the patches' mean.
 
     Raises:
-        ValueError: for a damping out of range, or a metric that is not positive definite or does
+        ValueError: for a damping out of range, or a form that is not positive definite or does
             not fit.
 
     Source: the matrix: Tai et al. 2015, https://arxiv.org/abs/1511.06067; the Kronecker product:
@@ -80,9 +74,9 @@ def separable_metric(
     size = float(between.trace()) / columns
     between = shrunk(between, rho, size) / size if size > 0.0 else torch.eye(columns).to(between)
     root = torch.linalg.cholesky(between).mT
-    weigh = metric_root(metric, seen.new_zeros(outputs, 1))
+    weigh = form_root(form, seen.new_zeros(outputs, 1))
     weigh = torch.eye(outputs).to(root) if weigh is None else weigh
-    return Metric(torch.kron(weigh, root).contiguous(), right)
+    return Form(torch.kron(weigh, root).contiguous(), right)
 
 
 def separable_ranks(
@@ -94,16 +88,16 @@ def separable_ranks(
     relu: bool,
     targets: Tensor | None = None,
     damping: float | None = None,
-    metric: Tensor | None = None,
+    form: Tensor | None = None,
     penalties: Sequence[float] = PENALTIES,
     iterations: int = ITERATIONS,
 ) -> dict[int, LowRankLayer]:
     """Approximations of a convolution by rows x 1 and 1 x columns, of several ranks.
 
     Starts at the better of the truncated singular value decompositions of the kernel, bare and in
-    `separable_metric`, and keeps the best iterate, so it is never worse than either; nor is a rank
-    worse than a lower one of `ranks`. With `relu` the first phase is the one without, so, if there
-    is no metric, it is never worse than that behind the ReLU.
+    `separable_form`, and keeps the best iterate, so it is never worse than either; nor is a rank
+    worse than a lower one of `ranks`. With `relu`, phase 1 ignores the ReLU; later phases start
+    from it, so without a form the result is never worse behind the ReLU than that of phase 1.
 
     Args:
         kernel: (outputs, inputs, rows, columns) floats, of one group.
@@ -114,7 +108,7 @@ def separable_ranks(
         targets: (N, outputs), what the convolution put out before its ReLU in the original network;
             None for what it makes of these patches.
         damping: see `boildown.lowrank.activation.whitened`.
-        metric: (outputs, outputs), see `boildown.lowrank.relu.through_relu_ranks`.
+        form: (outputs, outputs), see `boildown.lowrank.relu.through_relu_ranks`.
         penalties: see there; without `relu` there is but one phase.
         iterations: of each phase, at least 0.
 
@@ -137,14 +131,14 @@ def separable_ranks(
         check_rank(rank, min(matrix.shape))
     check_phases(penalties, iterations)
     targets = outputs_of(patches, flat, bias) if targets is None else targets
-    problem = _Separable(flat, bias, patches, targets, damping, metric, relu, columns)
+    problem = _Separable(flat, bias, patches, targets, damping, form, relu, columns)
     spectra = [
-        separable_metric(
+        separable_form(
             patches,
             columns,
             len(kernel),
             damping=damping,
-            metric=problem.gated,
+            form=problem.gated,
             centred=bias is not None,
         ).decompose(matrix),
         decompose(matrix),
@@ -153,14 +147,14 @@ def separable_ranks(
     phases = (None, *penalties) if relu else (None,)
 
     def measured(factors: Factors, bias: Tensor | None) -> LowRankLayer:
-        error = output_error(problem.wide(factors), bias, patches, targets, metric, relu=relu)
+        error = output_error(problem.wide(factors), bias, patches, targets, form, relu=relu)
         return LowRankLayer(factors, bias, error, error)
 
     def linear(layer: LowRankLayer) -> float:
         if not relu:
             return layer.error
         wide = problem.wide(layer.factors)
-        return output_error(wide, layer.bias, patches, targets, metric, relu=False)
+        return output_error(wide, layer.bias, patches, targets, form, relu=False)
 
     layers: dict[int, LowRankLayer] = {}
     below: LowRankLayer | None = None

@@ -7,21 +7,11 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from boildown.calibrate import (
-    CalibrationError,
-    Data,
-    Following,
-    Samples,
-    calibration_flops,
-    collect,
-    evaluating,
-    feed_gradients,
-    follows,
-    read_elsewhere,
-    run,
-    samples_of,
-    tensors_of,
-)
+from boildown.calibrate.batches import CalibrationError, Data, calibration_flops, collect
+from boildown.calibrate.gradients import gradients, parts_of, projected, watching
+from boildown.calibrate.samples import Samples, by_group, layer_of, samples_of
+from boildown.calibrate.tracing import Following, follows, read_elsewhere
+from boildown.forward import evaluating, run, tensors_of
 from boildown.lowrank import scheme as of
 from boildown.lowrank.batchnorm import fold_batchnorm
 from boildown.lowrank.factorize import factorisable, factorize, refused, tied
@@ -29,6 +19,7 @@ from boildown.lowrank.fitted_layer import Dense, FittedLayer, Solution
 from boildown.lowrank.gap import NONE, relative_gaps
 from boildown.lowrank.scheme import Scheme
 from boildown.lowrank.svd import DIVERGED
+from boildown.seeds import generator
 
 Schemes = Literal["cheapest", "default"]
 
@@ -78,16 +69,13 @@ class Studied:
         self.flops = 0
         self.layers = self._layers(chosen, after, kinds)
         self.work = copy.deepcopy(self.model)
-        for parameter in self.work.parameters():
-            parameter.requires_grad_(parameter.is_floating_point())
-        feed_gradients(self.work, self.batches, self.layers, self.gather, seed=seed)
-        self.flops += 3 * self.pass_flops  # the backward pass is about two forward ones
         self.reference = [self.outputs(part) for part in self.parts]
         if not any(self.reference):
             raise CalibrationError(
                 "the network returns no floating-point tensor to judge its layers by: return "
                 "scores or logits, or lists, tuples, mappings or dataclasses of them"
             )
+        self.differentiate()
 
     def _layers(
         self,
@@ -123,9 +111,23 @@ class Studied:
             model, self.batches, names, rows=self.rows, positions=self.positions, seed=self.seed
         )
 
-    def gather(self, name: str, gradients: Tensor) -> None:
-        for moments, rows in zip(self.layers[name].gradients, gradients, strict=True):
-            moments.update(rows)
+    def differentiate(self) -> None:
+        """See how the network's outputs answer to what its layers put out, behind their ReLUs."""
+        g = generator(self.seed)
+
+        def take(name: str, _: Tensor, gradient: Tensor) -> None:
+            rows_by_group = by_group(layer_of(self.work, name), gradient)
+            for moments, rows in zip(self.layers[name].gradients, rows_by_group, strict=True):
+                moments.update(rows)
+
+        def say(inputs: Tensor) -> Tensor:
+            return projected(run(self.work, inputs), g)
+
+        weights = [f"{name}.weight" for name in self.layers]
+        with watching(self.work, self.layers, take, behind_relu=True):
+            for _ in gradients(self.work, parts_of(self.batches), weights, say):
+                pass
+        self.flops += 3 * self.pass_flops  # the backward pass is about two forward ones
 
     def set(self, solutions: Mapping[str, Solution | Dense]) -> None:
         """Make `work` compute what the network of these solutions would."""
@@ -161,7 +163,7 @@ class Studied:
         if len(before) == sum(map(len, self.parts)) and all(
             t.ndim == 2 and t.shape[1] > 1 for t in before
         ):
-            return _divergence(torch.cat(before), torch.cat(now))
+            return divergence(torch.cat(before), torch.cat(now))
         missed = spread = 0.0
         for y, z in zip(before, now, strict=True):
             missed += float((y - z).square().sum())
@@ -199,16 +201,6 @@ class Studied:
 
     def schemes(self, names: Iterable[str]) -> dict[str, Scheme]:
         return {name: self.layers[name].scheme for name in names}
-
-    @property
-    def by_default(self) -> bool:
-        """Whether each layer's scheme is its default one."""
-        return all(one.scheme == _scheme(one.module, "default") for one in self.layers.values())
-
-    def pays(self, kinds: Schemes) -> bool:
-        """Whether a layer can be factorised by these schemes with fewer parameters than it has."""
-        modules = [one.module for one in self.layers.values()]
-        return any(of.break_even(module, _scheme(module, kinds)) for module in modules)
 
     def parameters(self, ranks: Mapping[str, int]) -> int:
         saved = sum(self.layers[n].dense - self.layers[n].parameters(r) for n, r in ranks.items())
@@ -274,11 +266,7 @@ def _choose(
 
 def _scheme(module: nn.Module, kinds: Schemes) -> Scheme:
     """By what a layer is factorised."""
-    able = [s for s in of.schemes_for(module) if s != "tucker2"]
-    if kinds == "default" or len(able) == 1:
-        return able[0]
-    choice = of.cheapest(module, ALIKE, cost="parameters", schemes=able)
-    return able[0] if choice is None else choice.scheme
+    return of.cheapest(module, ALIKE) if kinds == "cheapest" else of.schemes_for(module)[0]
 
 
 def _foldable(model: nn.Module, one: Following, after: Mapping[str, Following]) -> Following:
@@ -292,7 +280,7 @@ def _foldable(model: nn.Module, one: Following, after: Mapping[str, Following]) 
     return one
 
 
-def _divergence(before: Tensor, now: Tensor) -> float:
+def divergence(before: Tensor, now: Tensor) -> float:
     """Mean Kullback-Leibler divergence of softmax probabilities, from logits (N, classes)."""
     p, q = before.log_softmax(1), now.log_softmax(1)
     return max(0.0, float((p.exp() * (p - q)).sum(1).mean()))

@@ -90,4 +90,4 @@ def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential
     return nn.Sequential(first, *(Block(outputs, outputs, 1) for _ in range(blocks - 1)))
 
 
-ResNet20 = ResNet  # its first name, which configs and files may use
+ResNet20 = ResNet  # its name in the first version, which configs and files may hold

@@ -45,7 +45,7 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Embeddings, blocks, a norm and an output layer; what `GPT` and `BERT` share.
+    """Embeddings, blocks, a norm and an output layer; what `GPT` and `BERT` have in common.
 
     Linear layers and norms have no biases. With the default number of heads their size does not
     change with the width, and neither does the best scale of attention's scores.

@@ -1,46 +1,14 @@
 """Which weights to keep: pure functions on tensors, no Lightning.
 
-A sparsity is a fraction of zeros in [0, 1]. A score says how much a weight matters: the smallest
-go first. A mask is a bool tensor shaped like its weight; True keeps.
-`boildown.callbacks.prune.Prune` decides when to call these.
+A sparsity is a fraction of zeros in [0, 1]. A score says how much a weight matters
+(`boildown.prune.criteria`): the smallest go first. A mask is a bool tensor shaped like its weight;
+True keeps. `boildown.callbacks.prune.Prune` decides when to call these.
 """
 
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-
-
-def magnitude(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Score every weight by its absolute value.
-
-    Args:
-        weights: name -> float tensor of any shape; read only.
-
-    Returns:
-        name -> score, same shape and device.
-
-    Raises:
-        ValueError: if a tensor holds NaN or infinity, naming it.
-
-    Source: Han et al. 2015, https://arxiv.org/abs/1506.02626
-    """
-    for name, weight in weights.items():
-        check_finite(name, weight)
-    return {name: weight.detach().abs() for name, weight in weights.items()}
-
-
-def check_finite(name: str, weight: Tensor) -> None:
-    """Refuse a weight that holds NaN or infinity.
-
-    Raises:
-        ValueError: naming it and the remedy.
-    """
-    if not torch.isfinite(weight).all():
-        raise ValueError(
-            f"{name} holds NaN or infinity: the training has diverged; lower the learning rate, or "
-            "clip the gradients"
-        )
 
 
 def smallest(scores: Tensor, count: int) -> Tensor:

@@ -16,10 +16,6 @@ from boildown.report.tables import comparison_rows, run_rows
 from boildown.report.verdict import verdicts
 
 
-class NothingSoundError(ValueError):
-    """No result can be reported; says why for the first."""
-
-
 @dataclass(frozen=True)
 class Files:
     """What was written.
@@ -52,21 +48,21 @@ def gather(paths: Sequence[Path], tick: Callable[[int], None] = lambda done: Non
 
     Raises:
         FileNotFoundError, NotADirectoryError: for a path that is no directory.
-        NothingSoundError: if no result can be used.
+        ValueError: if no result can be used.
     """
     found, left_out = collect(paths, tick)
     runs, repeats = without_repeats(found, identity)
     made, unfit = sections(runs)
     left_out = [*left_out, *repeats, *unfit]
     if not made:
-        raise NothingSoundError(_nothing(paths, left_out))
+        raise ValueError(_nothing(paths, left_out))
     parts = []
     for section in made:
         judged = verdicts(section)
         parts.append(Part(section, judged, headline(section, judged), charts(section, judged)))
-    differing, shared = differences([run for section in made for run in section.runs])
+    differing, common = differences([run for section in made for run in section.runs])
     searched = [printable(str(path)) for path in paths]
-    return Content(parts, differing, shared, left_out, searched)
+    return Content(parts, differing, common, left_out, searched)
 
 
 def _nothing(paths: Sequence[Path], left_out: Sequence[LeftOut]) -> str:

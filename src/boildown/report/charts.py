@@ -18,6 +18,9 @@ from boildown.report.sentences import amount
 from boildown.report.ticks import linear_ticks, log_ticks
 from boildown.report.verdict import Verdict
 
+# A line, its number of seeds, FLOPs (points,), and the shown metric (seeds, points) at these.
+Curve = tuple[Line, int, np.ndarray, np.ndarray]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
@@ -221,7 +224,7 @@ def learning_chart(section: Section) -> Chart | None:
     metric = f"val/{section.metric.rpartition('/')[2]}"
     scale = words.scale(metric)
     shade = shades(section)
-    drawn: list[tuple[Line, int, np.ndarray, np.ndarray]] = []
+    drawn: list[Curve] = []
     seen: set[tuple[object, ...]] = set()
     for line in section.lines:
         curves = _trajectories(line, metric)
@@ -229,7 +232,7 @@ def learning_chart(section: Section) -> Chart | None:
         if not flops.size:
             continue
         print_of = (line.params, flops.tobytes(), values.tobytes())
-        if print_of in seen:  # lines that differ in compression alone share it
+        if print_of in seen:  # of a line that differs from this one in compression alone
             continue
         seen.add(print_of)
         drawn.append((line, len(curves), flops, scale * values))
@@ -237,38 +240,16 @@ def learning_chart(section: Section) -> Chart | None:
         return None
     lines = [line for line, *_ in drawn]
     series = []
-    for (line, seeds, flops, values), label, style in zip(
-        drawn, _legend(lines), _styles(lines), strict=True
-    ):
-        mean = values.mean(axis=0)
-        if seeds > 1:
-            series.append(
-                Series(
-                    label="", x=flops.tolist(), y=mean.tolist(), kind="band",
-                    low=values.min(axis=0).tolist(), high=values.max(axis=0).tolist(),
-                    shade=shade[line.params],
-                )
-            )  # fmt: skip
-        hover = [
-            f"{line.label}, {words.flops(f)} FLOPs: {words.value(metric, m / scale)}"
-            for f, m in zip(flops, mean, strict=True)
-        ]
-        series.append(
-            Series(
-                label=label, x=flops.tolist(), y=mean.tolist(), hover=hover,
-                shade=shade[line.params], style=style,
-            )
-        )  # fmt: skip
+    for curve, label, style in zip(drawn, _legend(lines), _styles(lines), strict=True):
+        series += _learning_series(curve, metric, label, style, shade[curve[0].params])
     everything = [float(v) for *_, values in drawn for v in values.mean(axis=0)]
     spent = [float(f) for _, _, flops, _ in drawn for f in flops]
+    better = "above" if words.larger_is_better(metric) else "below"
     band = "; the band spans its seeds" if any(n > 1 for _, n, *_ in drawn) else ""
     return Chart(
         name="learning",
         title=_learning_title(drawn, metric, scale),
-        caption=f"Validation before compression begins, mean{band}. A curve below another has "
-        "learned more for the same compute."
-        if not words.larger_is_better(metric)
-        else f"Validation before compression begins, mean{band}. A curve above another has "
+        caption=f"Validation before compression begins, mean{band}. A curve {better} another has "
         "learned more for the same compute.",
         x_label="training FLOPs spent",
         y_label=words.axis(metric),
@@ -278,6 +259,29 @@ def learning_chart(section: Section) -> Chart | None:
         x_ticks=_log_ticks(spent, words.flops),
         y_ticks=_log_ticks(everything, "{:g}".format) if _wide(everything) else (),
     )
+
+
+def _learning_series(
+    curve: Curve, metric: str, label: str, style: int, shade: float
+) -> list[Series]:
+    """A line through the mean over the seeds, before it the band that several seeds span."""
+    line, seeds, flops, values = curve
+    scale = words.scale(metric)
+    mean = values.mean(axis=0)
+    hover = [
+        f"{line.label}, {words.flops(f)} FLOPs: {words.value(metric, m / scale)}"
+        for f, m in zip(flops, mean, strict=True)
+    ]
+    through = Series(
+        label=label, x=flops.tolist(), y=mean.tolist(), hover=hover, shade=shade, style=style
+    )
+    if seeds == 1:
+        return [through]
+    band = Series(
+        label="", x=flops.tolist(), y=mean.tolist(), kind="band",
+        low=values.min(axis=0).tolist(), high=values.max(axis=0).tolist(), shade=shade,
+    )  # fmt: skip
+    return [band, through]
 
 
 def _trajectories(line: Line, metric: str) -> list[list[tuple[float, float]]]:
@@ -314,14 +318,12 @@ def _on_one_grid(curves: Sequence[Sequence[tuple[float, float]]]) -> tuple[np.nd
     return grid, np.array([np.interp(grid, a[:, 0], a[:, 1]) for a in arrays])
 
 
-def _learning_title(
-    drawn: Sequence[tuple[Line, int, np.ndarray, np.ndarray]], metric: str, scale: float
-) -> str:
+def _learning_title(drawn: Sequence[Curve], metric: str, scale: float) -> str:
     begin = max(flops[0] for _, _, flops, _ in drawn)
     end = min(flops[-1] for _, _, flops, _ in drawn)
     sign = -1.0 if words.larger_is_better(metric) else 1.0
     told = f"{words.flops(end)} FLOPs of dense training"
-    unit = "" if words.is_share(metric) else f" {words.leaf(metric)}"
+    unit = "" if words.is_fraction(metric) else f" {words.leaf(metric)}"
     if begin > end:
         return f"{words.axis(metric).partition(',')[0].capitalize()} while training dense"
     reached = {
@@ -397,13 +399,13 @@ def ledger_chart(section: Section, unit: Literal["flops", "seconds"]) -> Chart |
     if unit == "flops":
         title = _flops_title(totals)
         caption = "Training FLOPs of a run by phase, forward and backward, mean over runs. Dense "
-        caption += "training that runs share is charged to each in full."
+        caption += "training that runs have in common is charged to each in full."
     else:
         title = f"A run took {words.seconds(min(totals))}"
         if max(totals) > min(totals):
             title += f" to {words.seconds(max(totals))} of training"
         caption = "Seconds of training by phase, mean over runs; validation is not counted. Time "
-        caption += "saved by shared dense training is not taken off."
+        caption += "saved by reusing dense training is not taken off."
     return Chart(
         name=f"ledger-{unit}",
         title=title,

@@ -64,7 +64,7 @@ def welch(first: Sequence[float], second: Sequence[float], level: float = 0.95) 
         return Difference(mean, None, None)
     errors = [stdev(x) / math.sqrt(len(x)) for x in (first, second)]
     error = math.hypot(*errors)
-    if error <= 1e-12 * max(map(abs, (*first, *second))):  # rounding is no spread
+    if error <= 1e-12 * max(map(abs, (*first, *second))):  # the differences are rounding errors
         return Difference(mean, None, None)
     a, b = ((e / error) ** 2 for e in errors)
     df = 1.0 / (a * a / (len(first) - 1) + b * b / (len(second) - 1))

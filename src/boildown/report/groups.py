@@ -12,12 +12,13 @@ from typing import Any
 from boildown.report import words
 from boildown.report.results import LeftOut, Run
 
-FREE = ("name", "resume", "share_dense", "experiment", "logger")  # say nothing of the training
-TARGETS = ("ratio", "bytes", "sparsity", "keep", "bits", "rank", "ranks", "energy")  # how far
-FILES = ("_target_", "root", "path", "name")  # under data: what is measured
+FREE = ("name", "resume", "share_dense", "experiment", "logger")  # do not affect the training
+# Settings under compression that say how far to compress.
+TARGETS = ("ratio", "bytes", "sparsity", "keep", "bits", "rank", "ranks", "energy")
+FILES = ("_target_", "root", "path", "name")  # settings under data that say which data
 FIRST = ("test/error", "test/bits_per_byte")
 ABSENT = "(absent)"
-MANY = 24  # lines that a legend can still name
+MANY = 24  # a plot with more lines has no legend entry for each
 
 Items = tuple[tuple[str, Any], ...]
 
@@ -86,7 +87,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Section:
-    """Runs on the same data, measured alike, with the same budget: what may share a plot."""
+    """Runs on the same data, measured alike, with the same budget: they may stand in one plot."""
 
     data: str
     metric: str
@@ -131,7 +132,7 @@ def _is_target(key: str) -> bool:
 
 
 def identity(run: Run) -> object:
-    """What repeats of a run share: config and seed."""
+    """What is equal in repeats of a run: config and seed."""
     items = ((k, _hashable(v)) for k, v in run.config.items() if not _is_free(k))
     return run.seed, frozenset(items)
 
@@ -139,7 +140,7 @@ def identity(run: Run) -> object:
 def metric_of(runs: Sequence[Run]) -> tuple[dict[int, str], list[LeftOut]]:
     """By which metric each run of one data set is compared.
 
-    test/error, or test/bits_per_byte, or else the first test metric that all the others share.
+    test/error, or test/bits_per_byte, or else the first test metric that all the others have.
 
     Returns:
         Index of the run -> metric, and the runs without one.
@@ -153,11 +154,11 @@ def metric_of(runs: Sequence[Run]) -> tuple[dict[int, str], list[LeftOut]]:
     left_out = []
     if rest:
         named = [m for m in runs[rest[0]].compressed if m.startswith("test/")]
-        shared = [m for m in named if all(m in runs[i].compressed for i in rest)]
+        common = [m for m in named if all(m in runs[i].compressed for i in rest)]
         for i in rest:
             own = [m for m in runs[i].compressed if m.startswith("test/")]
-            if shared or own:
-                chosen[i] = (shared or own)[0]
+            if common or own:
+                chosen[i] = (common or own)[0]
             else:
                 left_out.append(LeftOut(runs[i].place, "compressed.metrics holds no test metric"))
     return chosen, left_out
@@ -193,7 +194,7 @@ def _data_of(run: Run) -> Items:
 
 
 def _data_names(kinds: Sequence[Items]) -> dict[Items, str]:
-    """A short name for each data set, longer where two would share it."""
+    """A short name for each data set, longer where two would have the same."""
     names = {}
     for kind in kinds:
         target, *places = (value for _, value in kind)
@@ -303,7 +304,7 @@ def _plain(value: Any) -> str:
 def _variant_labels(
     groups: Sequence[tuple[Items, Items, tuple[str, ...]]],
 ) -> dict[tuple[Items, Items, tuple[str, ...]], str]:
-    """What tells lines of one model apart: settings that differ among them, each once."""
+    """A label for each line of a model: the settings that differ among them, each once."""
     by_model = defaultdict(list)
     for group in groups:
         by_model[group[0]].append(group)
@@ -352,7 +353,7 @@ class Setting:
 
 
 def differences(runs: Sequence[Run]) -> tuple[list[Setting], list[Setting]]:
-    """The keys whose values differ between runs, and those all share.
+    """The keys whose values differ between runs, and those whose values are equal.
 
     Keys that always change together with the same values are one setting under the shortest name.
     """
@@ -361,13 +362,13 @@ def differences(runs: Sequence[Run]) -> tuple[list[Setting], list[Setting]]:
     ]
     keys = list(dict.fromkeys(key for table in tables for key in table))
     columns: dict[tuple[Any, ...], list[str]] = {}
-    shared = []
+    common = []
     for key in keys:
         column = tuple(_plain(table.get(key, ABSENT)) for table in tables)
         if len(set(column)) > 1:
             columns.setdefault(column, []).append(key)
         else:
-            shared.append(Setting(key, ((column[0], len(runs)),)))
+            common.append(Setting(key, ((column[0], len(runs)),)))
     differing = []
     for column, names in columns.items():
         first = min(names, key=lambda n: n.count("."))
@@ -377,7 +378,7 @@ def differences(runs: Sequence[Run]) -> tuple[list[Setting], list[Setting]]:
         ordered = sorted(counts.items(), key=lambda item: _numeric(item[0]))
         also = tuple(n for n in names if n != first)
         differing.append(Setting(first, tuple(ordered), also))
-    return differing, shared
+    return differing, common
 
 
 def _numeric(text: str) -> tuple[int, float, str]:

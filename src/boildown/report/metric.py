@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-HEADLINE = ("error", "bits_per_byte")  # of which a task logs one; the less, the better
+HEADLINE = ("error", "bits_per_byte")  # a task logs one of these; less is better
 NEAR = 1.1  # files within this factor have the same size
 
 

@@ -46,14 +46,14 @@ class Content:
     Attributes:
         parts: by section.
         differing: settings that differ between the runs.
-        shared: settings that all share.
+        common: settings that are the same in all runs.
         left_out: what is not shown, and why.
         searched: the directories, for people.
     """
 
     parts: Sequence[Part]
     differing: Sequence[Setting]
-    shared: Sequence[Setting]
+    common: Sequence[Setting]
     left_out: Sequence[LeftOut]
     searched: Sequence[str]
 
@@ -127,7 +127,7 @@ def _asset(name: str) -> str:
 
 
 def _plotly() -> str:
-    """plotly.js, whose credits to makers of maps, which are not drawn here, lose their links."""
+    """plotly.js without the links in its credits for maps, none of which are drawn here."""
     from plotly.offline import get_plotlyjs
 
     return re.sub(r'\b(src|href)="https?://[^"]*"', r'\1="#"', str(get_plotlyjs()))
@@ -251,7 +251,7 @@ def _mean(metric: str, values: Sequence[float]) -> str:
     if deviation is None or deviation == 0.0:
         return escape(words.value(metric, fmean(values)))
     text = words.plus_minus(scale * fmean(values), scale * deviation)
-    return f"{text} %" if words.is_share(metric) else text
+    return f"{text} %" if words.is_fraction(metric) else text
 
 
 def _cells(section: Section) -> str:
@@ -394,19 +394,19 @@ def _settings(content: Content) -> str:
         "Settings that differ, each value with its number of runs", ["key", "values"], rows,
         wide=(0, 1),
     )  # fmt: skip
-    shared = _table(
-        "Settings and environment that all runs share",
+    common = _table(
+        "Settings and environment that are the same in all runs",
         ["key", "value"],
-        [[f"<code>{escape(s.key)}</code>", escape(s.values[0][0])] for s in content.shared],
+        [[f"<code>{escape(s.key)}</code>", escape(s.values[0][0])] for s in content.common],
         wide=(0, 1),
     )
-    if len(content.shared) <= LONG:
-        shared = (
-            f"<details><summary>What all runs share: {len(content.shared)} settings</summary>"
-            f"{shared}</details>"
+    if len(content.common) <= LONG:
+        common = (
+            f"<details><summary>The same in all runs: {len(content.common)} settings</summary>"
+            f"{common}</details>"
         )
     none = "" if rows else "<p>No setting differs between the runs.</p>"
-    return f"<section><h2>Settings</h2>{differing}{none}{shared}{_rates(content)}</section>"
+    return f"<section><h2>Settings</h2>{differing}{none}{common}{_rates(content)}</section>"
 
 
 def _rates(content: Content) -> str:

@@ -49,7 +49,7 @@ def _curve(axes: Any, result: dict[str, Any]) -> None:
         label=f"validation {in_words(metric)}",
     )
     axes.set_yscale("log")
-    axes.set_xlabel("share of the budget")
+    axes.set_xlabel("fraction of the budget")
     axes.set_ylabel(f"validation {in_words(metric)}{sign}")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")

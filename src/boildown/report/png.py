@@ -29,7 +29,7 @@ def draw(chart: Chart, path: Path) -> None:
 
     names = list(dict.fromkeys(str(n) for s in chart.series if _has_bars(s) for n in s.y))
     height = 1.5 + (0.5 if chart.zero else 0.34) * len(names) if names else 4.6
-    with mpl.rc_context({"text.parse_math": False}):  # a run's name is no formula
+    with mpl.rc_context({"text.parse_math": False}):  # a $ in a run's name starts no formula
         figure = Figure(figsize=(8.2, height), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()

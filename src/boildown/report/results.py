@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
-MARKS = ("error.json", "newest.ckpt", "config.yaml", ".hydra")  # of a directory that is a run's
+# One of these in a directory marks it as a run's.
+MARKS = ("error.json", "newest.ckpt", "config.yaml", ".hydra")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +161,7 @@ def _walk(top: Path) -> Iterator[Path]:
 
 
 def _natural(path: Path) -> list[tuple[tuple[int, int, str], ...]]:
-    """A key that sorts 2 before 10."""
+    """A sort key that puts a number 2 before a number 10."""
     return [_pieces(part) for part in path.parts]
 
 
@@ -385,7 +386,7 @@ def without_repeats(
         earlier = first.setdefault(identity(run), run)
         if earlier is not run:
             same = (run.bytes, run.compressed) == (earlier.bytes, earlier.compressed)
-            figures = "the same figures" if same else "but other figures"
-            why = f"repeats the config and seed of {earlier.place}, with {figures}"
-            left_out.append(LeftOut(run.place, why.replace("with but", "but with")))
+            figures = "with the same figures" if same else "but with other figures"
+            why = f"repeats the config and seed of {earlier.place}, {figures}"
+            left_out.append(LeftOut(run.place, why))
     return list(first.values()), left_out

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from boildown.allocate.amounts import wording
 from boildown.files.atomic import replacing
 from boildown.report import words
 from boildown.report.colours import colour
 from boildown.report.png import DASHES, MARKERS
-from boildown.report.sensitivity_table import COSTS, LEVELS, by_layer, harm
+from boildown.report.sensitivity_table import by_layer, harm
 from boildown.report.ticks import log_ticks
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def draw(points: Sequence["Point"], metric: str, path: Path, title: str) -> None
     from matplotlib.figure import Figure
 
     layers = by_layer(points)
-    technique = points[0].technique
+    spoken = wording(points[0].technique)
     with mpl.rc_context({"text.parse_math": False}):  # a layer's name is no formula
         figure = Figure(figsize=(11.5, 5.0), layout="constrained")
         FigureCanvasAgg(figure)
@@ -43,8 +44,8 @@ def draw(points: Sequence["Point"], metric: str, path: Path, title: str) -> None
         for axes, at in ((left, _level), (right, _cost)):
             _lines(axes, layers, metric, at)
         left.set_ylabel(words.axis(metric))
-        left.set_xlabel(LEVELS[technique])
-        right.set_xlabel(f"{COSTS[technique]} of the layer")
+        left.set_xlabel(spoken.level_unit)
+        right.set_xlabel(f"{spoken.cost_unit} of the layer")
         _scale(left, right, points, metric)
         figure.suptitle(words.shorten(title, 110), color=colour("@ink", "light"), fontsize=11)
         handles, labels = left.get_legend_handles_labels()
@@ -111,11 +112,12 @@ def _scale(left: Any, right: Any, points: Sequence["Point"], metric: str) -> Non
     """Logarithmic where values are positive and span enough."""
     costs = [p.cost for p in points if p.cost > 0.0]
     _log(right.xaxis, right.set_xscale, log_ticks(min(costs), max(costs)))
+    scale = wording(points[0].technique).scale
     levels = [p.level for p in points if p.level is not None]
-    if points[0].technique == "rank":
+    if scale == "doubling":
         doubled = [2.0**i for i in range(math.floor(math.log2(max(levels))) + 1)]
         _log(left.xaxis, left.set_xscale, [v for v in doubled if 2 * v > min(levels)])
-    elif points[0].technique == "bits":
+    elif scale == "each":
         left.set_xticks(sorted(set(levels)), [f"{level:g}" for level in sorted(set(levels))])
     values = [words.scale(metric) * p.metrics[metric] for p in points]
     values = [v for v in values if math.isfinite(v)]

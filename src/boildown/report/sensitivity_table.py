@@ -9,14 +9,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from boildown.allocate.amounts import wording
 from boildown.files.atomic import replacing
 from boildown.report import words
 
 if TYPE_CHECKING:
     from boildown.allocate.sensitivity import Point
 
-COSTS = {"rank": "parameters", "sparsity": "nonzero weights", "bits": "bytes"}
-LEVELS = {"rank": "rank", "sparsity": "sparsity", "bits": "bits per weight"}
 COLUMNS = 8  # levels that the table shows
 WIDTH = 160
 
@@ -30,10 +29,11 @@ def by_layer(points: Sequence["Point"]) -> dict[str, list["Point"]]:
 
 
 def harm(points: Sequence["Point"], metric: str) -> float:
-    """How much worse a layer makes the metric, on average over the share of its cost that is left.
+    """How much worse a layer makes the metric, averaged over the fraction of its cost that is left.
 
-    The area between the curve and the unchanged model, over shares from 0 to 1; straight between
-    the points, and level below the cheapest. So layers measured at other levels compare.
+    The area between the curve and the unchanged model, over fractions from 0 to 1. The curve is
+    straight between the points and level below the cheapest, so that layers which were measured at
+    different levels can be compared.
 
     Args:
         points: of one layer, the unchanged model first.
@@ -61,14 +61,14 @@ def show(points: Sequence["Point"], metric: str, title: str) -> None:
     from rich.text import Text
 
     layers = by_layer(points)
-    technique = points[0].technique
+    spoken = wording(points[0].technique)
     counts = Counter(p.level for p in points if p.level is not None)
     shown = sorted(level for level, _ in counts.most_common(COLUMNS))
     table = Table(
-        caption="harm: how much worse on average over the share of the layer's cost that is left",
+        caption="harm: how much worse, averaged over the fraction of the layer's cost that is left",
     )
     table.add_column("layer", overflow="fold")
-    for column in (COSTS[technique], *(f"{level:g}" for level in shown), "harm"):
+    for column in (spoken.cost_unit, *(f"{level:g}" for level in shown), "harm"):
         table.add_column(column, justify="right", no_wrap=True)
     for name, some in layers.items():
         values = {p.level: _bare(metric, p.metrics[metric]) for p in some}
@@ -78,7 +78,7 @@ def show(points: Sequence["Point"], metric: str, title: str) -> None:
     # wide enough for all columns where no terminal sets a width
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     console.print(Text(title))
-    console.print(f"{words.axis(metric)}, at each {LEVELS[technique]}:", markup=False)
+    console.print(f"{words.axis(metric)}, at each {spoken.level_unit}:", markup=False)
     console.print(table)
     for line in in_words(points, metric):
         console.print(line, highlight=False, markup=False)
@@ -98,7 +98,7 @@ def in_words(points: Sequence["Point"], metric: str) -> list[str]:
         return (
             f"{name} ({_signed(metric, harms[name])} on average, "
             f"{words.value(metric, hardest.metrics[metric])} at "
-            f"{_at(hardest.technique, hardest.level)})"
+            f"{wording(hardest.technique).said(hardest.level)})"
         )
 
     unchanged = f"{_name(metric)}, unchanged: {words.value(metric, base)}"
@@ -117,27 +117,14 @@ def write_csv(points: Sequence["Point"], path: Path) -> None:
         points: of `boildown.allocate.sensitivity.sensitivity`.
         path: of the CSV file; appears whole or not at all.
     """
-    metrics = list(points[0].metrics)
+    metrics, unit = list(points[0].metrics), wording(points[0].technique).cost_unit
     with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["layer", "technique", "level", "cost", "cost_unit", *metrics])
         for p in points:
             level = "" if p.level is None else f"{p.level:g}"
-            row = [p.layer, p.technique, level, f"{p.cost:.12g}", COSTS[p.technique]]
+            row = [p.layer, p.technique, level, f"{p.cost:.12g}", unit]
             writer.writerow([*row, *(p.metrics[name] for name in metrics)])
-
-
-def _at(technique: str, level: float) -> str:
-    """A level as a person would say it.
-
-    >>> _at("rank", 8), _at("sparsity", 0.9), _at("bits", 3)
-    ('rank 8', '90 % zeros', '3 bits')
-    """
-    if technique == "sparsity":
-        return f"{100 * level:g} % zeros"
-    if technique == "rank":
-        return f"rank {level:g}"
-    return f"{level:g} bit" + "s" * (level != 1)
 
 
 def _name(metric: str) -> str:
@@ -157,4 +144,4 @@ def _signed(metric: str, difference: float) -> str:
     ('+1.23 points', '-0.5000')
     """
     shown = f"{'-' if difference < 0 else '+'}{_bare(metric, abs(difference))}"
-    return f"{shown} points" if words.is_share(metric) else shown
+    return f"{shown} points" if words.is_fraction(metric) else shown

@@ -69,7 +69,7 @@ def amount(difference: Difference, metric: str) -> str:
     mean = scale * difference.mean
     unit = words.unit(metric)
     if difference.half is None:
-        return f"{mean:.2f} {unit}" if words.is_share(metric) else f"{mean:.3g} {unit}"
+        return f"{mean:.2f} {unit}" if words.is_fraction(metric) else f"{mean:.3g} {unit}"
     return f"{words.plus_minus(mean, scale * difference.half)} {unit}"
 
 

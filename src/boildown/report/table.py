@@ -88,7 +88,8 @@ def summarise(content: "Content", files: Sequence[Path]) -> None:
         content: of the report.
         files: that were written.
     """
-    from boildown.report.sentences import sentence  # the closing table of a run needs no scipy
+    # here, since it imports scipy, which the table of a run does not need
+    from boildown.report.sentences import sentence
 
     console = Console()
     for part in content.parts:
@@ -109,4 +110,4 @@ def summarise(content: "Content", files: Sequence[Path]) -> None:
         console.print(Text(str(path)), soft_wrap=True)
 
 
-SHOWN = 10  # of what was left out
+SHOWN = 10  # runs that were left out are listed, the rest counted

@@ -16,7 +16,7 @@ from boildown.report.groups import Cell, Section
 from boildown.report.metric import NEAR
 
 QUARTER = 4  # "big" is at least this many times the parameters
-EQUAL = 1.02  # training FLOPs within this factor are equal, where the budget is another
+EQUAL = 1.02  # training FLOPs within this factor are equal, under a budget that is not in FLOPs
 
 Outcome = Literal["holds", "does not hold", "not shown", "not tested"]
 
@@ -120,7 +120,7 @@ def same_size(section: Section) -> list[tuple[float, list[Cell]]]:
 
 
 def verdicts(section: Section) -> list[Verdict]:
-    """The verdict at each file size that at least two models share."""
+    """The verdict at each file size that at least two models have."""
     return [
         _verdict(section, size, cells)
         for size, cells in same_size(section)
@@ -170,7 +170,7 @@ def _verdict(section: Section, size: float, cells: Sequence[Cell]) -> Verdict:
 
 
 def _score(cells: Sequence[Cell], metric: str) -> tuple[Callable[[Cell], float], bool]:
-    """What the winner is chosen by, less is better; and whether that is the validation metric."""
+    """The score by which the winner is chosen, less is better; whether it is from validation."""
     sign = -1.0 if words.larger_is_better(metric) else 1.0
     found = {id(cell): cell.validation(metric) for cell in cells}
     known = {key: value for key, value in found.items() if value is not None}

@@ -50,7 +50,7 @@ def _send(run: Any, content: Content, files: Files) -> None:
     }
     run.log({name: _table(rows) for name, rows in tables.items() if rows})
     run.log({path.stem: wandb.Image(str(path)) for path in files.pictures})
-    name = re.sub(r"[^A-Za-z0-9_.-]", "-", files.page.stem)  # all that wandb allows
+    name = re.sub(r"[^A-Za-z0-9_.-]", "-", files.page.stem)  # wandb allows no other characters
     artifact = wandb.Artifact(f"{name}-report", type="report")
     for path in files.all:
         artifact.add_file(str(path))

@@ -88,7 +88,7 @@ def larger_is_better(metric: str) -> bool:
     return any(piece.startswith(BETTER_WHEN_LARGER) for piece in name.replace("-", "_").split("_"))
 
 
-def is_share(metric: str) -> bool:
+def is_fraction(metric: str) -> bool:
     """Whether a metric is a fraction, told in per cent."""
     name = metric.rpartition("/")[2].lower()
     return "error" in name or name.startswith("acc") or name.endswith("accuracy")
@@ -96,7 +96,7 @@ def is_share(metric: str) -> bool:
 
 def scale(metric: str) -> float:
     """What a metric's values are multiplied by to be shown."""
-    return 100.0 if is_share(metric) else 1.0
+    return 100.0 if is_fraction(metric) else 1.0
 
 
 def value(metric: str, number: float | None) -> str:
@@ -107,7 +107,7 @@ def value(metric: str, number: float | None) -> str:
     """
     if number is None:
         return ""
-    return f"{100 * number:.2f} %" if is_share(metric) else f"{number:#.4g}".rstrip(".")
+    return f"{100 * number:.2f} %" if is_fraction(metric) else f"{number:#.4g}".rstrip(".")
 
 
 def decimals(half: float) -> int:
@@ -135,14 +135,14 @@ def plus_minus(mean: float, half: float) -> str:
 
 def unit(metric: str) -> str:
     """What a difference of a metric is counted in."""
-    return "points" if is_share(metric) else leaf(metric)
+    return "points" if is_fraction(metric) else leaf(metric)
 
 
 def axis(metric: str) -> str:
     """A metric's name and unit, for an axis."""
     words = metric.replace("/", " ").replace("_", " ")
     words = words.replace("val ", "validation ", 1) if words.startswith("val ") else words
-    return f"{words}, %" if is_share(metric) else words
+    return f"{words}, %" if is_fraction(metric) else words
 
 
 def shorten(text: str, most: int = 44) -> str:

@@ -5,26 +5,20 @@ Imports neither torch nor Lightning, so that a typing error is answered at once.
 
 import inspect
 import re
-import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import hydra
-from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from boildown.locate import locate
+from boildown.run.errors import ConfigError, number, whole
+from boildown.run.recipe import check_recipe, nodes_of
 
 GROUPS = ("compression", "experiment")
 KEYS = (
     "data", "model", "task", "trainer", "logger", "budget", "compression", "experiment",
-    "name", "seed", "resume", "share_dense", "validations", "learning_rate", "loss_scaling",
+    "name", "seed", "resume", "share_dense", "validations", "learning_rate", "loss_scaling", "run",
 )  # fmt: skip
-TECHNIQUES = ("lowrank", "prune", "share", "round")  # in the order in which they act
-PHASES = ("dense", "lowrank", "factored", "prune", "share")
-PATTERNS = ("keep", "bits", "ranks")  # settings of a recipe that may map patterns to values
 RUN_KEYS = {"task": ("base_width",)}  # in a group, but read by the run, not by the target
 SET_BY_RUN = {  # keys of `trainer` -> what to say instead, "" where there is nothing
     "max_epochs": "budget.epochs",
@@ -39,14 +33,6 @@ SET_BY_RUN = {  # keys of `trainer` -> what to say instead, "" where there is no
     "log_every_n_steps": "",
     "use_distributed_sampler": "",
 }
-COMPRESSION_KEYS = (
-    "ratio", "bytes", "sparsity", "keep", "bits", "factors", "energy", "price", "ranks",
-    "dtype", "init",
-)  # fmt: skip
-
-
-class ConfigError(ValueError):
-    """A config that cannot be run: names the key, the value and what would be valid."""
 
 
 def register_resolvers() -> None:
@@ -71,28 +57,28 @@ def accept_plus(arguments: Sequence[str]) -> list[str]:
     >>> accept_plus(["+compression=deep", "+resume=true", "+model.width=3"])
     ['compression=deep', 'resume=true', '+model.width=3']
     """
-    names = "|".join((*GROUPS, "resume"))
+    names = "|".join((*GROUPS, "resume", "run.allow"))
     return [re.sub(rf"^\+({names})=", r"\1=", argument) for argument in arguments]
 
 
-def check(cfg: DictConfig, known: Sequence[str] = KEYS) -> None:
+def check(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     """Refuse unknown keys, nodes that lack a `_target_`, and arguments a target does not take.
 
     Args:
         cfg: the composed config.
-        known: the top-level keys there are.
+        overrides: of the command line, such as "+compression.ratio=8".
 
     Raises:
         ConfigError: one line, naming the key, the value and what would be valid.
     """
     for key in cfg:
-        if key not in known:
-            raise ConfigError(f"{key!s}: unknown key; there are {', '.join(known)}")
+        if key not in KEYS:
+            raise ConfigError(f"{key!s}: unknown key; there are {', '.join(KEYS)}")
     missing = sorted(str(key) for key in OmegaConf.missing_keys(cfg))
     if missing:
         raise ConfigError(f"{missing[0]}: a value must be given, {missing[0]}=...")
-    _whole(cfg.seed, "seed", 0, 2**32 - 1)
-    _whole(cfg.validations, "validations", 1)
+    whole(cfg.seed, "seed", 0, 2**32 - 1)
+    whole(cfg.validations, "validations", 1)
     if not isinstance(cfg.resume, bool):
         raise ConfigError(f"resume must be true or false, got {cfg.resume!r}")
     if isinstance(cfg.name, DictConfig | ListConfig):
@@ -113,15 +99,10 @@ def check(cfg: DictConfig, known: Sequence[str] = KEYS) -> None:
     for key in ("task.optimizer.lr", "task.optimizer.weight_decay"):
         value = OmegaConf.select(cfg, key)
         if value is not None:
-            _number(value, key, "of at least 0", 0.0, float("inf"))
+            number(value, key, "of at least 0", 0.0, float("inf"))
     for phase, peak in (OmegaConf.select(cfg, "learning_rate.peaks") or {}).items():
-        if phase not in PHASES:
-            raise ConfigError(
-                f"learning_rate.peaks.{phase}: there is no such phase (value {peak!r}); "
-                f"the phases are {', '.join(PHASES)}"
-            )
-        _number(peak, f"learning_rate.peaks.{phase}", "of at least 0", 0.0, float("inf"))
-    techniques = _check_compression(cfg.compression)
+        number(peak, f"learning_rate.peaks.{phase}", "of at least 0", 0.0, float("inf"))
+    check_recipe(cfg.compression, overrides)
     base_width = OmegaConf.select(cfg, "task.base_width")
     if base_width is not None and (type(base_width) is not int or base_width < 1):
         raise ConfigError(
@@ -140,68 +121,8 @@ def check(cfg: DictConfig, known: Sequence[str] = KEYS) -> None:
             f"trainer.precision={cfg.trainer.precision}: say trainer=amp, which scales the loss "
             "on the CPU too (Lightning alone would train in bf16 there), or trainer=bf16"
         )
-    for key in techniques:
-        _check_target(cfg.compression[key], f"compression.{key}")
-
-
-def _check_compression(recipe: DictConfig) -> list[str]:
-    """Check the values of a recipe, which needs no import; returns its techniques."""
-    techniques = []
-    for key in map(str, recipe):
-        node = recipe[key]
-        if isinstance(node, DictConfig) and key not in PATTERNS:
-            if "_target_" not in node:
-                hint = "" if len(recipe) > 1 else "; is compression=deep missing?"
-                inside = ", ".join(f"compression.{key}.{k!s}={v}" for k, v in node.items())
-                raise ConfigError(f"{inside}: compression.{key} has no _target_{hint}")
-            techniques.append(key)
-            for end in ("begin", "end"):
-                if end in node:
-                    _number(node[end], f"compression.{key}.{end}", "from 0 to 1", 0.0, 1.0)
-        elif key not in COMPRESSION_KEYS:
-            raise ConfigError(
-                f"compression.{key}: unknown key (value {node!r}); it is no technique, for it has "
-                f"no _target_, and the settings are {', '.join(COMPRESSION_KEYS)}; "
-                f"~compression.{key} leaves it out"
-            )
-    for key, valid, low, high in (
-        ("ratio", "above 1", 1.0, float("inf")),
-        ("bytes", "above 0", 0.0, float("inf")),
-        ("sparsity", "in [0, 1)", -1e-300, 1.0),
-        ("factors", "in (0, 1)", 0.0, 1.0),
-        ("price", "of at least 0", -1e-300, float("inf")),
-        ("energy", "in (0, 1]", 0.0, 1.0 + 1e-12),
-    ):
-        value = recipe.get(key)
-        if value is not None:
-            _number(value, f"compression.{key}", valid, low, high)
-            if not low < value < high:
-                raise ConfigError(f"compression.{key} must be {valid}, got {value}")
-    for key in PATTERNS:
-        if isinstance(recipe.get(key), DictConfig) and not recipe[key]:
-            raise ConfigError(f"compression.{key} must name at least one layer, got {{}}")
-    bits = recipe.get("bits")
-    for key, value in (
-        {f"compression.bits[{pattern!r}]": value for pattern, value in bits.items()}
-        if isinstance(bits, DictConfig)
-        else {"compression.bits": bits}
-    ).items():
-        if value is not None:
-            _whole(value, key, 1, 16)
-    for pattern, kept in (recipe.get("keep") or {}).items():
-        _number(kept, f"compression.keep[{pattern!r}]", "in (0, 1]", 1e-300, 1.0)
-    return techniques
-
-
-def _number(value: Any, key: str, valid: str, low: float, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ConfigError(f"{key} must be a number {valid}, got {value!r}")
-
-
-def _whole(value: Any, key: str, low: int, high: int | None = None) -> None:
-    if type(value) is not int or value < low or (high is not None and value > high):
-        valid = f"of at least {low}" if high is None else f"from {low} to {high}"
-        raise ConfigError(f"{key} must be a whole number {valid}, got {value!r}")
+    for key, node in nodes_of(cfg.compression).items():
+        _check_target(node, f"compression.{key}")
 
 
 def _check_target(node: Any, key: str, others: Sequence[str] = ()) -> None:
@@ -235,52 +156,3 @@ def _children(node: Any, key: str) -> list[tuple[str, Any]]:
     if isinstance(node, ListConfig):
         return [(f"{key}[{i}]", item) for i, item in enumerate(node)]
     return [(key, node)]
-
-
-def expected(error: BaseException) -> bool:
-    """Whether an error is the user's to mend, so that one line says it all.
-
-    True of what Hydra, OmegaConf and boildown's own code raise on purpose; an error that comes up
-    from elsewhere is a mistake in a program and needs its traceback.
-    """
-    if isinstance(error, ConfigError | OmegaConfBaseException | OSError):
-        return True
-    if isinstance(error, HydraException):
-        cause = error.__cause__
-        return not isinstance(cause, Exception) or isinstance(
-            cause, ValueError | TypeError | ImportError | OSError | OmegaConfBaseException
-        )
-    if not isinstance(error, ValueError | RuntimeError):
-        return False
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = (Path(__file__).parents[1], Path(hydra.__file__).parent)
-    return bool(frames) and any(place in Path(frames[-1].filename).parents for place in ours)
-
-
-def one_line(error: BaseException) -> str:
-    """What went wrong, on one line: the cause that Hydra wrapped, and where."""
-    cause = error.__cause__ or error
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
-        group, _, choice = error.missing_cfg_file.rpartition("/")
-        options = ", ".join(error.options)
-        return f"{group}={choice}: there is no such choice; there are {options}"
-    override = re.match(
-        r"Could not override '(.+)'\.\s*To append to your config use \+(.+)", str(error)
-    )
-    if override and isinstance(error, HydraException):
-        parent = getattr(cause, "parent_node", None)
-        keys = [str(k) for k in parent] if isinstance(parent, DictConfig) else []
-        where = str(parent._get_full_key(None)) if isinstance(parent, DictConfig) else ""
-        there = f"there are {', '.join(keys)}" if keys else "there are none"
-        hint = "; is compression=deep missing?" if where == "compression" and not keys else ""
-        return (
-            f"{override.group(2)}: there is no such key; "
-            f"{f'under {where} ' if where else ''}{there}{hint}"
-        )
-    hydra_said = isinstance(error, OmegaConfBaseException | HydraException)
-    text = str(cause if hydra_said else error) or type(cause).__name__
-    found = re.search(r"full_key: (\S+)", str(error))
-    key = found.group(1) if found else str(getattr(error, "full_key", None) or "")
-    text = re.sub(r"\s*(full_key|object_type|reference_type)[:=]\s*\S+", "", text)
-    text = re.sub(r"\s+", " ", text).strip()
-    return f"{key}: {text}" if key and not text.startswith(key) else text

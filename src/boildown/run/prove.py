@@ -1,153 +1,73 @@
 """Prove a run: load its files in a process of its own and measure them on the test set.
 
-`python -m boildown.run.prove DIR` reads DIR/config.yaml, evaluates DIR/dense.safetensors and
+`python -m boildown.run.prove DIR` reads DIR/config.yaml, measures DIR/dense.safetensors and
 DIR/model.boil, and writes DIR/evaluation.json. The test set is touched here and nowhere else.
 """
 
-import inspect
+import argparse
 import json
-import logging
+import os
+import subprocess
 import sys
-import warnings
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra.utils import instantiate
-from lightning.pytorch import LightningModule, Trainer
-from omegaconf import DictConfig, OmegaConf, open_dict
 from safetensors.torch import load_file
 from torch import nn
 
 from boildown.codec import read_config
 from boildown.files.atomic import replacing
 from boildown.loading import load
-from boildown.locate import locate, with_current_targets
 from boildown.lowrank.factorize import restructure, structure_in
-from boildown.run.config import RUN_KEYS, ConfigError, register_resolvers
-from boildown.tasks.classification import Task
-from boildown.tasks.language import Language
-from boildown.tasks.width import width_factors
+from boildown.printable import printable
+from boildown.run.allowed import check_allowed
+from boildown.run.build import config_in, model_config
+from boildown.run.config import register_resolvers
+from boildown.run.errors import expected, one_line
+from boildown.run.measure import metrics_of, quiet
 
 
-def config_in(path: Path) -> DictConfig:
-    """The config in a file, which may be of an earlier version.
+def proven(directory: Path, allow: Sequence[str]) -> dict[str, dict[str, float]]:
+    """What `prove` finds in a process of its own.
 
     Raises:
-        Exception: whatever YAML and OmegaConf say of a file that is none.
+        RuntimeError: if it fails, with its last word.
     """
-    cfg = OmegaConf.create(
-        with_current_targets(OmegaConf.to_container(OmegaConf.load(path), resolve=True))
+    arguments = [str(directory), *(f"--allow={name}" for name in allow)]
+    done = subprocess.run(
+        [sys.executable, "-m", "boildown.run.prove", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
-    assert isinstance(cfg, DictConfig)
-    return cfg
+    if done.returncode:
+        *_, why = done.stderr.strip().splitlines() or ["no reason given"]
+        raise RuntimeError(f"cannot evaluate {directory / 'model.boil'}: {why}")
+    return dict(json.loads((directory / "evaluation.json").read_text()))
 
 
-def model_config(cfg: DictConfig, data: Any) -> dict[str, Any]:
-    """The model's config as plain data, with the shapes that its target asks for."""
-    config = OmegaConf.to_container(cfg.model, resolve=True)
-    assert isinstance(config, dict)
-    takes = inspect.signature(locate(str(config["_target_"]))).parameters
-    shapes = {"input_shape": list(data.input_shape), "num_classes": int(data.num_classes)}
-    return {str(k): v for k, v in config.items()} | {k: v for k, v in shapes.items() if k in takes}
-
-
-def build_task(cfg: DictConfig, data: Any, model: nn.Module) -> LightningModule:
-    """The task around a model.
-
-    Raises:
-        ConfigError: if data, model and task do not belong together, or `task.base_width` is given
-            to a model that has no width.
-    """
-    takes = inspect.signature(locate(str(cfg.task["_target_"]))).parameters
-    given: dict[str, Any] = {"num_classes": data.num_classes} if "num_classes" in takes else {}
-    factors = _rate_factors(cfg, data)
-    if factors is not None:
-        if "factors" not in takes:
-            raise ConfigError(f"task.base_width: {cfg.task['_target_']} takes no factors on rates")
-        given["factors"] = {name: _factor(factors, name) for name, _ in model.named_parameters()}
-    own = cfg.task.copy()
-    with open_dict(own):
-        for key in RUN_KEYS["task"]:
-            own.pop(key, None)
-    task = instantiate(own, model=model, **given)
-    if not isinstance(task, LightningModule):
-        raise ValueError(f"task: {cfg.task['_target_']} does not make a LightningModule")
-    _check_objective(data, model, task)
-    return task
-
-
-def _rate_factors(cfg: DictConfig, data: Any) -> dict[str, float] | None:
-    """Parameter -> factor on its learning rate by the width rule; None without it."""
-    base_width = cfg.task.get("base_width")
-    if base_width is None:
-        return None
-    config = model_config(cfg, data)
-    name = str(config["_target_"])
-    if "width" not in inspect.signature(locate(name)).parameters:
-        raise ConfigError(
-            f"task.base_width={base_width}: {name} has no width for the learning rates to follow; "
-            "task.base_width=null"
-        )
-
-    def build(width: int) -> nn.Module:
-        made: nn.Module = instantiate(config | {"width": width})
-        return made
-
-    return width_factors(build, cfg.model.width, base_width)
-
-
-def _factor(factors: Mapping[str, float], name: str) -> float:
-    """A parameter's factor; that of `fc1.weight` for the weights of its factors, `fc1.u.weight`."""
-    layer, _, own = name.rpartition(".")
-    return factors.get(name, factors.get(f"{layer.rpartition('.')[0]}.{own}", 1.0))
-
-
-def _check_objective(data: Any, model: nn.Module, task: LightningModule) -> None:
-    """Refuse a model or a task for text with other data, and the other way round."""
-    offered = getattr(data, "objective", None)
-    wanted = getattr(model, "objective", None)
-    kind, name = type(data).__name__, type(model).__name__
-    if wanted is not None and offered is None:
-        raise ConfigError(f"model: {name} reads text, which data {kind} is not; data=text")
-    if offered is not None and wanted is None and type(model).__module__.startswith("boildown."):
-        raise ConfigError(f"model: {name} cannot read text, data {kind}; model=gpt or model=bert")
-    if offered is not None and wanted is not None and offered != wanted:
-        raise ConfigError(
-            f"data.objective={offered}: {name} is trained with data.objective={wanted}"
-        )
-    if isinstance(task, Task) and isinstance(task, Language) != (offered is not None):
-        right = "language" if offered is not None else "classification"
-        raise ConfigError(f"task: {type(task).__name__} is not for data {kind}; task={right}")
-
-
-def evaluate(directory: Path) -> dict[str, dict[str, float]]:
+def prove(directory: Path, allow: Sequence[str] = ()) -> dict[str, dict[str, float]]:
     """Test metrics of the dense and of the compressed model, from their files.
 
     Args:
         directory: of the run, holding config.yaml, dense.safetensors and model.boil.
+        allow: see `check_allowed`.
 
     Returns:
         {"dense": {"test/loss": ..., "test/error": ...}, "compressed": {...}}.
+
+    Raises:
+        ConfigError: if the config names what may not be built.
     """
     cfg = config_in(directory / "config.yaml")
+    check_allowed(cfg, allow, directory)
     data = instantiate(cfg.data)
     data.prepare()
 
     def test(model: nn.Module) -> dict[str, float]:
-        trainer = Trainer(
-            accelerator=cfg.trainer.get("accelerator", "auto"),
-            devices=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        (metrics,) = trainer.test(
-            build_task(cfg, data, model), data.test_dataloader(), verbose=False
-        )
-        # Lightning keeps float32: beyond its 7 digits 0.0159 would read 0.01590001583
-        return {name: round(float(value), 7) for name, value in metrics.items()}
+        return metrics_of(cfg, data, model, data.test_dataloader(), "test")
 
     dense: nn.Module = instantiate(model_config(cfg, data))
     dense.load_state_dict(load_file(directory / "dense.safetensors"), strict=False)
@@ -158,13 +78,20 @@ def evaluate(directory: Path) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    """Evaluate the run in the directory named on the command line."""
+    """Prove the run in the directory named on the command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--allow", action="append", default=[])
+    args = parser.parse_args()
     register_resolvers()
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore")
-    directory = Path(sys.argv[1])
-    metrics = evaluate(directory)
-    with replacing(directory / "evaluation.json") as part:
+    try:
+        with quiet():
+            metrics = prove(args.directory, args.allow)
+    except Exception as error:
+        if not expected(error):
+            raise
+        sys.exit(printable(one_line(error)))
+    with replacing(args.directory / "evaluation.json") as part:
         part.write_text(json.dumps(metrics))
 
 

@@ -1,24 +1,23 @@
 """A run's model, and its metrics on the validation set. The test set is not touched here."""
 
-import logging
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from hydra.utils import instantiate
-from lightning.pytorch import Trainer
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from boildown.checkpoint import load_state_dict
 from boildown.codec import read_config, unpack
 from boildown.lowrank.factorize import restructure, structure_in
-from boildown.run.config import expected, one_line, register_resolvers
-from boildown.run.prove import build_task, config_in, model_config
+from boildown.run.allowed import check_allowed
+from boildown.run.build import config_in, model_config
+from boildown.run.config import register_resolvers
+from boildown.run.errors import expected, one_line
+from boildown.run.measure import metrics_of, quiet
 
 Split = Literal["val", "train"]
 FILES = ("dense.safetensors", "newest.ckpt", "model.boil")  # of a run; the first there is, is read
@@ -61,28 +60,11 @@ class TrainedRun:
             )
         if batches is not None and batches < 1:
             raise ValueError(f"batches must be at least 1, got {batches}")
-        with _quiet():
-            trainer = Trainer(
-                accelerator=self.config.trainer.get("accelerator", "auto"),
-                devices=1,
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                limit_val_batches=1.0 if batches is None else batches,
-                inference_mode=False,  # the weights are to be changed afterwards
-            )
 
         def evaluate(model: nn.Module) -> dict[str, float]:
             loader = self.data.val_dataloader() if split == "val" else self.data.train_dataloader()
-            with _quiet():
-                task = build_task(self.config, self.data, model)
-                (metrics,) = trainer.validate(task, loader, verbose=False)
-            # Lightning keeps float32: beyond its 7 digits 0.0159 would read 0.01590001583
-            return {
-                name.replace("val/", f"{split}/", 1): round(float(value), 7)
-                for name, value in metrics.items()
-            }
+            found = metrics_of(self.config, self.data, model, loader, "validate", batches)
+            return {name.replace("val/", f"{split}/", 1): value for name, value in found.items()}
 
         return evaluate
 
@@ -92,23 +74,26 @@ class TrainedRun:
         return f"{OmegaConf.to_yaml(OmegaConf.create(parts))} {split} {batches}"
 
 
-def open_run(path: Path, config: Path | None = None) -> TrainedRun:
+def open_run(path: Path, config: Path | None = None, allow: Sequence[str] = ()) -> TrainedRun:
     """Load a run's model and data.
 
     Args:
         path: of the run's directory, of which the dense model is taken, or of a file in it:
             dense.safetensors, model.boil, newest.ckpt, or another state dict.
         config: of the run; None: config.yaml beside the file.
+        allow: what the config may build beside what any may (`boildown.run.allowed`).
 
     Raises:
-        ValueError: if there is no model or config, or they do not belong together.
+        ValueError: if there is no model or config, they do not belong together, or the config names
+            what may not be built.
         OSError: if a file cannot be read.
     """
+    register_resolvers()
     file = _file(path)
     cfg = _config(file, config)
-    register_resolvers()
+    check_allowed(cfg, allow, file.parent)
     try:
-        with _quiet():
+        with quiet():
             data = instantiate(cfg.data)
             data.prepare()
             model: nn.Module = instantiate(model_config(cfg, data))
@@ -176,17 +161,3 @@ def _structure(file: Path) -> dict[str, Any]:
         found = [s["structure"] for s in states.values() if s.get("structure") is not None]
         return dict(found[-1]) if found else {}
     return {}
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No word from Lightning while the block runs."""
-    log = logging.getLogger("lightning.pytorch")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(level)

@@ -29,6 +29,8 @@ def write_result(
     cfg: DictConfig,
     name: str,
     params: int,
+    ratio: float | None,
+    chosen: Mapping[str, Mapping[str, Any]],
     metrics: Mapping[str, Mapping[str, float]],
     compute: Mapping[str, Any],
     rates: Mapping[str, Any],
@@ -42,6 +44,9 @@ def write_result(
         cfg: of the run, with what depends on the model filled in.
         name: of the run.
         params: of the dense model.
+        ratio: that was asked for; None if no size was.
+        chosen: key of the recipe -> setting that its technique chose by itself; the config in the
+            result has it filled in.
         metrics: "dense" and "compressed" -> test metrics, measured from the files.
         compute: from `compute_of`.
         rates: from `rates_of_run`.
@@ -56,11 +61,14 @@ def write_result(
     report = codec.inspect(file)
     rank_of = {layer["name"]: layer["rank"] for layer in ranks}
     dense_bytes = DENSE_BYTES * params
+    config: Any = OmegaConf.to_container(cfg, resolve=True)
+    for key, settings in chosen.items():
+        config["compression"][key].update(settings)
     result = {
         "schema": 1,
         "name": name,
         "seed": cfg.seed,
-        "config": OmegaConf.to_container(cfg, resolve=True),
+        "config": config,
         "dense": {"params": params, "bytes": dense_bytes, "metrics": metrics["dense"]},
         "compressed": {
             "bytes": size,
@@ -69,7 +77,7 @@ def write_result(
             "file": file.name,
         },
         "ratio": dense_bytes / size,
-        "target": target(cfg.compression.get("ratio"), dense_bytes, size),
+        "target": target(ratio, dense_bytes, size),
         "compute": compute,
         "learning_rates": rates,
         "ranks": list(ranks),

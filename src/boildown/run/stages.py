@@ -5,13 +5,13 @@ channels) learns what to do while the network is trained as it is, and does it b
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from torch import nn
 
 from boildown.callbacks.budget import ComputeBudget
@@ -65,7 +65,7 @@ class Stage:
     change: Restructures | None
 
 
-def stages_of(techniques: Sequence[Callback]) -> list[Stage]:
+def stages_of(techniques: Iterable[Callback]) -> list[Stage]:
     """The fits of a run, from its techniques in the order in which they act.
 
     Each fit ends where a technique changes the structure, and holds that technique and those before
@@ -83,60 +83,81 @@ def stages_of(techniques: Sequence[Callback]) -> list[Stage]:
     return [*stages, Stage(1.0, [*done, *waiting], None)]
 
 
-def train(
-    stages: Sequence[Stage],
-    model: nn.Module,
-    *,
-    budget: ComputeBudget,
-    newest: SaveNewest,
-    resume: bool,
-    prepare: Callable[[nn.Module, Sequence[Callback]], tuple[LightningModule, Trainer]],
-    fit: Callable[[Trainer, LightningModule, str | None], None],
-) -> tuple[LightningModule, Trainer]:
-    """Train through all stages, from the beginning or from the newest checkpoint.
+@dataclass
+class Fit:
+    """A stage that is to be trained.
+
+    Attributes:
+        stage: what it is.
+        model: to train, in the structure of the stage.
+        start: path of the checkpoint to start from; None for none.
+        first: whether it is the first of this process.
+        past: what the structure became before it, in order.
+    """
+
+    stage: Stage
+    model: nn.Module
+    start: str | None
+    first: bool
+    past: Sequence[Restructures]
+
+    def describe(self, config: dict[str, Any]) -> dict[str, Any]:
+        """The config of `model`, from that of the model in its first structure."""
+        for change in self.past:
+            config = change.describe(config)
+        return config
+
+    def go_on(self, trainer: Trainer, budget: ComputeBudget) -> None:
+        """Let the clock and a new trainer count on from where the fit before this one ended."""
+        budget.go_on(self.stage.until)
+        if not self.first:
+            _go_on(trainer, math.ceil(budget.epochs), budget.steps)
+
+    def check_end(self, budget: ComputeBudget) -> None:
+        """See that the fit ended because its part of the budget is spent.
+
+        Raises:
+            RuntimeError: if something else ended it.
+        """
+        if budget.progress < self.stage.until:
+            raise RuntimeError(
+                f"the training was stopped at {budget.progress:.0%} of its budget; resume=true "
+                "with the same directory goes on"
+            )
+
+
+def fits(
+    stages: Sequence[Stage], model: nn.Module, newest: SaveNewest, *, resume: bool
+) -> Iterator[Fit]:
+    """The fits that are still to be done, from the beginning or from the newest checkpoint.
 
     A checkpoint says by itself which structures it has: a stage is past if the state of its
-    technique names the structure that follows it.
+    technique names the structure that follows it. When the next fit is asked for, the one before
+    must have trained its `model`.
 
     Args:
         stages: from `stages_of`.
         model: in its first structure.
-        budget: the clock of the run, which goes through all fits.
         newest: what saves the checkpoints.
         resume: go on from the newest checkpoint, if there is one.
-        prepare: network, techniques -> its task, and a new trainer with these callbacks.
-        fit: trains; takes the path of a checkpoint to start from.
-
-    Returns:
-        The task and the trainer of the last stage.
-
-    Raises:
-        RuntimeError: if something other than the budget ended a fit.
     """
     own = newest.path if resume and newest.path.exists() else None
     states = callback_states(own) if own is not None else {}
     start = str(own) if own is not None else newest.start()
     first = True
+    past: list[Restructures] = []
     for stage in stages:
         saved = states.get(stage.change.state_key, {}) if stage.change is not None else {}
         if stage.change is not None and saved.get("structure") is not None:
             stage.change.load_state_dict(saved)
             model = stage.change.rebuild(model)
+            past.append(stage.change)
             continue
-        budget.go_on(stage.until)
-        task, trainer = prepare(model, stage.techniques)
-        if not first:
-            _go_on(trainer, math.ceil(budget.epochs), budget.steps)
-        fit(trainer, task, start)
-        if budget.progress < stage.until:
-            raise RuntimeError(
-                f"the training was stopped at {budget.progress:.0%} of its budget; resume=true "
-                "with the same directory goes on"
-            )
+        yield Fit(stage, model, start, first, tuple(past))
         start, first = None, False
         if stage.change is not None:
-            model = stage.change.restructure(task.get_submodule("model"))
-    return task, trainer
+            model = stage.change.restructure(model)
+            past.append(stage.change)
 
 
 def callback_states(path: Path) -> Mapping[str, Any]:

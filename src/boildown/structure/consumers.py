@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from boildown.calibrate import evaluating, inputs_of, layer_of, run, tensors_of
+from boildown.calibrate.samples import layer_of
+from boildown.forward import evaluating, first_input, hooks, inputs_of, run, tensors_of
 
 FEW = 8  # samples that are enough to see what changes
 
@@ -44,12 +45,12 @@ def readers(model: nn.Module, batch: Any, layers: Iterable[str]) -> dict[str, Re
 
     Args:
         model: takes a batch of inputs alone; in evaluation mode it must say the same every time.
-        batch: as in `boildown.calibrate.Data`; its first few samples are enough.
+        batch: as in `boildown.calibrate.batches.Data`; its first few samples are enough.
         layers: dotted paths of Linear or Conv2d modules.
 
     Raises:
-        CalibrationError: if the batch has no tensor.
-        ValueError: for a layer that the model does not have or that is neither Linear nor Conv2d.
+        ValueError: if the batch has no tensor; for a layer that the model does not have or that is
+            neither Linear nor Conv2d.
     """
     wanted = {name: layer_of(model, name) for name in layers}
     inputs = inputs_of(batch)[:FEW]
@@ -164,14 +165,9 @@ def _hooked(
     """Hooks on all modules, called with what each takes and gives, and what they return instead."""
 
     def hook(name: str, module: nn.Module, args: Any, kwargs: Any, output: Tensor) -> Tensor | None:
-        return see(name, module, args[0] if args else kwargs["input"], output)
+        return see(name, module, first_input(args, kwargs), output)
 
-    handles = [
-        module.register_forward_hook(partial(hook, name), with_kwargs=True)
-        for name, module in modules.items()
-    ]
-    try:
+    with hooks() as handles:
+        for name, module in modules.items():
+            handles.append(module.register_forward_hook(partial(hook, name), with_kwargs=True))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

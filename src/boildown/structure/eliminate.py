@@ -1,7 +1,7 @@
 """Inputs that a linear layer can do without, when the others make up for them: pure functions.
 
 Of W x + b without some of the inputs x, the best W' is the regression of W x on the others; what it
-loses is the variance of W x that they do not explain, in a metric of the outputs if one is given.
+loses is the variance of W x that they do not explain, in a form of the outputs if one is given.
 With a bias the inputs are centred: what the mean loses, the bias gives back. Inputs go in groups,
 such as the pixels of a kernel that belong to one channel.
 """
@@ -11,14 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from boildown.lowrank.activation import (
-    Moments,
-    check_features,
-    check_layer,
-    damped,
-    metric_root,
-    shrunk,
-)
+from boildown.calibrate.moments import Moments, damped, shrunk
+from boildown.lowrank.activation import check_features, check_layer
+from boildown.lowrank.form import form_root
 
 
 @dataclass(frozen=True)
@@ -27,7 +22,7 @@ class Elimination:
 
     Attributes:
         order: (d,) the groups, the first to go first.
-        errors: (d,) float64, the mean squared error of the outputs, in the metric, when these and
+        errors: (d,) float64, the mean squared error of the outputs, in the form, when these and
             all before have gone and the others make up for it; as the damped second moment of the
             inputs has it.
     """
@@ -44,7 +39,7 @@ def eliminate(
     *,
     most: int | None = None,
     damping: float | None = None,
-    metric: Tensor | None = None,
+    form: Tensor | None = None,
 ) -> Elimination:
     """Groups of inputs, one by one, always the one whose loss the outputs notice least.
 
@@ -59,10 +54,10 @@ def eliminate(
         groups: (G, k) the inputs of each group; none is in two, and those in none stay.
         most: how many groups go, in [0, G]; by default all.
         damping: see `boildown.lowrank.activation.whitened`.
-        metric: see there.
+        form: see there.
 
     Raises:
-        ValueError: for a weight that is no finite matrix, a bias, moments or a metric that do not
+        ValueError: for a weight that is no finite matrix, a bias, moments or a form that do not
             fit, groups that overlap or are out of range, or `most` out of range.
 
     Source: Hassibi & Stork 1993 (optimal brain surgeon),
@@ -75,7 +70,7 @@ def eliminate(
     steps = len(groups) if most is None else most
     if not 0 <= steps <= len(groups):
         raise ValueError(f"most must be in [0, {len(groups)}], the groups there are, got {most!r}")
-    root = metric_root(metric, weight)
+    root = form_root(form, weight)
     now = weight.detach().double().clone() if root is None else root @ weight.detach().double()
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(_seen(bias, moments, damping)))
     alive = list(range(len(groups)))

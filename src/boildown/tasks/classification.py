@@ -17,7 +17,7 @@ MakeOptimizer = Callable[[Iterable[nn.Parameter] | list[dict[str, Any]]], Optimi
 
 
 class Task(LightningModule):
-    """What all tasks share: a model, its optimizer, and the rhythm of evaluation.
+    """What all tasks have: a model, its optimizer, and the rhythm of evaluation.
 
     Args:
         model: the network. Its state is what gets packed.
@@ -115,6 +115,6 @@ class Classification(Task):
 
     def _report(self, stage: str) -> None:
         accuracy = self._accuracy(stage)
-        # in float64: 1 - 9842/10000 would otherwise miss the fraction's last digits
+        # in float64, since in float32 1 - 9842/10000 has wrong last digits
         self.log(f"{stage}/error", 1.0 - accuracy.compute().double())
         accuracy.reset()

@@ -15,8 +15,8 @@ class Language(Task):
     """Cross-entropy training on bytes, forwards or masked, as the data's targets say.
 
     Logs `val/loss` and `test/loss` in nats, and `val/bits_per_byte` and `test/bits_per_byte`, which
-    are the same in bits: what the model needs for a byte that counts, all bytes alike. 8 is what
-    no model needs. Positions whose target is -100 do not count.
+    are the same in bits: what the model needs for a byte, the mean over all that count. 8 is what
+    a coder without a model needs. Positions whose target is -100 do not count.
 
     Args:
         model: (B, T) int64 symbols -> (B, T, classes) logits. Its state is what gets packed.

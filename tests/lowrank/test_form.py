@@ -1,4 +1,4 @@
-"""The metric of a layer's errors: what it says equals what the outputs do."""
+"""The form of a layer's errors: what it says equals what the outputs do."""
 
 import pytest
 import torch
@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from boildown.calibrate import CalibrationError
-from boildown.lowrank.metric import Metric, _directions, measure
+from boildown.calibrate.batches import CalibrationError
+from boildown.lowrank.form import Form, measure
 from boildown.lowrank.svd import decompose
 
 
@@ -21,11 +21,11 @@ def triangular(size: int, g: torch.Generator) -> Tensor:
 def test_the_tails_are_the_errors_and_the_least_there_are(m: int, n: int, seed: int) -> None:
     g = torch.Generator().manual_seed(seed)
     weight = torch.randn(m, n, generator=g, dtype=torch.float64)
-    metric = Metric(triangular(m, g).mT, triangular(n, g))
-    found = metric.decompose(weight)
+    form = Form(triangular(m, g).mT, triangular(n, g))
+    found = form.decompose(weight)
 
     def error(other: Tensor) -> float:
-        return float((metric.left @ (weight - other) @ metric.right).square().sum())
+        return float((form.left @ (weight - other) @ form.right).square().sum())
 
     for rank in range(1, found.full + 1):
         nearest = found.truncate(rank).product()
@@ -36,7 +36,7 @@ def test_the_tails_are_the_errors_and_the_least_there_are(m: int, n: int, seed: 
 
 def test_a_number_scales_the_errors_and_changes_no_matrix() -> None:
     weight = torch.randn(6, 4, dtype=torch.float64)
-    found, plain = Metric(3.0, 1.0).decompose(weight), decompose(weight)
+    found, plain = Form(3.0, 1.0).decompose(weight), decompose(weight)
     torch.testing.assert_close(found.tails(), 9.0 * plain.tails())
     torch.testing.assert_close(found.truncate(2).product(), plain.truncate(2).product())
 
@@ -166,20 +166,12 @@ def test_an_output_without_tensors_is_refused() -> None:
         measure(model, torch.randn(8, 4), {"0": "linear"})
 
 
-@pytest.mark.parametrize(("shape", "axis"), [((5, 4), 1), ((5, 3, 4), 2), ((5, 4, 2, 3), 1)])
-def test_what_all_classes_have_in_common_is_not_drawn(shape: tuple[int, ...], axis: int) -> None:
-    drawn = _directions(torch.zeros(shape), torch.Generator().manual_seed(0))
-    assert drawn.mean(axis).abs().max() < 1e-6
-    others = [a for a in range(1, len(shape)) if a != axis]
-    assert all(drawn.mean(a).abs().max() > 1e-2 for a in others)
-
-
 def test_sparse_gradients_and_half_precision() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Embedding(9, 4, sparse=True), nn.Flatten(), nn.Linear(8, 3))
     found = measure(model, torch.randint(0, 9, (16, 2)), {"0": "embedding", "2": "linear"})
     assert found["0"][0].left > 0.0
     weight = torch.randn(6, 4)
-    half = Metric(1e-6, 1.0).decompose(weight.half()).truncate(4)
+    half = Form(1e-6, 1.0).decompose(weight.half()).truncate(4)
     assert half.u.dtype == torch.float16
     torch.testing.assert_close(half.product().float(), weight, rtol=1e-2, atol=1e-2)

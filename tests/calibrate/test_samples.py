@@ -1,7 +1,6 @@
-"""boildown.calibrate: the layers' inputs and outputs, and what follows each layer."""
+"""boildown.calibrate.samples: the rows of layers' inputs and outputs."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,27 +11,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
-from boildown.calibrate import (
-    CalibrationError,
-    Following,
-    Samples,
-    calibration_flops,
-    collect,
-    evaluating,
-    feed,
-    follows,
-    inputs_of,
-    read_elsewhere,
-    samples_of,
-    tensors_of,
-)
+from boildown.calibrate.batches import CalibrationError, calibration_flops
+from boildown.calibrate.samples import Samples, feed, samples_of
+from boildown.calibrate.tracing import Following, follows
 from boildown.models.lenet import LeNet5
-from boildown.models.resnet import ResNet
-from boildown.models.vgg import VGG16
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+class Net(nn.Module):
+    """A forward pass over named layers, given as a function."""
+
+    def __init__(self, forward: Callable[["Net", Tensor], Any], **layers: nn.Module) -> None:
+        super().__init__()
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+        self.run = forward
+
+    def forward(self, x: Tensor) -> Any:
+        return self.run(self, x)
 
 
 def weights_of(layer: nn.Linear | nn.Conv2d, groups: int) -> tuple[Tensor, Tensor]:
@@ -176,109 +175,6 @@ def test_an_accumulator_gets_batch_after_batch() -> None:
     ]
 
 
-class Net(nn.Module):
-    """A forward pass over named layers, given as a function."""
-
-    def __init__(self, forward: Callable[["Net", Tensor], Any], **layers: nn.Module) -> None:
-        super().__init__()
-        for name, layer in layers.items():
-            self.add_module(name, layer)
-        self.run = forward
-
-    def forward(self, x: Tensor) -> Any:
-        return self.run(self, x)
-
-
-def conv() -> nn.Conv2d:
-    return nn.Conv2d(3, 3, 3, padding=1)
-
-
-YES, NO = Following(True, None), Following(False, None)
-CASES: list[tuple[str, Callable[[Any, Tensor], Any], Following]] = [
-    ("torch.relu", lambda m, x: torch.relu(m.a(x)), YES),
-    ("method", lambda m, x: m.a(x).relu(), YES),
-    ("method in place", lambda m, x: m.a(x).relu_() + 1, YES),
-    ("F.relu", lambda m, x: F.relu(m.a(x)), YES),
-    ("F.relu in place", lambda m, x: F.relu(m.a(x), inplace=True) + 1, YES),
-    ("F.relu_", lambda m, x: F.relu_(m.a(x)), YES),
-    ("module", lambda m, x: m.act(m.a(x)) + 1, YES),
-    ("module in place", lambda m, x: m.inplace(m.a(x)) + 1, YES),
-    ("pool", lambda m, x: F.max_pool2d(m.a(x), 2).relu(), YES),
-    ("pool with indices", lambda m, x: F.max_pool2d(m.a(x), 2, return_indices=True)[0].relu(), YES),
-    ("torch pool", lambda m, x: torch.max_pool2d(m.a(x), 2).relu(), YES),
-    ("pool module", lambda m, x: m.pool(m.a(x)).relu(), YES),
-    ("adaptive pool", lambda m, x: F.adaptive_max_pool2d(m.a(x), 2).relu(), YES),
-    ("flatten", lambda m, x: m.a(x).flatten(1).relu(), YES),
-    ("dropout", lambda m, x: m.drop(m.a(x)).relu(), YES),
-    ("batch norm", lambda m, x: m.bn(m.a(x)).relu(), Following(True, "bn")),
-    ("batch norm, pool", lambda m, x: m.pool(m.bn(m.a(x))).relu(), Following(True, "bn")),
-    ("batch norm alone", lambda m, x: m.bn(m.a(x)).sigmoid(), Following(False, "bn")),
-    ("batch norm at the end", lambda m, x: m.bn(m.a(x)), Following(False, "bn")),
-    ("pool, batch norm", lambda m, x: m.bn(m.pool(m.a(x))).relu(), NO),
-    ("relu, batch norm", lambda m, x: m.bn(m.a(x).relu()), YES),
-    ("in place, batch norm", lambda m, x: m.bn(m.a(x).relu_()), YES),
-    ("functional norm", lambda m, x: F.batch_norm(m.a(x), None, None, training=True).relu(), NO),
-    ("skip", lambda m, x: (y := m.a(x)).relu() + y, NO),
-    ("skip from the norm", lambda m, x: (y := m.bn(m.a(x))).relu() + y, Following(False, "bn")),
-    ("skip around the norm", lambda m, x: m.bn(y := m.a(x)).relu() + y, NO),
-    ("added first", lambda m, x: (m.a(x) + x).relu(), NO),
-    ("returned too", lambda m, x: (y := m.a(x), y.relu()), NO),
-    ("returned pooled", lambda m, x: {"y": m.pool(y := m.a(x)), "z": y.relu()}, NO),
-    ("average pool", lambda m, x: F.avg_pool2d(m.a(x), 2).relu(), NO),
-    ("other activation", lambda m, x: F.leaky_relu(m.a(x)), NO),
-    ("relu6", lambda m, x: F.relu6(m.a(x)), NO),
-    ("concatenated", lambda m, x: torch.cat([m.a(x), x]).relu(), NO),
-    ("shape read", lambda m, x: (y := m.a(x)).view(y.shape[0], -1).relu(), YES),
-    ("view taken", lambda m, x: (y := m.a(x)).relu() + y.view(-1)[0], NO),
-]
-
-
-@pytest.mark.parametrize(("forward", "expected"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
-def test_what_follows(forward: Callable[[Any, Tensor], Any], expected: Following) -> None:
-    model = Net(
-        forward,
-        a=conv(),
-        act=nn.ReLU(),
-        inplace=nn.ReLU(inplace=True),
-        pool=nn.MaxPool2d(2),
-        drop=nn.Dropout(0.5),
-        bn=nn.BatchNorm2d(3),
-    )
-    assert follows(model, (draw(2, 3, 8, 8), torch.zeros(2))) == {"a": expected}
-
-
-def test_what_follows_in_known_models() -> None:
-    found = follows(LeNet5((1, 28, 28), 10), draw(2, 1, 28, 28))
-    assert found == {"conv1": NO, "conv2": NO, "fc1": YES, "fc2": NO}
-    vgg = follows(VGG16((3, 32, 32), 10, 0.5), draw(2, 3, 32, 32))
-    assert vgg.pop("fc8") == NO
-    assert len(vgg) == 15
-    assert all(f == YES for f in vgg.values())
-    resnet = follows(ResNet((3, 32, 32), 10, width=4, depth=20), draw(2, 3, 32, 32))
-    firsts = [f for name, f in resnet.items() if name.endswith("conv1")]
-    assert len(firsts) > 8
-    assert all(f.relu and f.batchnorm is not None for f in firsts)
-    seconds = [f for name, f in resnet.items() if name.endswith("conv2")]
-    assert all(not f.relu and f.batchnorm is not None for f in seconds)
-
-
-def test_a_norm_over_another_axis_is_no_norm_of_the_layer() -> None:
-    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU())
-    assert follows(model, draw(5, 3))["0"] == Following(True, "1")
-    assert follows(model, draw(5, 4, 3))["0"] == NO
-
-
-def test_a_layer_used_twice() -> None:
-    same = Net(lambda m, x: m.a(m.a(x).relu()).relu(), a=conv())
-    assert follows(same, draw(1, 3, 8, 8)) == {"a": YES}
-    mixed = Net(lambda m, x: m.a(m.a(x).relu()), a=conv())
-    assert follows(mixed, draw(1, 3, 8, 8)) == {"a": NO}
-    calls: list[str] = []
-    take = lambda name, x, y: calls.append(name)  # noqa: E731
-    feed(same, draw(1, 3, 8, 8), ["a"], take, positions=2, seed=0)
-    assert calls == ["a", "a"]
-
-
 def untidy() -> nn.Module:
     """Half of it in training mode, with everything that a training pass would change."""
     model = nn.Sequential(
@@ -350,22 +246,14 @@ def test_samples_outlive_what_comes_after() -> None:
     assert (seen.outputs < 0).any()
 
 
-def test_evaluating_covers_modules_one_by_one() -> None:
-    model = untidy()
-    with evaluating(model):
-        assert not any(m.training for m in model.modules())
-        assert not torch.is_grad_enabled()
-    assert [m.training for m in model] == [True, True, False, True, True, True]
-
-
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         ([], "the calibration set is empty"),
         (torch.zeros(0, 3), "the calibration set is empty"),
         ([torch.zeros(0, 3)], "the calibration set is empty"),
-        (["image.png"], "must be a tensor, or begin with one, got str"),
-        ([{}], "must be a tensor, or begin with one, got list"),
+        (["image.png"], "no tensor in a batch of type str"),
+        ([{}], "no tensor in a batch of type dict"),
         ((torch.zeros(4, 3), torch.zeros(4).long()), "are torch.float32, then torch.int64: give"),
         (TensorDataset(torch.zeros(4, 3)), "TensorDataset gives one sample at a time: wrap it"),
         (torch.full((2, 3), torch.nan), "the inputs of layer 0 hold NaN"),
@@ -397,38 +285,6 @@ def test_refused_layers() -> None:
         run("a", positions=0)
 
 
-def test_collect_reads_no_more_than_it_needs() -> None:
-    def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        for i in range(3):
-            assert i < 2, "read too far"
-            yield torch.full((4, 2), float(i)), torch.zeros(4)
-
-    kept = collect(batches(), 6)
-    assert [len(k) for k in kept] == [4, 2]
-    assert torch.cat(kept)[:, 0].tolist() == [0, 0, 0, 0, 1, 1]
-    assert [len(k) for k in collect(torch.zeros(600, 1), 1000)] == [256, 256, 88]
-    with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
-        collect(torch.zeros(3, 1), 0)
-
-
-def test_inputs_come_first() -> None:
-    x = torch.zeros(2)
-    for batch in (x, (x, 1), [x], {"x": x, "y": 1}, ((x, x), 1)):
-        assert inputs_of(batch) is x
-
-
-def test_flops_of_batches_of_several_sizes() -> None:
-    model = nn.Linear(3, 2)
-    data = [draw(4, 3), (draw(4, 3), 0), draw(1, 3)]
-    assert calibration_flops(model, data, passes=2) == 2 * 2 * 9 * 6
-
-
-def test_flops_are_counted_in_evaluation_mode() -> None:
-    model = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2)).train()
-    assert calibration_flops(model, draw(1, 3)) >= 2 * 6  # one sample cannot be normalised
-    assert [module.training for module in model.modules()] == [True] * 3
-
-
 @pytest.mark.parametrize("rows", [1000, 9])
 def test_rows_say_which_batch_they_come_from(rows: int) -> None:
     """The layer sees time first, and twice in every pass: rows are not in the samples' order."""
@@ -439,37 +295,3 @@ def test_rows_say_which_batch_they_come_from(rows: int) -> None:
     assert torch.equal(seen.inputs[0, :, 0], seen.batches.float())
     some = seen.rows(seen.batches == 1)
     assert torch.equal(some.inputs[0, :, 0], torch.ones(len(some.batches)))
-
-
-@pytest.mark.parametrize(
-    ("forward", "found"),
-    [
-        (lambda m, x: F.linear(m.a(x), m.a.weight.T), {"a"}),
-        (lambda m, x: F.linear(m.b(m.a(x)), m.a.weight), {"a"}),
-        (lambda m, x: m.b(m.a(x)) + m.a.weight.sum(), {"a"}),
-        (lambda m, x: m.b(m.a(x.to(m.a.weight.device, next(m.parameters()).dtype))), set()),
-        (lambda m, x: m.b(m.a(m.a(x))), set()),
-    ],
-)
-def test_weights_that_are_read_elsewhere(
-    forward: Callable[[Any, Tensor], Any], found: set[str]
-) -> None:
-    model = Net(forward, a=nn.Linear(3, 3), b=nn.Linear(3, 3)).train()
-    assert read_elsewhere(model, draw(2, 3)) == found
-    assert model.training
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
-
-
-def test_tensors_are_found_in_what_networks_return() -> None:
-    @dataclass
-    class Output:
-        logits: Tensor
-        hidden: tuple[Tensor, ...]
-        name: str
-
-    x, y = torch.zeros(1), torch.zeros(2)
-    for value in ([x, y], {"a": x, "b": (y,)}, Output(x, (y,), "c")):
-        found = tensors_of(value)
-        assert found[0] is x
-        assert found[1] is y
-    assert tensors_of(Output) == []

@@ -1,0 +1,137 @@
+"""Mean and second moment of what streams by, batch by batch."""
+
+import torch
+from torch import Tensor
+
+LEAST_DAMPING = 1e-10  # orders the directions that no input shows, and keeps solutions finite
+
+
+class Moments:
+    """Count, mean and second moment of a stream of vectors, in float64 on the vectors' device.
+
+    Batches are merged as by Chan, Golub & LeVeque 1979: exact whatever the mean is, where sums of
+    squares would cancel.
+
+    Example:
+        >>> moments = Moments()
+        >>> moments.update(torch.tensor([[1.0, 0.0], [3.0, 0.0]]))
+        >>> moments.count, moments.mean.tolist(), moments.covariance()[0].tolist()
+        (2, [2.0, 0.0], [1.0, 0.0])
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._mean: Tensor | None = None
+        self._scatter: Tensor | None = None
+
+    def update(self, inputs: Tensor) -> None:
+        """Take in a batch.
+
+        Args:
+            inputs: (N, n) floats; an empty batch changes nothing.
+
+        Raises:
+            ValueError: if they are no matrix, hold NaN or infinity, or n is not that of before.
+        """
+        if len(inputs) == 0:
+            return
+        check_rows(inputs, "inputs")
+        wide = inputs.detach().double()
+        mean = wide.mean(0)
+        centred = wide - mean
+        count, scatter = len(wide), centred.mT @ centred
+        if self._mean is None or self._scatter is None:
+            self.count, self._mean, self._scatter = count, mean, scatter
+            return
+        if len(mean) != len(self._mean):
+            raise ValueError(
+                f"inputs have {len(mean)} features, but those before had {len(self._mean)}"
+            )
+        total = self.count + count
+        step = mean.to(self._mean.device) - self._mean
+        self._scatter += scatter.to(self._mean.device)
+        self._scatter += torch.outer(step, step) * (self.count * count / total)
+        self._mean = self._mean + step * (count / total)
+        self.count = total
+
+    @property
+    def mean(self) -> Tensor:
+        """(n,) float64."""
+        if self._mean is None:
+            raise ValueError("there are no moments of no inputs: update with a batch first")
+        return self._mean
+
+    def covariance(self) -> Tensor:
+        """(n, n) float64: mean of (x - mean)(x - mean)^T, over the count, not the count less one.
+
+        Raises:
+            ValueError: if there were no inputs.
+        """
+        mean = self.mean
+        assert self._scatter is not None
+        return self._scatter.to(mean.device) / self.count
+
+    def second(self) -> Tensor:
+        """(n, n) float64: mean of x x^T.
+
+        Raises:
+            ValueError: if there were no inputs.
+        """
+        return self.covariance() + torch.outer(self.mean, self.mean)
+
+
+def shrinkage(covariance: Tensor, count: int) -> float:
+    """How far to shrink a sample covariance towards a multiple of the identity.
+
+    The oracle approximating shrinkage: nearly the least expected squared error for Gaussian samples
+    of unknown covariance. It falls with 1 / count and rises as the covariance nears the identity.
+
+    Args:
+        covariance: (n, n), of the samples.
+        count: how many samples, at least 1.
+
+    Returns:
+        In (0, 1]; 1 where the covariance is a multiple of the identity already.
+
+    Source: Chen, Wiesel, Eldar & Hero 2010, eq. 23, https://arxiv.org/abs/0907.4698
+    """
+    n = len(covariance)
+    trace, squares = float(covariance.trace()), float(covariance.square().sum())
+    above = (1.0 - 2.0 / n) * squares + trace**2
+    below = (count + 1.0 - 2.0 / n) * (squares - trace**2 / n)
+    return 1.0 if below <= above else above / below
+
+
+def damped(covariance: Tensor, count: int, damping: float | None) -> tuple[float, float]:
+    """The shrinkage to use, and the variance to shrink towards.
+
+    Raises:
+        ValueError: for a damping out of [0, 1].
+    """
+    if damping is not None and not 0.0 <= damping <= 1.0:
+        raise ValueError(f"damping must be in [0, 1], or None to choose it, got {damping!r}")
+    rho = shrinkage(covariance, count) if damping is None else damping
+    variance = float(covariance.trace()) / len(covariance)
+    return max(rho, LEAST_DAMPING), variance if variance > 0.0 else 1.0
+
+
+def shrunk(covariance: Tensor, rho: float, variance: float) -> Tensor:
+    """(n, n): (1 - rho) covariance + rho variance I."""
+    second = (1.0 - rho) * covariance
+    second.diagonal().add_(rho * variance)
+    return second
+
+
+def check_rows(samples: Tensor, name: str) -> None:
+    """Refuse what is no finite matrix with a row for each sample.
+
+    Raises:
+        ValueError: naming it and what is wrong.
+    """
+    if samples.ndim != 2 or not samples.is_floating_point() or 0 in samples.shape:
+        raise ValueError(
+            f"{name} must be a matrix of floats with a row for each sample, "
+            f"got {tuple(samples.shape)} {samples.dtype}"
+        )
+    if not torch.isfinite(samples).all():
+        raise ValueError(f"{name} hold NaN or infinity: a layer before has diverged")

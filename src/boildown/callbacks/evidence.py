@@ -1,0 +1,79 @@
+"""What a technique measures on a network in training, at the trainer's precision, on all ranks."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from boildown.calibrate.batches import calibration_flops, collect
+from boildown.calibrate.tracing import read_elsewhere
+from boildown.lowrank.form import Form, measure
+from boildown.lowrank.scheme import Scheme
+
+
+class OutputForms:
+    """What the errors of layers do to what the network says, on samples that stay the same.
+
+    Args:
+        calibration: makes an iterable of batches.
+        samples: how many of its samples to measure on.
+    """
+
+    def __init__(self, calibration: Callable[[], Iterable[Any]], samples: int) -> None:
+        self.calibration, self.samples = calibration, samples
+        self._batches: list[Tensor] | None = None
+
+    def measure(
+        self, trainer: Trainer, pl_module: LightningModule, layers: Mapping[str, Scheme]
+    ) -> tuple[dict[str, list[Form]], int]:
+        """The forms of the layers' matrices, the same on all ranks, and what they cost in FLOPs.
+
+        Raises:
+            CalibrationError: as `boildown.lowrank.form.measure`.
+            ValueError: if the forward pass wants something else than the inputs.
+        """
+        if self._batches is None:
+            with torch.random.fork_rng(devices=[]):  # a loader draws its order, also after a resume
+                torch.manual_seed(0)
+                batches = collect(self.calibration(), self.samples)
+            self._batches = [trainer.precision_plugin.convert_input(batch) for batch in batches]
+        with passing(trainer):
+            found = measure(pl_module, self._batches, layers)
+        flops = calibration_flops(pl_module, self._batches, passes=3)
+        if trainer.world_size > 1:
+            sent = {name: [form.to("cpu") for form in each] for name, each in found.items()}
+            sent = trainer.strategy.broadcast(sent)
+            found = {n: [form.to(pl_module.device) for form in sent[n]] for n in found}
+        return found, flops * trainer.world_size
+
+
+def weights_read_elsewhere(
+    trainer: Trainer, pl_module: LightningModule, inputs: Tensor
+) -> set[str]:
+    """The layers whose weight something else than their own forward pass computes with.
+
+    Raises:
+        ValueError: if the forward pass wants something else than the inputs.
+    """
+    with passing(trainer):
+        return read_elsewhere(pl_module, trainer.precision_plugin.convert_input(inputs))
+
+
+@contextmanager
+def passing(trainer: Trainer) -> Iterator[None]:
+    """Pass inputs through the network as in training, at the precision of the trainer.
+
+    Raises:
+        ValueError: if its forward pass wants something else than the inputs.
+    """
+    try:
+        with trainer.precision_plugin.forward_context():
+            yield
+    except (TypeError, NotImplementedError) as error:
+        raise ValueError(
+            "lowrank.metric=outputs needs a forward that takes the inputs alone; write one, or "
+            f"set metric=weights ({error})"
+        ) from error
