@@ -11,7 +11,7 @@ from runs import Once, call, choices, result_of, rows_of, stop_in, train
 import boildown
 
 RECIPES = choices("compression")
-SMALL = ("model=mlp", "model.width=64", "budget.epochs=6", "validations=20")
+SMALL = ("model=mlp", "model.width=64", "budget.epochs=6", "validations=40")
 
 
 def of(recipe: str) -> tuple[str, ...]:
