@@ -80,6 +80,13 @@ class Moments:
         return self.covariance() + torch.outer(self.mean, self.mean)
 
 
+def moments_of(inputs: Tensor) -> Moments:
+    """Of one batch (N, n); see `Moments.update`."""
+    moments = Moments()
+    moments.update(inputs)
+    return moments
+
+
 def shrinkage(covariance: Tensor, count: int) -> float:
     """How far to shrink a sample covariance towards a multiple of the identity.
 

@@ -62,8 +62,7 @@ def feed(
         data: the calibration data.
         layers: dotted paths of Linear or Conv2d modules.
         take: called with layer, inputs (groups, rows, n) and outputs (groups, rows, m) whenever a
-            layer has computed. The tensors may be views of the model's: use them or copy them,
-            do not keep or change them.
+            layer has computed. They may be views of the model's: do not keep or change them.
         positions: places per image, at least 1; None for all.
         seed: of the places.
 
@@ -76,9 +75,7 @@ def feed(
     if positions is not None and positions < 1:
         raise ValueError(f"positions must be at least 1, got {positions}")
     modules = {name: layer_of(model, name) for name in layers}
-    calls: Counter[str] = Counter()
-    reached: set[str] = set()
-    batch = 0
+    calls, reached, batch = Counter[str](), set[str](), 0
 
     def see(name: str, module: nn.Module, args: Any, kwargs: Any, output: Tensor) -> None:
         inputs = first_input(args, kwargs)
@@ -86,17 +83,7 @@ def feed(
         calls[name] += 1
         assert isinstance(module, nn.Linear | nn.Conv2d)
         rows = rows_of(module, inputs.detach(), output.detach(), positions, g)
-        for what, tensor in zip(("inputs", "outputs"), rows, strict=True):
-            if not torch.isfinite(tensor).all():
-                if not all(torch.isfinite(p).all() for p in module.parameters(recurse=False)):
-                    raise CalibrationError(
-                        f"layer {name} itself holds NaN or infinity: the training has diverged; "
-                        "take weights from before that"
-                    )
-                raise CalibrationError(
-                    f"the {what} of layer {name} hold NaN or infinity on the calibration data: "
-                    "look for the cause in the data or in the layers before it"
-                )
+        _check_finite(name, module, rows)
         take(name, *rows)
 
     with evaluating(model), hooks() as handles:
@@ -114,6 +101,26 @@ def feed(
                 f"the calibration data never reach layer {name}: the model's forward pass does "
                 "not call it; leave it out"
             )
+
+
+def _check_finite(name: str, module: nn.Module, rows: tuple[Tensor, Tensor]) -> None:
+    """Refuse inputs or outputs that are not finite.
+
+    Raises:
+        CalibrationError: naming the layer, and whether it is to blame itself.
+    """
+    for what, tensor in zip(("inputs", "outputs"), rows, strict=True):
+        if torch.isfinite(tensor).all():
+            continue
+        if not all(torch.isfinite(p).all() for p in module.parameters(recurse=False)):
+            raise CalibrationError(
+                f"layer {name} itself holds NaN or infinity: the training has diverged; "
+                "take weights from before that"
+            )
+        raise CalibrationError(
+            f"the {what} of layer {name} hold NaN or infinity on the calibration data: "
+            "look for the cause in the data or in the layers before it"
+        )
 
 
 def samples_of(
@@ -142,7 +149,6 @@ def samples_of(
         layer -> samples.
 
     Raises:
-        CalibrationError: as `feed`.
         ValueError: as `feed`; if `rows` is below 1.
     """
     if rows < 1:

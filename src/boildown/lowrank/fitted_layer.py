@@ -8,7 +8,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from boildown.calibrate.moments import Moments
+from boildown.calibrate.moments import Moments, moments_of
 from boildown.calibrate.samples import Samples
 from boildown.lowrank import scheme as of
 from boildown.lowrank import separable
@@ -136,9 +136,7 @@ class FittedLayer:
             )
             return {rank: (layer.factors, layer.bias) for rank, layer in found.items()}
         if y is None:
-            moments = Moments()
-            moments.update(x)
-            every = whitened(weight, bias, moments, damping=way.damping, form=form)
+            every = whitened(weight, bias, moments_of(x), damping=way.damping, form=form)
         else:
             every = regressed(weight, bias, x, y, damping=way.damping, form=form)
         solutions = {rank: every.truncate(rank) for rank in ranks}

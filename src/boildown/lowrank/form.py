@@ -206,8 +206,7 @@ def measure(
     Source: Martens & Grosse 2015 (K-FAC), https://arxiv.org/abs/1503.05671
     """
     gathered = {n: _Gathered(model.get_submodule(n), scheme) for n, scheme in layers.items()}
-    draws = [generator(seed, 0)]
-    samples = 0
+    draws, samples = [generator(seed, 0)], 0
 
     def say(inputs: Tensor) -> Tensor:
         said = projected(run(model, inputs), draws[-1])

@@ -13,7 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from boildown.calibrate.moments import Moments
+from boildown.calibrate.moments import moments_of
 from boildown.forward import evaluating, run, tensors_of
 from boildown.lowrank.activation import regressed
 from boildown.lowrank.fitted_layer import Dense
@@ -81,8 +81,8 @@ def _dropping(net: Studied, reader: Reader) -> Dropping | None:
         return None
     gradients = layer.gradients[0]
     form = output_form(gradients, FLOOR) if gradients.count else None
-    seen = _moments(layer.seen.inputs[0])
-    parts = [_moments(fit.inputs[0]) for fit, _ in net.folds(layer.seen)]
+    seen = moments_of(layer.seen.inputs[0])
+    parts = [moments_of(fit.inputs[0]) for fit, _ in net.folds(layer.seen)]
     n, k = matrix.shape[1], groups.shape[1]
     best: Dropping | None = None
     for damping in DAMPINGS:
@@ -221,7 +221,7 @@ def narrowed(
         layer, damping = net.layers[name], dampings[name]
         own = cast("nn.Linear", layer.module).weight.detach()
         kept = _columns(own, inputs[name]).flatten()
-        seen = _moments(layer.seen.inputs[0])
+        seen = moments_of(layer.seen.inputs[0])
         weight, bias = without(own.flatten(1), layer.bias, seen, kept, damping=damping)
         targets = layer.seen.outputs[0]
         if name in outputs:
@@ -312,9 +312,3 @@ def _others(count: int, gone: Tensor) -> Tensor:
     left = torch.ones(count, dtype=torch.bool)
     left[gone.cpu()] = False
     return left.nonzero()[:, 0]
-
-
-def _moments(rows: Tensor) -> Moments:
-    moments = Moments()
-    moments.update(rows)
-    return moments

@@ -80,35 +80,29 @@ def prune_ranks(
     Args:
         model: any network that takes a batch of inputs alone; it is not touched.
         calibration: inputs, a few hundred; no targets are needed.
-        tolerance: with `evaluate`, how much it may rise above what it says of the dense network, at
-            least 0; without, the largest relative error behind each layer of the new network, in
-            (0, 1).
-        evaluate: network -> its error or loss, less is better. Called with a network in evaluation
-            mode. It decides, so give it samples that the network was not trained on, and many: a
-            count of errors is noisy.
+        tolerance: how much `evaluate` may say more than of the dense network, at least 0; without
+            it, the largest relative error behind each layer, in (0, 1).
+        evaluate: network in evaluation mode -> its error or loss. It decides, so give it many
+            samples that the network was not trained on: a count of errors is noisy.
         layers: dotted paths of Linear and Conv2d modules; by default all that can be factorised.
         method: "relu" solves through the ReLU where one follows a layer and for its outputs
-            elsewhere; "activation" solves for the outputs everywhere; "plain" truncates the weight.
-        schemes: a convolution becomes, by "default", its kernel to r channels and a 1x1
-            convolution; by "cheapest" that or rows x 1 and 1 x columns, whichever has fewer
-            parameters at the same error of the kernel. It goes for every method.
+            elsewhere; "activation" for the outputs everywhere; "plain" truncates the weight.
+        schemes: of convolutions: "default", channel; "cheapest", channel or spatial, whichever has
+            fewer parameters at the same error of the kernel (`boildown.lowrank.scheme`).
         samples: calibration samples to use at most.
-        positions: random places per image at which a convolution is seen at most; its patches at
-            all of them are held in memory.
+        positions: places per image at which a convolution is seen at most, held in memory.
         evaluations: calls of `evaluate` at most, per search; at least 2. With `drop_outputs` there
             are two searches, and up to three calls between them.
-        asymmetric: whether each layer is solved for the inputs it gets from the layers before it as
-            approximated, so that it makes up for some of their error.
-        drop_outputs: whether whole outputs of layers may go too (features, channels), where one
-            other layer reads them: the network becomes narrower, and its ranks are searched for
-            again. It takes about twice as long, and needs `evaluate`.
+        asymmetric: whether each layer is solved for the inputs it gets from approximated layers, so
+            that it makes up for some of their error.
+        drop_outputs: whether whole outputs (features, channels) that one other layer reads may go
+            too. It takes about twice as long, and needs `evaluate`.
         seed: of the places.
 
     Raises:
-        CalibrationError: for an empty calibration set, a layer it never reaches, or NaN or infinity
-            in a layer's inputs or outputs.
-        ValueError: for a value out of range; a layer that is not there or cannot be factorised, by
-            name; if there is none that can; if `evaluate` does not return a finite number.
+        CalibrationError: for calibration data that do not show every layer, finite.
+        ValueError: for a value out of range, a layer that cannot be factorised, or if none can; if
+            `evaluate` does not return a finite number.
 
     Source: Zhang, Zou, He & Sun 2015, https://arxiv.org/abs/1505.06798
     """
@@ -120,16 +114,19 @@ def prune_ranks(
     searched, best = task.search(net, dense)
     small, outputs = net, dict[str, Tensor]()
     if drop_outputs:
-        again, left, tried = _narrower(searched, best.ranks, task)
-        best = replace(best, path=[*best.path, *tried])
-        if again is not None:
-            _, found = task.search(again, tried[-1].metric)
-            path = [*best.path, *found.path]
-            if again.parameters(found.ranks) < net.parameters(best.ranks):
-                small, best, outputs = again, found, left
-            best = replace(best, path=path)
-            net.flops += again.flops
-    flops = net.flops
+        small, outputs, best = _with_outputs_dropped(searched, best, task)
+    return _result(model, net, small, outputs, best, dense)
+
+
+def _result(
+    model: nn.Module,
+    net: Studied,
+    small: Studied,
+    outputs: Mapping[str, Tensor],
+    best: Found,
+    dense: float | None,
+) -> RankPruning:
+    flops = net.flops  # before the errors are measured
     return RankPruning(
         model=best.model,
         ranks=best.ranks,
@@ -206,6 +203,28 @@ class _Task:
             return one, one.lowest(
                 self.evaluate, start, self.limit, self.evaluations, networks, tick
             )
+
+
+def _with_outputs_dropped(
+    searched: RankSearch, best: Found, task: _Task
+) -> tuple[Studied, dict[str, Tensor], Found]:
+    """The smaller of the network as it is and a narrower one, and the ranks found in it.
+
+    Returns:
+        The network; layer -> the outputs that are left, {} if it is as wide as it was; its ranks,
+        with the networks of both searches in the path.
+    """
+    net = searched.net
+    again, left, tried = _narrower(searched, best.ranks, task)
+    best = replace(best, path=[*best.path, *tried])
+    if again is None:
+        return net, {}, best
+    _, found = task.search(again, tried[-1].metric)
+    path = [*best.path, *found.path]
+    net.flops += again.flops
+    if again.parameters(found.ranks) < net.parameters(best.ranks):
+        return again, left, replace(found, path=path)
+    return net, {}, replace(best, path=path)
 
 
 def _narrower(

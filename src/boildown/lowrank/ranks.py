@@ -48,28 +48,22 @@ def joint_ranks(
 ) -> JointRanks:
     """The C step of the learning-compression algorithm: the best ranks of all layers together.
 
-    For a price: the ranks r that minimise mu/2 sum_l E_l(r_l) + price sum_l C_l(r_l), which each
-    layer does by itself. For a budget: those that minimise sum_l E_l(r_l) within
-    sum_l C_l(r_l) <= budget, which mu does not change. E_l(r) is layer l's squared error at rank r
-    and C_l(r) its cost.
+    E_l(r) is layer l's squared error at rank r, C_l(r) its cost. For a price the ranks minimise
+    mu/2 sum_l E_l(r_l) + price sum_l C_l(r_l), which each layer does by itself; for a budget
+    sum_l E_l(r_l) within sum_l C_l(r_l) <= budget, which mu does not change.
 
     Args:
         tails: layer -> (k + 1,) squared errors of rank 0, 1, ..., k: `boildown.lowrank.svd.tails`,
             in the algorithm those of the weight minus its multipliers / mu.
         costs: layer -> costs of rank 1, 2, ..., R with R <= k, never falling.
-        dense: layer -> what it costs to leave it as it is; layers without an entry must be
-            factorised.
+        dense: layer -> what it costs as it is; layers without an entry must be factorised.
         budget: for the sum of the costs; this or `price`.
         price: of one unit of cost, at least 0: lambda in the paper.
         mu: of the quadratic penalty, above 0.
 
-    Returns:
-        The ranks. Where it makes no difference a layer is the cheaper one.
-
     Raises:
-        ValueError: if the budget is below what rank 1 everywhere costs (or dense where that is
-            cheaper), naming the layers; if both budget and price are given, or none; or for
-            layers, lengths or numbers that do not fit, naming them.
+        ValueError: for a budget below what rank 1 everywhere costs (or dense where that is
+            cheaper), not one of budget and price, or layers and numbers that do not fit; by name.
 
     Source: Idelbayev & Carreira-Perpinan, CVPR 2020, section 4,
     https://openaccess.thecvf.com/content_CVPR_2020/html/Idelbayev_Low-Rank_Compression_of_Neural_Nets_Learning_the_Rank_of_Each_Layer_CVPR_2020_paper.html
@@ -78,16 +72,12 @@ def joint_ranks(
         raise ValueError(f"give a budget or a price, one of them; got {budget} and {price}")
     if not mu > 0.0:
         raise ValueError(f"mu must be above 0, got {mu}")
+    may_stay = dense or {}
     found = {name: tail.detach().double().cpu().numpy() for name, tail in tails.items()}
-    options = _options(found, costs, dense or {})
-    offered = {name: _offered(name, options, dense or {}) for name in found}
-    errors = []
-    for name, tail in found.items():
-        error = np.zeros(len(options[name]))
-        error[: offered[name]] = tail[1 : offered[name] + 1]
-        errors.append(error)
-    spent = list(options.values())
-    gap = 0.0
+    options = _options(found, costs, may_stay)
+    offered = {name: _offered(name, options, may_stay) for name in found}
+    errors = [_lost(tail, offered[name], len(options[name])) for name, tail in found.items()]
+    spent, gap = list(options.values()), 0.0
     if price is not None:
         picks = lagrangian(spent, [mu / 2.0 * error for error in errors], price)
     else:
@@ -105,6 +95,13 @@ def joint_ranks(
         error=float(sum(e[i] for e, i in zip(errors, picks, strict=True))),
         gap=gap,
     )
+
+
+def _lost(tail: Floats, offered: int, options: int) -> Floats:
+    """The squared errors of rank 1, 2, ..., and of what stays dense: 0."""
+    errors = np.zeros(options)
+    errors[:offered] = tail[1 : offered + 1]
+    return errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,18 +172,12 @@ def energy_ranks(
         spectra: layer -> (k,) singular values, falling.
         costs: layer -> costs of rank 1, 2, ..., R with R <= k, never falling. A layer that would
             need a rank above R stays dense, or gets rank R where it may not.
-        budget: for the sum of the costs: the highest threshold that it allows is taken. This or
-            `energy`.
+        budget: for the costs, whose highest threshold is taken; this or `energy`.
         energy: the threshold, in (0, 1].
-        dense: layer -> what it costs to leave it as it is.
-
-    Returns:
-        Layer -> rank, or None for a layer that stays dense.
+        dense: layer -> what it costs to leave it as it is; its rank is then None.
 
     Raises:
-        ValueError: if the budget is below what rank 1 everywhere costs, naming the layers; if both
-            budget and energy are given, or none; or for layers, lengths or numbers that do not
-            fit, naming them.
+        ValueError: as `joint_ranks`.
     """
     if (budget is None) == (energy is None):
         raise ValueError(f"give a budget or an energy, one of them; got {budget} and {energy}")
@@ -196,8 +187,7 @@ def energy_ranks(
     lost = {name: tail / tail[0] if tail[0] > 0.0 else tail for name, tail in tails.items()}
 
     def chosen(ranks: Mapping[str, int]) -> tuple[dict[str, int | None], float]:
-        found: dict[str, int | None] = {}
-        cost = 0.0
+        found, cost = dict[str, int | None](), 0.0
         for name, rank in ranks.items():
             spent, last = options[name], highest[name]
             stays = len(spent) > last and (rank > last or spent[rank - 1] >= spent[last])
@@ -205,8 +195,7 @@ def energy_ranks(
             cost += float(spent[last] if stays else spent[min(rank, last) - 1])
         return found, cost
 
-    def at(loss: float) -> dict[str, int]:
-        """The lowest ranks that lose no more than a fraction of each layer's energy."""
+    def at(loss: float) -> dict[str, int]:  # the lowest that lose no more of a layer's energy
         return {name: max(1, int((lost[name] > loss).sum())) for name in lost}
 
     if energy is not None:

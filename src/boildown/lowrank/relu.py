@@ -16,12 +16,13 @@ of z on x.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from boildown.calibrate.moments import Moments, damped, shrunk
-from boildown.lowrank.activation import Whitened, check_layer, check_samples, regressed, whitened
+from boildown.calibrate.moments import damped, moments_of, shrunk
+from boildown.lowrank.activation import check_layer, check_samples, regressed, whitened
 from boildown.lowrank.form import form_root
 from boildown.lowrank.svd import Factors, balanced, check_rank
 
@@ -64,35 +65,28 @@ def through_relu_ranks(
     """Approximations of a linear layer that a ReLU follows, of several ranks.
 
     Starts at the activation-aware truncation and keeps the best iterate, so it is never worse than
-    that behind the ReLU, whichever form that is truncated by; nor is a rank worse than a lower
-    one of `ranks`. The map is fitted to the inputs directly, not to the responses W x, and shrunk
-    towards reproducing W x + b, so that a few hundred inputs do.
-
-    Each step costs about 5 N r (m + n) operations, and N m float32 numbers are held four times.
+    that behind the ReLU; nor is a rank worse than a lower one of `ranks`. The map is fitted to the
+    inputs directly and shrunk towards reproducing W x + b, so that a few hundred inputs do. Each
+    step costs about 5 N r (m + n) operations; N m float32 numbers are held four times.
 
     Args:
         weight: (m, n) floats.
         bias: (m,), or None for a layer without one.
-        inputs: (N, n), what the layer gets: from the original network, or (asymmetric) from one
-            whose earlier layers are approximated already.
+        inputs: (N, n), from the original network, or from one with earlier layers approximated.
         ranks: each from 1 to min(m, n).
-        targets: (N, m), what the layer put out before its ReLU in the original network; None for
-            W x + b of these inputs.
+        targets: (N, m), what the original layer put out before its ReLU; None for W x + b.
         damping: see `boildown.lowrank.activation.whitened`.
         form: (m, m) symmetric positive definite, what weighs the errors behind the ReLU; None for
-            the identity. z ignores it; the regression weighs by it, each entry times the fraction
-            of inputs for which the ReLU passes both outputs.
-        penalties: L of the successive phases, rising; Zhang et al. take 0.01 and 1. A finite one
-            also draws outputs across zero. inf descends on the error behind the ReLU itself, by its
-            quadratic majoriser (z = relu(y) where A x + b > 0, else A x + b).
+            the identity. z ignores it; the regression weighs by its `gated_form`.
+        penalties: L of the successive phases, rising. A finite one also draws outputs across zero;
+            inf descends on the error itself (z = relu(y) where A x + b > 0, else A x + b).
         iterations: of each phase, at least 0.
 
     Returns:
         rank -> layer, in the weight's dtype.
 
     Raises:
-        ValueError: for sizes that do not fit, values that are not finite, a rank, damping or
-            penalty out of range.
+        ValueError: for sizes that do not fit, values that are not finite or out of range.
 
     Source: Zhang, Zou, He & Sun 2015, sections 3.2 and 3.3, https://arxiv.org/abs/1505.06798
     """
@@ -103,29 +97,37 @@ def through_relu_ranks(
     check_phases(penalties, iterations)
     given, targets = targets, outputs_of(inputs, weight, bias) if targets is None else targets
     problem = Problem(weight, bias, inputs, targets, damping, form)
-    moments = Moments()
     if given is None:
-        moments.update(inputs)
-
-    def linear(form: Tensor | None) -> Whitened:
-        if given is None:
-            return whitened(weight, bias, moments, damping=damping, form=form)
-        return regressed(weight, bias, inputs, given, damping=damping, form=form)
-
-    fits = [linear(problem.gated)] + ([] if form is None else [linear(form)])
-    layers: dict[int, LowRankLayer] = {}
-    below: LowRankLayer | None = None
+        fit = partial(whitened, weight, bias, moments_of(inputs), damping=damping)
+    else:
+        fit = partial(regressed, weight, bias, inputs, given, damping=damping)
+    fits = [fit(form=each) for each in [problem.gated] + ([] if form is None else [form])]
+    layers, below = dict[int, LowRankLayer](), None
     for rank in sorted(set(ranks)):
-        truncated = [fit.truncate(rank) for fit in fits]
-        errors = [output_error(*one, inputs, targets, form) for one in truncated]
-        first, start = truncated[0], min(errors)
-        layer = LowRankLayer(*truncated[errors.index(start)], start, start)
-        for factors, offset in problem.solve(*first, penalties, iterations):
-            error = output_error(factors, offset, inputs, targets, form)
-            if error < layer.error:
-                layer = LowRankLayer(factors, offset, error, start)
+        layer = _best_from([fit.truncate(rank) for fit in fits], problem, penalties, iterations)
         layers[rank] = below = better(layer, below)
     return layers
+
+
+def _best_from(
+    truncated: Sequence[tuple[Factors, Tensor | None]],
+    problem: "Problem",
+    penalties: Sequence[float],
+    iterations: int,
+) -> LowRankLayer:
+    """The best of some truncations and of what is found from the first of them."""
+
+    def lost(factors: Factors, bias: Tensor | None) -> float:
+        return output_error(factors, bias, problem.inputs, problem.targets, problem.form)
+
+    errors = [lost(*one) for one in truncated]
+    start = min(errors)
+    layer = LowRankLayer(*truncated[errors.index(start)], start, start)
+    for one in problem.solve(*truncated[0], penalties, iterations):
+        error = lost(*one)
+        if error < layer.error:
+            layer = LowRankLayer(*one, error, start)
+    return layer
 
 
 def check_phases(penalties: Sequence[float], iterations: int) -> None:

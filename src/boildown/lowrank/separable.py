@@ -94,34 +94,31 @@ def separable_ranks(
 ) -> dict[int, LowRankLayer]:
     """Approximations of a convolution by rows x 1 and 1 x columns, of several ranks.
 
-    Starts at the better of the truncated singular value decompositions of the kernel, bare and in
+    Starts at the better of the truncated decompositions of the kernel, bare and in
     `separable_form`, and keeps the best iterate, so it is never worse than either; nor is a rank
     worse than a lower one of `ranks`. With `relu`, phase 1 ignores the ReLU; later phases start
     from it, so without a form the result is never worse behind the ReLU than that of phase 1.
 
     Args:
         kernel: (outputs, inputs, rows, columns) floats, of one group.
-        bias: (outputs,), or None for a convolution without one.
+        bias: (outputs,), or None.
         patches: (N, inputs x rows x columns), in the order of the kernel.
         ranks: each from 1 to min(outputs x columns, inputs x rows).
-        relu: whether a ReLU follows, and the error is that behind it.
-        targets: (N, outputs), what the convolution put out before its ReLU in the original network;
-            None for what it makes of these patches.
+        relu: whether a ReLU follows; the error is that behind it.
+        targets: (N, outputs), see `boildown.lowrank.relu.through_relu_ranks`.
         damping: see `boildown.lowrank.activation.whitened`.
-        form: (outputs, outputs), see `boildown.lowrank.relu.through_relu_ranks`.
+        form: (outputs, outputs), see `through_relu_ranks`.
         penalties: see there; without `relu` there is but one phase.
         iterations: of each phase, at least 0.
 
     Returns:
-        rank -> layer, whose factors are those of the spatial scheme's matrix, in the kernel's
-        dtype. Its `start` is the error of the truncations.
+        rank -> layer, of factors of the spatial scheme's matrix, in the kernel's dtype.
 
     Raises:
-        ValueError: for sizes that do not fit, values that are not finite, a rank, damping or
-            penalty out of range.
+        ValueError: for sizes that do not fit, values that are not finite or out of range.
 
-    Source: the scheme: Jaderberg et al. 2014, https://arxiv.org/abs/1405.3866; through the ReLU:
-    Zhang et al. 2015, sections 3.2 and 3.3, https://arxiv.org/abs/1505.06798
+    Source: Jaderberg et al. 2014, https://arxiv.org/abs/1405.3866 (scheme); Zhang et al. 2015,
+    sections 3.2 and 3.3, https://arxiv.org/abs/1505.06798 (through the ReLU)
     """
     flat, columns = kernel.detach().flatten(1), kernel.shape[3]
     check_layer(flat, bias)
@@ -132,43 +129,15 @@ def separable_ranks(
     check_phases(penalties, iterations)
     targets = outputs_of(patches, flat, bias) if targets is None else targets
     problem = _Separable(flat, bias, patches, targets, damping, form, relu, columns)
-    spectra = [
-        separable_form(
-            patches,
-            columns,
-            len(kernel),
-            damping=damping,
-            form=problem.gated,
-            centred=bias is not None,
-        ).decompose(matrix),
-        decompose(matrix),
-    ]
-    mean = targets.mean(0, dtype=torch.float64)
+    own = separable_form(
+        patches, columns, len(kernel), damping=damping, form=problem.gated, centred=bias is not None
+    )
+    spectra = own.decompose(matrix), decompose(matrix)
     phases = (None, *penalties) if relu else (None,)
-
-    def measured(factors: Factors, bias: Tensor | None) -> LowRankLayer:
-        error = output_error(problem.wide(factors), bias, patches, targets, form, relu=relu)
-        return LowRankLayer(factors, bias, error, error)
-
-    def linear(layer: LowRankLayer) -> float:
-        if not relu:
-            return layer.error
-        wide = problem.wide(layer.factors)
-        return output_error(wide, layer.bias, patches, targets, form, relu=False)
-
-    layers: dict[int, LowRankLayer] = {}
-    below: LowRankLayer | None = None
+    layers, below = dict[int, LowRankLayer](), None
     for rank in sorted(set(ranks)):
-        truncated = []
-        for factors in (spectrum.truncate(rank) for spectrum in spectra):
-            u, v = problem.wide(factors)
-            truncated.append(measured(factors, problem.intercept(u.double(), v.double(), mean)))
-        first = min(truncated, key=linear)  # whether a ReLU follows or not
-        solved = problem.solve(problem.wide(first.factors), first.bias, phases, iterations)
-        found = [*truncated, *(measured(*one) for one in solved)]
-        best = min(found, key=lambda layer: layer.error)
-        best = replace(best, start=min(layer.error for layer in truncated))
-        layers[rank] = below = better(best, below)
+        starts = [problem.truncated(spectrum.truncate(rank)) for spectrum in spectra]
+        layers[rank] = below = better(problem.best_from(starts, phases, iterations), below)
     return layers
 
 
@@ -200,6 +169,30 @@ class _Separable(Problem):
         own = torch.eye(self.columns, dtype=v.dtype, device=v.device)
         u = u.unflatten(0, (-1, self.columns)).mT.flatten(1)
         return Factors(u, torch.einsum("nr,jk->njrk", v, own).flatten(2).flatten(0, 1))
+
+    def truncated(self, factors: Factors) -> LowRankLayer:
+        """The layer of the matrix's factors, with the best bias for them."""
+        u, v = self.wide(factors)
+        mean = self.targets.mean(0, dtype=torch.float64)
+        return self._measured(factors, self.intercept(u.double(), v.double(), mean))
+
+    def best_from(
+        self, starts: Sequence[LowRankLayer], phases: Sequence[float | None], iterations: int
+    ) -> LowRankLayer:
+        """The best of all that are found from the best start, which ignores the ReLU."""
+        first = min(starts, key=lambda layer: self._lost(layer, relu=False))
+        solved = self.solve(self.wide(first.factors), first.bias, phases, iterations)
+        found = [*starts, *(self._measured(*one) for one in solved)]
+        best = min(found, key=lambda layer: layer.error)
+        return replace(best, start=min(layer.error for layer in starts))
+
+    def _measured(self, factors: Factors, bias: Tensor | None) -> LowRankLayer:
+        error = self._lost(LowRankLayer(factors, bias, 0.0, 0.0), relu=self.relu)
+        return LowRankLayer(factors, bias, error, error)
+
+    def _lost(self, layer: LowRankLayer, *, relu: bool) -> float:
+        wide = self.wide(layer.factors)
+        return output_error(wide, layer.bias, self.inputs, self.targets, self.form, relu=relu)
 
     def _narrow(self, factors: Factors) -> Factors:
         u, v = factors
