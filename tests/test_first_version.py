@@ -48,7 +48,8 @@ def test_killed_runs_go_on(recipe: str, tmp_path: Path) -> None:
     then = json.loads((OLD / recipe / "result.json").read_text())
     assert list(now["compute"]["by_phase"]) == list(then["compute"]["by_phase"])
     assert now["compute"]["steps"] == then["compute"]["steps"]
-    assert now["compressed"]["bytes"] == pytest.approx(then["compressed"]["bytes"], rel=0.05)
+    # the first version ended above the size; here a rank alone is 3 % of it
+    assert 0.96 <= RATIO[recipe] / now["ratio"] <= 1.0
 
 
 def test_runs_are_reported_on(tmp_path: Path) -> None:

@@ -307,7 +307,6 @@ def test_c_steps_are_charged() -> None:
     ("change", "says"),
     [
         ({"factors": 1.5}, r"lowrank\.factors.*1\.5"),
-        ({"factors": None}, "one of factors, price, energy and ranks"),
         ({"energy": 0.5}, "factors"),
         ({"factors": None, "energy": 0.0}, r"lowrank\.energy.*0\.0"),
         ({"factors": None, "price": -1.0}, r"lowrank\.price.*-1"),
@@ -326,6 +325,11 @@ def test_c_steps_are_charged() -> None:
 def test_bad_settings(change: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         LearnRanks(**{"factors": 0.5, **SETTINGS, **change})
+
+
+def test_without_an_amount_or_a_size_nothing_is_trained() -> None:
+    with pytest.raises(ValueError, match=r"how much is to be saved\? give factors"):
+        fit(LearnRanks())
 
 
 @pytest.mark.parametrize(("dtype", "size"), [(None, 4), ("float16", 2)])
@@ -380,7 +384,7 @@ def test_the_recipe_repeats_the_defaults_of_the_signature() -> None:
     defaults = inspect.signature(LearnRanks).parameters
     said = OmegaConf.to_container(recipe, resolve=False)
     assert isinstance(said, dict)
-    of_the_run = {"_target_", "share", "energy", "ranks", "price", "dtype"}
+    of_the_run = {"_target_", "factors", "energy", "ranks", "price", "dtype"}
     for key in said.keys() - of_the_run:
         default = defaults[key].default
         if key == "schedule":
@@ -390,7 +394,7 @@ def test_the_recipe_repeats_the_defaults_of_the_signature() -> None:
             assert said[key] == (list(default) if isinstance(default, tuple) else default), key
 
 
-def test_the_fraction_has_the_name_that_recipes_have_too() -> None:
+def test_the_fraction_has_the_name_of_the_first_version_too() -> None:
     assert LearnRanks(share=0.3).algorithm.target == LearnRanks(factors=0.3).algorithm.target
 
 

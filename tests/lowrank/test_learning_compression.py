@@ -4,12 +4,23 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 from boildown.lowrank.costs import Counting, cost_of, dense_cost_of
-from boildown.lowrank.learning_compression import Algorithm, Network, State, distance, pull
+from boildown.lowrank.factorize import structure
+from boildown.lowrank.learning_compression import (
+    Algorithm,
+    Network,
+    State,
+    distance,
+    factorized,
+    factors_in,
+    pull,
+    spectra_of,
+    structure_of,
+)
 from boildown.lowrank.svd import decompose
-from boildown.lowrank.target import Target
+from boildown.lowrank.target import Spectra, Target
 from boildown.schedule import OneShot
 
 
@@ -34,7 +45,7 @@ def problem(multipliers: bool) -> tuple[Algorithm, Network]:
     algorithm = Algorithm(target, 0.0, 1.0, 4, (2.0, 16.0), OneShot(), multipliers)
     counting = Counting()
     layers = counting.layers(model, counting.names(model), {})
-    return algorithm, Network(layers, dict(model.named_parameters()), {})
+    return algorithm, Network(layers, dict(model.named_parameters()))
 
 
 def same(ranks: dict[str, int | None]) -> dict[str, int | None]:
@@ -80,19 +91,39 @@ def test_mu_grows_by_a_constant_factor() -> None:
     assert [algorithm.step_at(at) for at in (0.0, 0.3, 0.5, 1.0)] == [0, 1, 2, 4]
 
 
-def test_a_rule_is_asked_at_the_first_step_and_halfway() -> None:
-    asked: list[tuple[int, int]] = []
+def test_what_the_target_leaves_open_is_searched_for() -> None:
+    asked: list[set[str]] = []
 
-    def rule(rest: dict[str, Tensor], buffers: dict[str, Tensor], trial: object) -> float:
-        tried = [sum(t.numel() for t in trial(f).values()) for f in (0.0, 1.0)]  # type: ignore[operator]
-        asked.append((tried[0], tried[1]))
-        return 0.5 if len(asked) == 1 else 0.7
+    def search(spectra: Spectra) -> float:
+        asked.append(set(spectra))
+        return (0.5, 0.7, 0.6)[len(asked) - 1]
 
     _, network = problem(multipliers=False)
-    algorithm = Algorithm(Target(rule), 0.0, 1.0, 4, (1.0, 1.0), OneShot(), False)  # type: ignore[arg-type]
+    algorithm = Algorithm(Target(), 0.0, 1.0, 4, (1.0, 1.0), OneShot(), False)
     state, costs = State(), []
     for step in range(5):
-        state, _ = algorithm.c_step(state, step, network, None, same)
+        state, _ = algorithm.c_step(state, step, network, None, same, search)
         costs.append(cost_of(network.layers, state.ranks) / dense_cost_of(network.layers))
-    assert asked == [(28, 96)] * 2  # rank 1 everywhere; the weights as they are
-    assert costs[0] == costs[1] <= 0.5 < costs[2] == costs[4] <= 0.7
+    assert asked == [{"0", "1"}] * 3  # at first, halfway, and at last
+    assert costs[0] == costs[1] <= 0.5 < costs[2] == costs[3] <= 0.7
+    assert costs[4] <= 0.6 < costs[3]
+
+
+def test_factors_stand_for_the_layers_that_have_a_rank() -> None:
+    """Named and shaped as in the network that is built, which then says the same."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(8, 12, 3, groups=2), nn.Flatten(), nn.Linear(12, 9, bias=False))
+    counting = Counting()
+    layers = counting.layers(model, counting.names(model), {})
+    modules = {name: model.get_submodule(name) for name in layers}
+    parameters = dict(model.named_parameters())
+    spectra = spectra_of({name: parameters[f"{name}.weight"] for name in layers}, layers)
+    ranks: dict[str, int | None] = {"0": 2, "2": 3}
+    found = factors_in(parameters, modules, layers, spectra, ranks)
+    state = State(ranks=ranks)
+    built, _ = factorized(model, modules, layers, state)
+    wanted = dict(built.named_parameters())
+    assert found.keys() == wanted.keys()
+    assert all(torch.allclose(found[name], wanted[name], atol=1e-6) for name in wanted)
+    assert structure_of(modules, layers, found) == structure(model, built)
+    assert factors_in(parameters, modules, layers, spectra, dict.fromkeys(ranks)) == parameters

@@ -65,6 +65,7 @@ class LearnRanks(Constraint):
         unit: of the cost: "parameters", "flops" or "bytes". For what is counted, `unit` to `scheme`
             and `exclude`, see `boildown.lowrank.costs.Counting`.
         check: see `Constraint`.
+        share: `factors`, as the first version called it.
 
     Attributes:
         structure: of the network that `restructure` made, as plain data; None before.
@@ -103,13 +104,14 @@ class LearnRanks(Constraint):
         multipliers: bool = False,
         exclude: Sequence[str] = (),
         check: Check = "stage",
+        share: float | None = None,
     ) -> None:
         super().__init__(check)
         if metric not in ("weights", "outputs"):
             raise ValueError(f"lowrank.metric must be weights or outputs, got {metric!r}")
         if samples < 1:
             raise ValueError(f"lowrank.samples must be at least 1, got {samples}")
-        self.target = Target(factors, price, energy, ranks, choose)
+        self.target = Target(share if factors is None else factors, price, energy, ranks, choose)
         self.algorithm = Algorithm(self.target, begin, end, steps, mu, schedule, multipliers)
         self.counting = Counting(unit, dtype, scheme, exclude, ranks)
         self.begin, self.end = begin, end

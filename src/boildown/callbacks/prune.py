@@ -12,7 +12,6 @@ from torch.optim import Optimizer
 
 from boildown.calibrate.evidence import Evidence
 from boildown.callbacks.budget import callbacks_of, clock_of
-from boildown.callbacks.calibrate import evidence_of
 from boildown.callbacks.constraint import (
     BrokenConstraintError,
     Check,
@@ -25,6 +24,7 @@ from boildown.callbacks.constraint import (
     forget_momentum,
     taking_up,
 )
+from boildown.callbacks.evidence import evidence_of
 from boildown.callbacks.learning_rate import ScheduleLearningRate
 from boildown.callbacks.technique import is_number, trained_like, trained_matrices
 from boildown.name_patterns import by_pattern, without
