@@ -59,12 +59,13 @@ def once(
     def filled(name: str, fill: Callable[[Path], object]) -> Path:
         directory = base / "once" / name
         directory.parent.mkdir(exist_ok=True)
-        with directory.with_suffix(".done").open("a") as lock:
+        done = directory.with_suffix(".done")
+        with directory.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if lock.tell() == 0:
+            if not done.exists():
                 shutil.rmtree(directory, ignore_errors=True)  # what another began and did not end
                 fill(directory)
-                lock.write("done")
+                done.touch()
         return directory
 
     return filled

@@ -355,6 +355,11 @@ def _add_sensitivity(commands: "argparse._SubParsersAction[argparse.ArgumentPars
     )
     command.add_argument("--batches", type=int, metavar="N", help="measure on the first N only")
     command.add_argument("--metric", help="to draw and to rank by; default: the task's own")
+    _add_places(command)
+    command.set_defaults(run=sensitivity)
+
+
+def _add_places(command: argparse.ArgumentParser) -> None:
     command.add_argument("--config", type=Path, help="the run's; default: config.yaml beside it")
     command.add_argument(
         "--allow",
@@ -370,7 +375,6 @@ def _add_sensitivity(commands: "argparse._SubParsersAction[argparse.ArgumentPars
         help="the picture, .png; the table (.csv) and the measurements (.jsonl), which are not "
         "made twice, lie beside it; default: sensitivity_TECHNIQUE.png in the run's directory",
     )
-    command.set_defaults(run=sensitivity)
 
 
 def _as_data(report: "FileReport") -> dict[str, object]:
@@ -395,8 +399,8 @@ def _print_table(report: "FileReport") -> None:
         table.add_column(title, footer=total, justify="left" if words else "right", overflow="fold")
     for tensor in report.tensors:
         table.add_row(*map(Text, _row(tensor)))
-    share = f"{100 * report.header / report.bytes:.2f}"
-    table.add_row("(header)", *[""] * 7, f"{report.header:,}", share, "")
+    fraction = f"{100 * report.header / report.bytes:.2f}"
+    table.add_row("(header)", *[""] * 7, f"{report.header:,}", fraction, "")
     # Wide enough for all columns where no terminal sets a width.
     console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
     console.print(table)

@@ -325,6 +325,10 @@ class LearnRanks(Constraint):
         assert self.structure is not None
         return restructure(model, self.structure)
 
+    @property
+    def results(self) -> dict[str, Any]:
+        return {"ranks": self.ranks_report}
+
     def describe(self, config: dict[str, Any]) -> dict[str, Any]:
         assert self.structure is not None
         return describe(config, self.structure)

@@ -98,15 +98,7 @@ class Prune(Constraint):
     ) -> None:
         super().__init__(check, name)
         check_window("prune", begin, end)
-        if sparsity is not None and keep is not None:
-            raise ValueError("prune: give either sparsity or keep, and not both")
-        if sparsity is not None and not (is_number(sparsity) and 0.0 <= sparsity < 1.0):
-            raise ValueError(f"prune.sparsity must be a number in [0, 1), got {sparsity!r}")
-        if keep is not None and (not isinstance(keep, Mapping) or not keep):
-            raise ValueError(f"prune.keep must name at least one layer, got {keep!r}")
-        for pattern, kept in (keep or {}).items():
-            if not (is_number(kept) and 0.0 < kept <= 1.0):
-                raise ValueError(f"prune.keep[{pattern!r}] must be in (0, 1], got {kept!r}")
+        _check_amounts(sparsity, keep)
         if scope not in ("global", "layer"):
             raise ValueError(f"prune.scope must be 'global' or 'layer', got {scope!r}")
         for what, count in (("cuts", cuts), ("samples", samples)):
@@ -114,14 +106,8 @@ class Prune(Constraint):
                 raise ValueError(
                     f"prune.{what} must be a whole number of at least 1, got {count!r}"
                 )
-        for what, given, example in (
-            ("schedule", schedule, "boildown.schedule.Cubic()"),
-            ("criterion", criterion, "boildown.prune.criteria.magnitude"),
-        ):
-            if isinstance(given, type) or not callable(given):
-                raise ValueError(
-                    f"prune.{what} must be a function such as {example}, got {given!r}"
-                )
+        _check_function("schedule", schedule, "boildown.schedule.Cubic()")
+        _check_function("criterion", criterion, "boildown.prune.criteria.magnitude")
         if rewind not in (None, "weights", "learning_rate"):
             raise ValueError(f"prune.rewind must be weights, learning_rate or null, got {rewind!r}")
         if not 0.0 <= rewind_to <= begin:
@@ -358,3 +344,20 @@ class Prune(Constraint):
 def _integers(tensor: Tensor) -> torch.dtype:
     """The integers as wide as the tensor's floats."""
     return {2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
+
+
+def _check_amounts(sparsity: object, keep: object) -> None:
+    if sparsity is not None and keep is not None:
+        raise ValueError("prune: give either sparsity or keep, and not both")
+    if sparsity is not None and not (is_number(sparsity) and 0.0 <= sparsity < 1.0):
+        raise ValueError(f"prune.sparsity must be a number in [0, 1), got {sparsity!r}")
+    if keep is not None and (not isinstance(keep, Mapping) or not keep):
+        raise ValueError(f"prune.keep must name at least one layer, got {keep!r}")
+    for pattern, kept in keep.items() if isinstance(keep, Mapping) else ():
+        if not (is_number(kept) and 0.0 < kept <= 1.0):
+            raise ValueError(f"prune.keep[{pattern!r}] must be in (0, 1], got {kept!r}")
+
+
+def _check_function(what: str, given: object, example: str) -> None:
+    if isinstance(given, type) or not callable(given):
+        raise ValueError(f"prune.{what} must be a function such as {example}, got {given!r}")

@@ -1,7 +1,7 @@
 """What a recipe is made of: callbacks that compress, and say what a run must know of them."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from lightning.pytorch import Callback, LightningModule
@@ -14,7 +14,7 @@ class Technique(Callback):
     """Base of every node of a recipe; a subclass sets or overrides what is not as here.
 
     A technique does nothing to a training before its `begin` but what `before` says, so runs that
-    are alike until then may share that part.
+    are alike until then may have that part in common.
 
     Attributes:
         begin: progress at which it begins to act, a fraction of the budget; its phase in the ledger
@@ -53,6 +53,11 @@ class Technique(Callback):
     def is_open(self) -> bool:
         """Whether the asked size decides how much it compresses."""
         return bool(self.amounts) and all(value is None for value in self.amounts.values())
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """What it adds to result.json when the run is done, by key, as plain data."""
+        return {}
 
     def suit(self, ratio: float | None) -> dict[str, Any]:
         """Choose what was left to the asked ratio and is not searched for, such as bits.
@@ -123,6 +128,6 @@ def dtype_named(name: str, who: str) -> torch.dtype:
     return dtype
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether a setting is a number, which True and False are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)

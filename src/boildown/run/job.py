@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from hydra.utils import instantiate
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor, nn
+from torch import nn
 
 from boildown import codec
 from boildown.allocate.size import DENSE_BYTES
@@ -25,17 +24,17 @@ from boildown.callbacks.bar import BudgetBar
 from boildown.callbacks.budget import ComputeBudget
 from boildown.callbacks.record import Record
 from boildown.callbacks.save import SaveDense, SaveNewest, plain_state
-from boildown.callbacks.technique import Technique
 from boildown.forward import inputs_of
 from boildown.run.allowed import targets_of
 from boildown.run.build import build_task, model_config
 from boildown.run.config import check
 from boildown.run.errors import ConfigError
+from boildown.run.file_size import FileSize
 from boildown.run.prove import proven
 from boildown.run.recipe import Recipe, nodes_of
 from boildown.run.result import compute_of, headline_figure, present, rates_of_run, write_result
 from boildown.run.resume import earlier, plain
-from boildown.run.stages import fits, stages_of
+from boildown.run.stages import Fit, fits, stages_of
 
 
 def run(cfg: DictConfig, directory: Path) -> float:
@@ -65,112 +64,114 @@ def run(cfg: DictConfig, directory: Path) -> float:
     _check_devices(cfg)
     quiet()
     seed_everything(cfg.seed, workers=True, verbose=False)
-    data = instantiate(cfg.data)
-    data.prepare()
-    model: nn.Module = instantiate(model_config(cfg, data))
-    params = sum(p.numel() for p in model.parameters())
-    recipe = Recipe.build(cfg.compression, DENSE_BYTES * params)
-    for technique in recipe.techniques.values():
-        technique.calibration = technique.calibration or data.train_dataloader
-    budget = instantiate(cfg.budget, phases=recipe.phases)
-    record = Record(directory / "metrics.csv")
-    newest = SaveNewest(directory / "newest.ckpt", _dense_trajectory(cfg, recipe), recipe.begin)
-    before = _before(cfg, directory, budget, recipe)
-    after = [record, BudgetBar(label=str(cfg.name or "")), newest]
-    logger = _logger(cfg, directory)
-    example = inputs_of(next(iter(data.train_dataloader())))
-    described = model_config(cfg, data)
-    size = FileSize(described, recipe.techniques.values())
-    recipe.ask(size)
+    job = Job.prepare(cfg, directory)
     if leads:
         OmegaConf.save(cfg, directory / "config.yaml", resolve=True)
-
-    for fit in fits(stages_of(recipe.techniques.values()), model, newest, resume=cfg.resume):
-        task = build_task(cfg, data, fit.model)
-        task.example_input_array = example
-        size.config, size.task = fit.describe(described), task
-        recipe.look_at(task)
-        if fit.start is None and fit.first:
-            recipe.check_reach(dict(task.named_parameters()))
-        every = _validate_every(cfg, budget, task, len(data.train_dataloader()))
-        callbacks = [*before, *fit.stage.techniques, *after]
-        trainer = _trainer(cfg, directory, callbacks, logger, every)
-        fit.go_on(trainer, budget)
-        _fit(trainer, task, data, fit.start, newest.path)
-        fit.check_end(budget)
-    if not trainer.is_global_zero:
-        return float("nan")
-
-    codec.pack(
-        plain_state(task.get_submodule("model")), directory / "model.boil", config=size.config
-    )
-    result = write_result(
-        directory,
-        cfg=cfg,
-        name=run_name(cfg),
-        params=params,
-        ratio=recipe.asked.ratio if recipe.asked is not None else None,
-        chosen=recipe.chosen,
-        metrics=proven(directory, [*cfg.run.allow, *targets_of(cfg)]),
-        compute=compute_of(budget, newest.reused, precision_of(trainer)),
-        rates=rates_of_run(cfg, trainer),
-        ranks=[row for t in recipe.techniques.values() for row in getattr(t, "ranks_report", [])],
-        curve=record.rows,
-    )
-    present(result, directory, trainer)
-    return headline_figure(result)
-
-
-def _fit(
-    trainer: Trainer, task: LightningModule, data: Any, start: str | None, newest: Path
-) -> None:
-    loaders = data.train_dataloader(), data.val_dataloader()
-    try:
-        trainer.fit(task, *loaders, ckpt_path=start, weights_only=True)
-    except (KeyboardInterrupt, SystemExit):
-        if newest.exists():
-            print(f"stopped; resume=true hydra.run.dir={newest.parent} goes on")
-        raise
+    stages = stages_of(job.recipe.techniques.values())
+    for fit in fits(stages, job.model, job.newest, resume=cfg.resume):
+        trainer = job.train(fit)
+    return job.finish(trainer) if trainer.is_global_zero else float("nan")
 
 
 @dataclass
-class FileSize:
-    """What a run's file would take if the parameters were others.
+class Job:
+    """A run, ready to be trained.
 
     Attributes:
-        config: of the model as it is now, which the file holds.
-        techniques: whose previews the parameters are.
-        task: whose submodule `model` is packed.
+        cfg: as composed.
+        directory: of the run.
+        data: its data module, prepared.
+        model: in its first structure.
+        recipe: what compresses it.
+        budget: the clock, which goes through all fits.
+        before: callbacks ahead of the techniques.
+        after: callbacks behind them.
+        record: of them, the curve.
+        newest: of them, what saves the checkpoints.
+        logger: of all fits.
+        size: what the file would take.
     """
 
-    config: dict[str, Any]
-    techniques: Iterable[Technique]
-    task: LightningModule | None = None
+    cfg: DictConfig
+    directory: Path
+    data: Any
+    model: nn.Module
+    recipe: Recipe
+    budget: ComputeBudget
+    before: list[Callback]
+    after: list[Callback]
+    record: Record
+    newest: SaveNewest
+    logger: Any
+    size: FileSize
 
-    def __call__(self, weights: Mapping[str, Tensor]) -> int:
-        """Bytes of the file.
+    @classmethod
+    def prepare(cls, cfg: DictConfig, directory: Path) -> "Job":
+        """Build everything, so that what is wrong shows before the training.
 
-        Args:
-            weights: name in the task -> parameter; those that are not the model's are left out.
+        Raises:
+            ConfigError: naming the key and the remedy.
         """
-        assert self.task is not None
-        model = self.task.get_submodule("model")
-        own = {n.removeprefix(_MODEL): p for n, p in weights.items() if n.startswith(_MODEL)}
-        first = {id(p): name for name, p in model.named_parameters()}
-        state: dict[str, Tensor] = {}
-        for name, tensor in model.state_dict(keep_vars=True).items():
-            if id(tensor) not in first:  # a buffer
-                state[name] = tensor
-            elif first[id(tensor)] in own:  # under each of its names, if it is tied
-                state[name] = own[first[id(tensor)]]
-        added = {name: p for name, p in own.items() if name not in first.values()}
-        config = self.config
-        for technique in self.techniques:
-            config = technique.preview_config(config, own)
-        return codec.estimate({n: t.detach() for n, t in (state | added).items()}, config)
+        data = instantiate(cfg.data)
+        data.prepare()
+        described = model_config(cfg, data)
+        model: nn.Module = instantiate(described)
+        dense_bytes = DENSE_BYTES * sum(p.numel() for p in model.parameters())
+        recipe = Recipe.build(cfg.compression, dense_bytes)
+        for technique in recipe.techniques.values():
+            technique.calibration = technique.calibration or data.train_dataloader
+        budget = instantiate(cfg.budget, phases=recipe.phases)
+        record = Record(directory / "metrics.csv")
+        newest = SaveNewest(directory / "newest.ckpt", _dense_trajectory(cfg, recipe), recipe.begin)
+        before = _before(cfg, directory, budget, recipe)
+        after = [record, BudgetBar(label=str(cfg.name or "")), newest]
+        logger = _logger(cfg, directory)
+        size = FileSize(described, recipe.techniques.values())
+        recipe.ask(size)
+        return cls(
+            cfg, directory, data, model, recipe, budget, before, after, record, newest, logger, size
+        )
 
+    def train(self, fit: Fit) -> Trainer:
+        """Train one stage to its end."""
+        cfg, data = self.cfg, self.data
+        task = build_task(cfg, data, fit.model)
+        task.example_input_array = inputs_of(next(iter(data.train_dataloader())))
+        self.size.config, self.size.task = fit.describe(model_config(cfg, data)), task
+        self.recipe.look_at(task)
+        if fit.first and not fit.resumed:
+            self.recipe.check_reach(dict(task.named_parameters()))
+        every = _validate_every(cfg, self.budget, task, len(data.train_dataloader()))
+        callbacks = [*self.before, *fit.stage.techniques, *self.after]
+        trainer = _trainer(cfg, self.directory, callbacks, self.logger, every)
+        fit.go_on(trainer, self.budget)
+        loaders = data.train_dataloader(), data.val_dataloader()
+        try:
+            trainer.fit(task, *loaders, ckpt_path=fit.start, weights_only=True)
+        except (KeyboardInterrupt, SystemExit):
+            if self.newest.path.exists():
+                print(f"stopped; resume=true hydra.run.dir={self.directory} goes on")
+            raise
+        fit.check_end(self.budget)
+        return trainer
 
-_MODEL = "model."
+    def finish(self, trainer: Trainer) -> float:
+        """Pack the network, prove the file, and report; returns the figure that counts."""
+        state = plain_state(trainer.lightning_module.get_submodule("model"))
+        codec.pack(state, self.directory / "model.boil", config=self.size.config)
+        result = write_result(
+            self.directory,
+            cfg=self.cfg,
+            name=run_name(self.cfg),
+            params=sum(p.numel() for p in self.model.parameters()),
+            recipe=self.recipe,
+            metrics=proven(self.directory, [*self.cfg.run.allow, *targets_of(self.cfg)]),
+            compute=compute_of(self.budget, self.newest.reused, precision_of(trainer)),
+            rates=rates_of_run(self.cfg, trainer),
+            curve=self.record.rows,
+        )
+        present(result, self.directory, trainer)
+        return headline_figure(result)
 
 
 def _before(

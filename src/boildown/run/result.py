@@ -18,6 +18,7 @@ from boildown.allocate.size import DENSE_BYTES
 from boildown.callbacks.budget import ComputeBudget
 from boildown.files.atomic import replacing
 from boildown.report.metric import NEAR, headline
+from boildown.run.recipe import Recipe
 from boildown.tasks.width import RULE, rates_of
 
 COLUMNS = ("name", "shape", "nonzero", "distinct", "rank", "bits_per_weight", "bytes", "coder")
@@ -29,46 +30,39 @@ def write_result(
     cfg: DictConfig,
     name: str,
     params: int,
-    ratio: float | None,
-    chosen: Mapping[str, Mapping[str, Any]],
+    recipe: Recipe,
     metrics: Mapping[str, Mapping[str, float]],
     compute: Mapping[str, Any],
     rates: Mapping[str, Any],
-    ranks: Sequence[Mapping[str, Any]],
     curve: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Write result.json beside the run's model.boil, atomically.
 
     Args:
         directory: of the run.
-        cfg: of the run, with what depends on the model filled in.
+        cfg: of the run; in the result, what the techniques chose by themselves is filled in.
         name: of the run.
         params: of the dense model.
-        ratio: that was asked for; None if no size was.
-        chosen: key of the recipe -> setting that its technique chose by itself; the config in the
-            result has it filled in.
+        recipe: of the run, whose techniques add what they have to say.
         metrics: "dense" and "compressed" -> test metrics, measured from the files.
         compute: from `compute_of`.
         rates: from `rates_of_run`.
-        ranks: one entry for each factorised layer, as `LearnRanks` reports them.
         curve: rows at the validations.
 
     Returns:
         What was written.
     """
     file = directory / "model.boil"
-    size = file.stat().st_size
-    report = codec.inspect(file)
-    rank_of = {layer["name"]: layer["rank"] for layer in ranks}
+    size, report = file.stat().st_size, codec.inspect(file)
     dense_bytes = DENSE_BYTES * params
-    config: Any = OmegaConf.to_container(cfg, resolve=True)
-    for key, settings in chosen.items():
-        config["compression"][key].update(settings)
+    added: dict[str, Any] = {"ranks": []}
+    for technique in recipe.techniques.values():
+        added |= technique.results
     result = {
         "schema": 1,
         "name": name,
         "seed": cfg.seed,
-        "config": config,
+        "config": _config(cfg, recipe),
         "dense": {"params": params, "bytes": dense_bytes, "metrics": metrics["dense"]},
         "compressed": {
             "bytes": size,
@@ -77,36 +71,54 @@ def write_result(
             "file": file.name,
         },
         "ratio": dense_bytes / size,
-        "target": target(ratio, dense_bytes, size),
+        "target": target(recipe.asked.ratio if recipe.asked else None, dense_bytes, size),
         "compute": compute,
         "learning_rates": rates,
-        "ranks": list(ranks),
-        "layers": [
-            {
-                "name": t.name,
-                "shape": list(t.shape),
-                "nonzero": t.nonzero,
-                "distinct": t.distinct,
-                "rank": _rank(t.name, len(t.shape), rank_of),
-                "bits_per_weight": 8 * t.bytes / t.numel if t.numel else 0.0,
-                "bytes": t.bytes,
-                "coder": t.coder,
-            }
-            for t in report
-        ],
+        **added,
+        "layers": _layers(report, added["ranks"]),
         "curve": list(curve),
-        "environment": {
-            "torch": torch.__version__,
-            "lightning": lightning.__version__,
-            "python": platform.python_version(),
-            "device": _device(),
-            "git": _git(),
-        },
+        "environment": _environment(),
     }
     with replacing(directory / "result.json") as part:
         part.write_text(json.dumps(result, indent=1))
     (directory / "error.json").unlink(missing_ok=True)  # of an earlier try
     return result
+
+
+def _config(cfg: DictConfig, recipe: Recipe) -> Any:
+    config: Any = OmegaConf.to_container(cfg, resolve=True)
+    for key, settings in recipe.chosen.items():
+        config["compression"][key].update(settings)
+    return config
+
+
+def _layers(
+    report: Sequence[codec.TensorReport], ranks: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    rank_of = {layer["name"]: layer["rank"] for layer in ranks}
+    return [
+        {
+            "name": t.name,
+            "shape": list(t.shape),
+            "nonzero": t.nonzero,
+            "distinct": t.distinct,
+            "rank": _rank(t.name, len(t.shape), rank_of),
+            "bits_per_weight": 8 * t.bytes / t.numel if t.numel else 0.0,
+            "bytes": t.bytes,
+            "coder": t.coder,
+        }
+        for t in report
+    ]
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "torch": torch.__version__,
+        "lightning": lightning.__version__,
+        "python": platform.python_version(),
+        "device": _device(),
+        "git": _git(),
+    }
 
 
 def target(asked: float | None, dense_bytes: int, size: int) -> dict[str, Any]:

@@ -92,6 +92,7 @@ class Fit:
         model: to train, in the structure of the stage.
         start: path of the checkpoint to start from; None for none.
         first: whether it is the first of this process.
+        resumed: whether `start` is the run's own checkpoint.
         past: what the structure became before it, in order.
     """
 
@@ -99,6 +100,7 @@ class Fit:
     model: nn.Module
     start: str | None
     first: bool
+    resumed: bool
     past: Sequence[Restructures]
 
     def describe(self, config: dict[str, Any]) -> dict[str, Any]:
@@ -153,7 +155,7 @@ def fits(
             model = stage.change.rebuild(model)
             past.append(stage.change)
             continue
-        yield Fit(stage, model, start, first, tuple(past))
+        yield Fit(stage, model, start, first, first and own is not None, tuple(past))
         start, first = None, False
         if stage.change is not None:
             model = stage.change.restructure(model)
