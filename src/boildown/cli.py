@@ -399,8 +399,8 @@ def _print_table(report: "FileReport") -> None:
         table.add_column(title, footer=total, justify="left" if words else "right", overflow="fold")
     for tensor in report.tensors:
         table.add_row(*map(Text, _row(tensor)))
-    share = f"{100 * report.header / report.bytes:.2f}"
-    table.add_row("(header)", *[""] * 7, f"{report.header:,}", share, "")
+    fraction = f"{100 * report.header / report.bytes:.2f}"
+    table.add_row("(header)", *[""] * 7, f"{report.header:,}", fraction, "")
     # Wide enough for all columns where no terminal sets a width.
     console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
     console.print(table)

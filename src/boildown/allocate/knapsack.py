@@ -257,9 +257,9 @@ class _Path:
         place = np.searchsorted(self.cost, room, side="right") - 1
         following = np.minimum(place + 1, len(self.cost) - 1)
         width = np.where(following > place, self.cost[following] - self.cost[place], 1.0)
-        share = np.maximum(self.cost[following] - room, 0.0) / width
+        fraction = np.maximum(self.cost[following] - room, 0.0) / width
         upper = self.loss[place]
-        lower = self.loss[following] + share * (upper - self.loss[following])
+        lower = self.loss[following] + fraction * (upper - self.loss[following])
         return lower, upper, place
 
     def taken(self, place: int, items: Sequence[_Item]) -> list[int]:

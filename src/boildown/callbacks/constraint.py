@@ -1,4 +1,4 @@
-"""What every technique that holds weights in a constraint set shares: hold, verify, guard.
+"""What every technique that holds weights in a constraint set has: hold, verify, guard.
 
 During a fit nothing is replaced: parameters stay dense tensors of the network. A constraint steers
 gradients before the optimizer's step (after the all-reduce, after unscaling) and puts the weights

@@ -16,7 +16,7 @@ from boildown.amp.plugins import check_optimizers, found_overflow, precision_of,
 
 COLLAPSED = 1.0  # a scale below it makes gradients smaller, not larger
 FALLING = 10  # skipped steps in a row that are worth a warning
-VANISHED = 0.9  # share of a layer's gradient entries flushed to zero that is worth a warning
+VANISHED = 0.9  # fraction of a layer's gradient entries flushed to zero that is worth a warning
 
 
 class LossScaling(Callback):
@@ -32,10 +32,10 @@ class LossScaling(Callback):
 
     - `amp/scale`: now.
     - `amp/skipped_steps`: since the training began.
-    - `amp/overflow/LAYER`: the share of infinite and NaN entries in the gradients of a layer's
+    - `amp/overflow/LAYER`: the fraction of infinite and NaN entries in the gradients of a layer's
       matrices and kernels, over all steps tried since the last validation. Layers below the one
       that overflowed are infinite too, for the gradient passes through them later.
-    - `amp/underflow/LAYER`: the share of the entries of the gradient with respect to a layer's
+    - `amp/underflow/LAYER`: the fraction of the entries of the gradient with respect to a layer's
       output that are zero in fp16 and would not be in exact arithmetic, in the steps probed since
       the last validation. On each `every`-th step the backward pass runs once more beforehand, on
       the same graph, its magnitudes set to order one at every layer, where nothing overflows or is
@@ -165,8 +165,8 @@ class LossScaling(Callback):
         bad = scaler is not None and found_overflow(scaler, optimizer)
         for name, matrices in self._matrices.items():
             lost = sum(overflowed(p.grad) for p in matrices if p.grad is not None) if bad else 0
-            share = self.overflow.setdefault(name, Fraction())
-            share.add(lost, sum(p.numel() for p in matrices))
+            fraction = self.overflow.setdefault(name, Fraction())
+            fraction.add(lost, sum(p.numel() for p in matrices))
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         self._release()
@@ -186,11 +186,11 @@ class LossScaling(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking:
             return
-        for kind, shares in (("overflow", self.overflow), ("underflow", self.underflow)):
+        for kind, fractions in (("overflow", self.overflow), ("underflow", self.underflow)):
             for name in self._layers:
-                if name in shares and shares[name].whole:
-                    self._logged[f"amp/{kind}/{name}"] = shares[name].value
-            shares.clear()
+                if name in fractions and fractions[name].whole:
+                    self._logged[f"amp/{kind}/{name}"] = fractions[name].value
+            fractions.clear()
         figures = {"amp/scale": self.scale, "amp/skipped_steps": float(self.skipped)}
         pl_module.log_dict(figures | self._logged)
 
@@ -249,21 +249,21 @@ class LossScaling(Callback):
                     self._alive[key] = gradient != 0
                     return order_one(gradient)
                 if key in self._alive:
-                    share = self.underflow.setdefault(name, Fraction())
-                    share.add(*flushed(gradient, self._alive.pop(key)))
-                    self._look_at_layer(name, share.value)
+                    fraction = self.underflow.setdefault(name, Fraction())
+                    fraction.add(*flushed(gradient, self._alive.pop(key)))
+                    self._look_at_layer(name, fraction.value)
                 return None
 
             output.register_hook(listen)
 
         return hook
 
-    def _look_at_layer(self, name: str, share: float) -> None:
-        if share > VANISHED:
+    def _look_at_layer(self, name: str, fraction: float) -> None:
+        if fraction > VANISHED:
             self._warn(
                 "vanishing",
-                f"{share:.0%} of the gradient at the output of {name} is flushed to zero at loss "
-                f"scale {self.scale:g}; raise loss_scaling.initial_scale, lower "
+                f"{fraction:.0%} of the gradient at the output of {name} is flushed to zero at "
+                f"loss scale {self.scale:g}; raise loss_scaling.initial_scale, lower "
                 "loss_scaling.growth_interval so that it grows sooner, or use trainer=bf16",
             )
 
@@ -288,15 +288,15 @@ class LossScaling(Callback):
         self._handles = []
 
     def state_dict(self) -> dict[str, Any]:
-        shares = {
+        fractions = {
             kind: {n: [s.part, s.whole] for n, s in getattr(self, kind).items()}
             for kind in ("overflow", "underflow")
         }
         names = ("scale", "tried", "made", "_logged", "_in_a_row", "_at_one", "_probed_at")
-        return shares | {name: getattr(self, name) for name in names}
+        return fractions | {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.__dict__.update(state_dict)
         for kind in ("overflow", "underflow"):
-            shares = {name: Fraction(*counts) for name, counts in state_dict[kind].items()}
-            setattr(self, kind, shares)
+            fractions = {name: Fraction(*counts) for name, counts in state_dict[kind].items()}
+            setattr(self, kind, fractions)

@@ -14,7 +14,7 @@ class Technique(Callback):
     """Base of every node of a recipe; a subclass sets or overrides what is not as here.
 
     A technique does nothing to a training before its `begin` but what `before` says, so runs that
-    are alike until then may share that part.
+    are alike until then may have that part in common.
 
     Attributes:
         begin: progress at which it begins to act, a fraction of the budget; its phase in the ledger
