@@ -102,18 +102,24 @@ def test_the_factors_are_pruned_and_shared(tmp_path: Path) -> None:
     assert all(torch.equal(p, p.half().float()) for p in weights)
 
 
+def test_ranks_may_be_given(tmp_path: Path) -> None:
+    train(tmp_path / "run", "+compression=lowrank", "budget.steps=20", "compression.ranks={fc1: 8}")
+    ranks = {row["name"]: row["rank"] for row in result_of(tmp_path / "run")["ranks"]}
+    assert ranks == {"fc1": 8}
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("compression.ratio=120",), ("out of reach", "rank 1", "lowrank_deep")),
+        (("compression.ratio=120",), ("compression.ratio=120", "out of reach", "a ratio of")),
         (("compression.lowrank.exclude=[fc9]",), ("lowrank.exclude", "fc9", "fc1")),
         (("compression.ranks={fc1: 0}",), ("fc1", "rank", "0")),
         (("compression.ranks={fc1: 60}",), ("fc1", "60", "save nothing")),
-        (("compression.factors=1.5",), ("compression.factors", "1.5")),
+        (("compression.factors=1.5",), ("lowrank.factors", "1.5")),
         (("compression.factors=0.001",), ("rank 1", "fc1")),
-        (("compression.ratio=null",), ("give a ratio", "factors", "bytes")),
-        (("compression.price=-1",), ("compression.price", "-1")),
-        (("compression.price=1", "compression.energy=0.5"), ("energy and price", "one of them")),
+        (("compression.ratio=null",), ("give ratio", "factors", "bytes")),
+        (("compression.price=-1",), ("lowrank.price", "-1")),
+        (("compression.price=1", "compression.energy=0.5"), ("give one of", "got price, energy")),
     ],
 )
 def test_bad_input_is_answered_in_one_line(

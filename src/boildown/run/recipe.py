@@ -256,6 +256,8 @@ class Recipe:
         Raises:
             UnreachableSizeError: naming the size within reach.
         """
+        if self.asked is None:  # nor have the techniques looked at the network
+            return
         content = dict(weights)
         for technique in self.techniques.values():
             if technique.size is not None:
