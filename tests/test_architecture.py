@@ -10,7 +10,9 @@ SRC = Path(__file__).parents[1] / "src"
 LAYERS: tuple[set[str], ...] = (  # a room imports from its own layer and those before it
     {"files", "seeds", "compiled", "name_patterns", "locate", "schedule", "forward", "printable"},
     {"codec", "flops"},
-    {"calibrate", "allocate", "prune", "share", "structure", "lowrank", "amp"},
+    {"amp", "calibrate"},
+    {"allocate", "structure"},
+    {"lowrank", "prune", "share"},
     {"report"},
     {"models", "checkpoint", "loading", "data"},
     {"tasks"},

@@ -6,13 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from boildown.flops import (
-    credited,
-    flops_by_weight,
-    forward_flops,
-    layer_positions,
-    training_flops,
-)
+from boildown.flops import credited, flops_by_weight, forward_flops, layer_positions, training_flops
 from boildown.models.transformer import BERT, GPT, Transformer
 
 

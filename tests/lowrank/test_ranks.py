@@ -13,12 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from boildown.lowrank.ranks import (
-    Measured,
-    allocate_ranks,
-    energy_ranks,
-    joint_ranks,
-)
+from boildown.lowrank.ranks import Measured, allocate_ranks, energy_ranks, joint_ranks
 from boildown.lowrank.svd import rank_for_energy, tails
 
 SHAPES = {"fc1": (6, 9), "fc2": (4, 6), "fc3": (3, 4)}

@@ -15,12 +15,7 @@ from torch import Tensor
 from boildown.calibrate.moments import Moments
 from boildown.lowrank.activation import regressed, whitened
 from boildown.lowrank.form import output_form
-from boildown.lowrank.relu import (
-    LowRankLayer,
-    auxiliary,
-    output_error,
-    through_relu_ranks,
-)
+from boildown.lowrank.relu import LowRankLayer, auxiliary, output_error, through_relu_ranks
 from boildown.lowrank.svd import Factors
 
 D = torch.float64

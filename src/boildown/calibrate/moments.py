@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from boildown.calibrate.checks import check_rows
+
 LEAST_DAMPING = 1e-10  # orders the directions that no input shows, and keeps solutions finite
 
 
@@ -129,16 +131,23 @@ def shrunk(covariance: Tensor, rho: float, variance: float) -> Tensor:
     return second
 
 
-def check_rows(samples: Tensor, name: str) -> None:
-    """Refuse what is no finite matrix with a row for each sample.
+def form_root(form: Tensor | None, weight: Tensor) -> Tensor | None:
+    """R, upper triangular, of a form Q = R^T R: y^T Q y = ||R y||^2.
+
+    Args:
+        form: (m, m) Q; None for the identity, whose root is None.
+        weight: (m, n), whose outputs it weighs.
 
     Raises:
-        ValueError: naming it and what is wrong.
+        ValueError: for a form that is not symmetric positive definite, or does not fit.
     """
-    if samples.ndim != 2 or not samples.is_floating_point() or 0 in samples.shape:
-        raise ValueError(
-            f"{name} must be a matrix of floats with a row for each sample, "
-            f"got {tuple(samples.shape)} {samples.dtype}"
-        )
-    if not torch.isfinite(samples).all():
-        raise ValueError(f"{name} hold NaN or infinity: a layer before has diverged")
+    if form is None:
+        return None
+    m = len(weight)
+    if form.shape != (m, m):
+        raise ValueError(f"the form must be {(m, m)}, got {tuple(form.shape)}")
+    factor, failed = torch.linalg.cholesky_ex(form.detach().double())
+    if failed or not torch.isfinite(factor).all():
+        raise ValueError("the form is not positive definite: make one with output_form")
+    root: Tensor = factor.mT
+    return root

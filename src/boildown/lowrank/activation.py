@@ -17,9 +17,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from boildown.calibrate.moments import Moments, check_rows, damped, shrunk
-from boildown.lowrank.form import form_root
-from boildown.lowrank.svd import Factors, balanced, check_matrix, check_rank
+from boildown.calibrate.checks import (
+    check_features,
+    check_layer,
+    check_samples,
+)
+from boildown.calibrate.moments import Moments, damped, form_root, shrunk
+from boildown.lowrank.svd import Factors, balanced, check_rank
 
 
 @dataclass(frozen=True)
@@ -267,49 +271,3 @@ def _plain(
     none = ((root @ outputs) * root).sum()
     tails = none - 2.0 * gains + sizes.cumsum(0).cumsum(1).diagonal()
     return replace(family, tails=torch.cat([none[None], tails]).clamp(min=0.0))
-
-
-def check_layer(weight: Tensor, bias: Tensor | None) -> None:
-    """Refuse a weight that is no finite matrix, or a bias that does not fit it.
-
-    Raises:
-        ValueError: naming what is wrong.
-    """
-    check_matrix(weight)
-    if bias is None:
-        return
-    if bias.shape != weight.shape[:1]:
-        raise ValueError(
-            f"the bias must have {weight.shape[0]} entries, one for each row of the weight, "
-            f"got {tuple(bias.shape)}"
-        )
-    if not torch.isfinite(bias).all():
-        raise ValueError("the bias holds NaN or infinity: the training has diverged before it")
-
-
-def check_features(features: int, weight: Tensor) -> None:
-    """Refuse inputs that the weight cannot take.
-
-    Raises:
-        ValueError: naming both lengths.
-    """
-    if features != weight.shape[1]:
-        raise ValueError(f"inputs have {features} features, but the weight takes {weight.shape[1]}")
-
-
-def check_samples(weight: Tensor, inputs: Tensor, targets: Tensor | None) -> None:
-    """Refuse calibration samples that are not finite, or do not fit the weight or each other.
-
-    Raises:
-        ValueError: naming what is wrong.
-    """
-    check_rows(inputs, "inputs")
-    check_features(inputs.shape[1], weight)
-    if targets is None:
-        return
-    check_rows(targets, "targets")
-    if targets.shape != (len(inputs), weight.shape[0]):
-        raise ValueError(
-            f"targets must be {(len(inputs), weight.shape[0])}, a row for each input and a column "
-            f"for each output, got {tuple(targets.shape)}"
-        )

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from boildown.calibrate.checks import DIVERGED
 from boildown.lowrank import scheme as schemes
 from boildown.lowrank.factorize import factorisable, refused
-from boildown.lowrank.svd import DIVERGED
 from boildown.name_patterns import by_pattern, matches, without
 
 

@@ -109,28 +109,6 @@ def output_form(gradients: Moments, floor: float = 0.1) -> Tensor:
     return form
 
 
-def form_root(form: Tensor | None, weight: Tensor) -> Tensor | None:
-    """R, upper triangular, of a form Q = R^T R: y^T Q y = ||R y||^2.
-
-    Args:
-        form: (m, m) Q; None for the identity, whose root is None.
-        weight: (m, n), whose outputs it weighs.
-
-    Raises:
-        ValueError: for a form that is not symmetric positive definite, or does not fit.
-    """
-    if form is None:
-        return None
-    m = len(weight)
-    if form.shape != (m, m):
-        raise ValueError(f"the form must be {(m, m)}, got {tuple(form.shape)}")
-    factor, failed = torch.linalg.cholesky_ex(form.detach().double())
-    if failed or not torch.isfinite(factor).all():
-        raise ValueError("the form is not positive definite: make one with output_form")
-    root: Tensor = factor.mT
-    return root
-
-
 class _Gathered:
     """What the samples show of one layer."""
 

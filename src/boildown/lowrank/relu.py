@@ -21,9 +21,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from boildown.calibrate.moments import damped, moments_of, shrunk
-from boildown.lowrank.activation import check_layer, check_samples, regressed, whitened
-from boildown.lowrank.form import form_root
+from boildown.calibrate.checks import check_layer, check_samples
+from boildown.calibrate.moments import damped, form_root, moments_of, shrunk
+from boildown.lowrank.activation import regressed, whitened
 from boildown.lowrank.svd import Factors, balanced, check_rank
 
 PENALTIES = (0.01, math.inf)

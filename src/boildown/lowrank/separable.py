@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from boildown.calibrate.moments import LEAST_DAMPING, damped, shrunk
+from boildown.calibrate.checks import check_layer, check_samples
+from boildown.calibrate.moments import LEAST_DAMPING, damped, form_root, shrunk
 from boildown.lowrank import scheme as of
-from boildown.lowrank.activation import check_layer, check_samples
-from boildown.lowrank.form import Form, form_root
+from boildown.lowrank.form import Form
 from boildown.lowrank.relu import (
     PENALTIES,
     LowRankLayer,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from boildown.calibrate.batches import CalibrationError, Data, calibration_flops, collect
+from boildown.calibrate.checks import DIVERGED
 from boildown.calibrate.gradients import gradients, parts_of, projected, watching
 from boildown.calibrate.samples import Samples, by_group, layer_of, samples_of
 from boildown.calibrate.tracing import Following, follows, read_elsewhere
@@ -18,7 +19,6 @@ from boildown.lowrank.factorize import factorisable, factorize, refused, tied
 from boildown.lowrank.fitted_layer import Dense, FittedLayer, Solution
 from boildown.lowrank.gap import NONE, relative_gaps
 from boildown.lowrank.scheme import Scheme
-from boildown.lowrank.svd import DIVERGED
 from boildown.seeds import generator
 
 Schemes = Literal["cheapest", "default"]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-DIVERGED = "the training has diverged; take weights from before that"
+from boildown.calibrate.checks import check_matrix
 
 GRAM_FROM = 512  # min(m, n) above which eigenvectors are the faster way
 
@@ -177,20 +177,6 @@ def svd_flops(m: int, n: int) -> int:
     """
     k = min(m, n)
     return 6 * m * n * k + 20 * k**3
-
-
-def check_matrix(weight: Tensor, name: str = "the weight") -> None:
-    """Refuse what is no finite matrix.
-
-    Raises:
-        ValueError: naming it and what is wrong.
-    """
-    if weight.ndim != 2 or not weight.is_floating_point() or 0 in weight.shape:
-        raise ValueError(
-            f"{name} must be a matrix of floats, got {tuple(weight.shape)} {weight.dtype}"
-        )
-    if not torch.isfinite(weight).all():
-        raise ValueError(f"{name} holds NaN or infinity: {DIVERGED}")
 
 
 def check_rank(rank: int, full: int, name: str = "rank") -> None:

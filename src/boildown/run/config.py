@@ -83,19 +83,7 @@ def check(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
         raise ConfigError(f"resume must be true or false, got {cfg.resume!r}")
     if isinstance(cfg.name, DictConfig | ListConfig):
         raise ConfigError(f"name must be a text or null, got {cfg.name}")
-    for key in map(str, cfg.trainer):
-        if key in SET_BY_RUN:
-            instead = SET_BY_RUN[key]
-            raise ConfigError(
-                f"trainer.{key}={cfg.trainer[key]}: the run sets this itself; "
-                + (f"say {instead}=..." if instead else "a script of your own can (README)")
-            )
-    accumulate = OmegaConf.select(cfg, "trainer.accumulate_grad_batches")
-    if accumulate is not None and (type(accumulate) is not int or accumulate < 1):
-        raise ConfigError(
-            "trainer.accumulate_grad_batches must be a whole number of at least 1, "
-            f"got {accumulate!r}"
-        )
+    _check_trainer(cfg.trainer)
     for key in ("task.optimizer.lr", "task.optimizer.weight_decay"):
         value = OmegaConf.select(cfg, key)
         if value is not None:
@@ -116,13 +104,29 @@ def check(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
         _check_target(cfg.logger, "logger")
     if cfg.get("loss_scaling") is not None:
         _check_target(cfg.loss_scaling, "loss_scaling")
-    if str(cfg.trainer.get("precision")) in ("16", "16-mixed"):
-        raise ConfigError(
-            f"trainer.precision={cfg.trainer.precision}: say trainer=amp, which scales the loss "
-            "on the CPU too (Lightning alone would train in bf16 there), or trainer=bf16"
-        )
     for key, node in nodes_of(cfg.compression).items():
         _check_target(node, f"compression.{key}")
+
+
+def _check_trainer(trainer: DictConfig) -> None:
+    for key in map(str, trainer):
+        if key in SET_BY_RUN:
+            instead = SET_BY_RUN[key]
+            raise ConfigError(
+                f"trainer.{key}={trainer[key]}: the run sets this itself; "
+                + (f"say {instead}=..." if instead else "a script of your own can (README)")
+            )
+    accumulate = trainer.get("accumulate_grad_batches")
+    if accumulate is not None and (type(accumulate) is not int or accumulate < 1):
+        raise ConfigError(
+            "trainer.accumulate_grad_batches must be a whole number of at least 1, "
+            f"got {accumulate!r}"
+        )
+    if str(trainer.get("precision")) in ("16", "16-mixed"):
+        raise ConfigError(
+            f"trainer.precision={trainer.precision}: say trainer=amp, which scales the loss "
+            "on the CPU too (Lightning alone would train in bf16 there), or trainer=bf16"
+        )
 
 
 def _check_target(node: Any, key: str, others: Sequence[str] = ()) -> None:

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from boildown.calibrate.moments import Moments, damped, shrunk
-from boildown.lowrank.activation import check_features, check_layer
-from boildown.lowrank.form import form_root
+from boildown.calibrate.checks import check_features, check_layer
+from boildown.calibrate.moments import Moments, damped, form_root, shrunk
 
 
 @dataclass(frozen=True)
