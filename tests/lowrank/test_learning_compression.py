@@ -115,15 +115,14 @@ def test_factors_stand_for_the_layers_that_have_a_rank() -> None:
     model = nn.Sequential(nn.Conv2d(8, 12, 3, groups=2), nn.Flatten(), nn.Linear(12, 9, bias=False))
     counting = Counting()
     layers = counting.layers(model, counting.names(model), {})
-    modules = {name: model.get_submodule(name) for name in layers}
     parameters = dict(model.named_parameters())
     spectra = spectra_of({name: parameters[f"{name}.weight"] for name in layers}, layers)
     ranks: dict[str, int | None] = {"0": 2, "2": 3}
-    found = factors_in(parameters, modules, layers, spectra, ranks)
+    found = factors_in(parameters, layers, spectra, ranks)
     state = State(ranks=ranks)
-    built, _ = factorized(model, modules, layers, state)
+    built, _ = factorized(model, layers, state)
     wanted = dict(built.named_parameters())
     assert found.keys() == wanted.keys()
     assert all(torch.allclose(found[name], wanted[name], atol=1e-6) for name in wanted)
-    assert structure_of(modules, layers, found) == structure(model, built)
-    assert factors_in(parameters, modules, layers, spectra, dict.fromkeys(ranks)) == parameters
+    assert structure_of(layers, found) == structure(model, built)
+    assert factors_in(parameters, layers, spectra, dict.fromkeys(ranks)) == parameters

@@ -15,25 +15,16 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from boildown.callbacks.budget import clock_of, progress_of
-from boildown.callbacks.constraint import BrokenConstraintError, Check, Constraint
+from boildown.callbacks.budget import clock_of
+from boildown.callbacks.constraint import BrokenConstraintError, Check
 from boildown.callbacks.evidence import OutputForms, weights_read_elsewhere
+from boildown.callbacks.learning_rate import rates_before_schedules
+from boildown.callbacks.restructuring import Restructuring
 from boildown.flops import layer_positions
 from boildown.forward import inputs_of
+from boildown.lowrank import learning_compression as lc
 from boildown.lowrank.costs import Counting, Layer, cost_of, dense_cost_of
-from boildown.lowrank.factorize import describe, restructure, structure
-from boildown.lowrank.learning_compression import (
-    Algorithm,
-    Network,
-    State,
-    distance,
-    factorized,
-    factors_in,
-    pull,
-    report,
-    spectra_of,
-    structure_of,
-)
+from boildown.lowrank.factorize import describe, structure
 from boildown.lowrank.scheme import Unit
 from boildown.lowrank.target import Spectra, Target
 from boildown.schedule import Cubic, Schedule
@@ -41,7 +32,7 @@ from boildown.schedule import Cubic, Schedule
 EASED = Cubic()
 
 
-class LearnRanks(Constraint):
+class LearnRanks(Restructuring):
     """Alternate training under a pull towards low rank with choosing the ranks of all layers.
 
     `LearnRanks(factors=0.5)` alone halves what the layers cost. After each optimizer step the
@@ -68,7 +59,6 @@ class LearnRanks(Constraint):
         share: `factors`, as the first version called it.
 
     Attributes:
-        structure: of the network that `restructure` made, as plain data; None before.
         ranks_report: for each layer with a rank or a choice: what it is and what it would be.
         layers: what the ranks of each layer cost; {} before the training.
         learned: where the algorithm is.
@@ -112,17 +102,14 @@ class LearnRanks(Constraint):
         if samples < 1:
             raise ValueError(f"lowrank.samples must be at least 1, got {samples}")
         self.target = Target(share if factors is None else factors, price, energy, ranks, choose)
-        self.algorithm = Algorithm(self.target, begin, end, steps, mu, schedule, multipliers)
+        self.algorithm = lc.Algorithm(self.target, begin, end, steps, mu, schedule, multipliers)
         self.counting = Counting(unit, dtype, scheme, exclude, ranks)
         self.begin, self.end = begin, end
         self.metric, self.calibration, self.samples = metric, calibration, samples
-        self.structure: dict[str, Any] | None = None
         self.ranks_report: list[dict[str, Any]] = []
-        self.learned = State()
+        self.learned = lc.State()
         self.layers: dict[str, Layer] = {}
-        self._modules: dict[str, nn.Module] = {}
         self._targets: dict[str, Tensor] = {}
-        self._ending = False
         self._forms: OutputForms | None = None
         self._spectra: Spectra = {}  # in a C step
         self._rates: dict[str, float] = {}  # weight -> its learning rate before any schedule
@@ -152,14 +139,7 @@ class LearnRanks(Constraint):
             for name, tensor in kept.items():
                 kept[name] = tensor.to(pl_module.get_parameter(f"{name}.weight").device)
         self._aim()
-        names = {id(p): name for name, p in pl_module.named_parameters()}
-        self._rates = {  # here, for a checkpoint replaces the optimizers' groups before
-            names[id(p)]: group.get("initial_lr", group["lr"])
-            for optimizer in trainer.optimizers
-            for group in optimizer.param_groups
-            for p in group["params"]
-            if id(p) in names
-        }
+        self._rates = rates_before_schedules(trainer, pl_module)
         example = pl_module.example_input_array
         passes = self.counting.unit == "flops" or self._forms is not None  # some inputs through
         if self.structure is None and (not passes or isinstance(example, Tensor)):
@@ -172,33 +152,23 @@ class LearnRanks(Constraint):
             self._find_layers(pl_module, inputs_of(batch))
         super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
 
-    def _find_layers(self, pl_module: LightningModule, inputs: Any) -> None:
+    def _find_layers(self, pl_module: LightningModule, inputs: Any, fits: bool = True) -> None:
         """Find the layers and what their ranks cost, and whether the target is within reach."""
-        positions = layer_positions(pl_module, inputs) if self.counting.unit == "flops" else {}
         names = self.counting.names(pl_module)
-        if self._forms is not None and isinstance(inputs, Tensor):
+        if fits and self._forms is not None and isinstance(inputs, Tensor):
             read = weights_read_elsewhere(pl_module.trainer, pl_module, inputs)
             names = self.counting.unread(names, read)
+        positions = layer_positions(pl_module, inputs) if self.counting.unit == "flops" else {}
         self.layers = self.counting.layers(pl_module, names, positions)
-        self._modules = {name: pl_module.get_submodule(name) for name in self.layers}
         if self.learned.step < 0:
             self.target.check_reach(self.layers, self.counting.unit)
 
-    def _network(self, pl_module: LightningModule) -> Network:
-        return Network(self.layers, dict(pl_module.named_parameters()))
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *rest: Any) -> None:
-        super().on_train_batch_end(trainer, pl_module, *rest)
-        if self.structure is None and progress_of(trainer) >= self.end:
-            trainer.should_stop = True
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._ending = True
-        super().on_train_end(trainer, pl_module)
+    def _network(self, pl_module: LightningModule) -> lc.Network:
+        return lc.Network(self.layers, dict(pl_module.named_parameters()))
 
     def act(self, trainer: Trainer, pl_module: LightningModule, progress: float) -> None:
         step = self.algorithm.step_at(progress)
-        if self.structure is not None or (step == self.algorithm.last and not self._ending):
+        if self.structure is not None or (step == self.algorithm.last and not self.ending):
             return
         if step > self.learned.step and self.layers:
             self._compress(trainer, pl_module, step)
@@ -226,10 +196,10 @@ class LearnRanks(Constraint):
         self._aim()
         clock = clock_of(trainer)
         if clock is not None:
-            seconds = time.perf_counter() - began if self._ending else 0.0
+            seconds = time.perf_counter() - began if self.ending else 0.0
             clock.charge(measuring + flops * trainer.world_size, seconds)
 
-    def _searched(self, network: Network, spectra: Spectra) -> float:
+    def _searched(self, network: lc.Network, spectra: Spectra) -> float:
         """What the layers may cost together for a file of the asked size."""
         assert self.size is not None
         self._spectra = spectra
@@ -239,32 +209,26 @@ class LearnRanks(Constraint):
 
     def look_at(self, network: LightningModule) -> None:
         if self.structure is None:
-            positions = {}
-            if self.counting.unit == "flops":
-                example = network.example_input_array
-                assert isinstance(example, Tensor)
-                positions = layer_positions(network, example)
-            self.layers = self.counting.layers(network, self.counting.names(network), positions)
-            self._modules = {name: network.get_submodule(name) for name in self.layers}
+            self._find_layers(network, network.example_input_array, fits=False)
 
     def preview(
         self, weights: Mapping[str, Tensor], amount: float | None = None
     ) -> dict[str, Tensor]:
         if self.structure is not None:
             return dict(weights)
-        spectra = self._spectra or spectra_of(
+        spectra = self._spectra or lc.spectra_of(
             {name: weights[f"{name}.weight"] for name in self.layers}, self.layers
         )
         factors = None if amount is None else 1.0 - amount
         ranks = self.target.chosen(spectra, self.layers, mu=1.0, factors=factors)
-        return factors_in(weights, self._modules, self.layers, spectra, ranks)
+        return lc.factors_in(weights, self.layers, spectra, ranks)
 
     def preview_config(
         self, config: dict[str, Any], weights: Mapping[str, Tensor]
     ) -> dict[str, Any]:
         if self.structure is not None:
             return config
-        return describe(config, structure_of(self._modules, self.layers, weights))
+        return describe(config, lc.structure_of(self.layers, weights))
 
     def _aim(self) -> None:
         """Where the weights are pulled until the next C step."""
@@ -282,7 +246,7 @@ class LearnRanks(Constraint):
         for name, target in self._targets.items():
             weight = pl_module.get_parameter(f"{name}.weight")
             if stepped is None or id(weight) in moved:
-                pull(weight, target, self._rates[f"{name}.weight"], mu)
+                lc.pull(weight, target, self._rates[f"{name}.weight"], mu)
 
     def verify(self, pl_module: LightningModule) -> None:
         if self.structure is not None or not self.reached:
@@ -298,7 +262,7 @@ class LearnRanks(Constraint):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.structure is None and self.learned.nearest:
             weights = {n: pl_module.get_parameter(f"{n}.weight") for n in self.learned.nearest}
-            pl_module.log("lowrank/distance", distance(self.learned, weights))
+            pl_module.log("lowrank/distance", lc.distance(self.learned, weights))
             spent = cost_of(self.layers, self.learned.ranks)
             pl_module.log("lowrank/share", spent / dense_cost_of(self.layers))
 
@@ -314,31 +278,22 @@ class LearnRanks(Constraint):
         """
         if not self.reached:
             raise RuntimeError(f"lowrank: no ranks were chosen: the fit ended before {self.end}")
-        built, names = factorized(model, self._modules, self.layers, self.learned)
-        self.ranks_report = report(self.learned, self.layers, self.counting.unit, names)
+        built, names = lc.factorized(model, self.layers, self.learned)
+        self.ranks_report = lc.report(self.learned, self.layers, self.counting.unit, names)
         self.structure = structure(model, built)
         self.learned = replace(self.learned, nearest={}, owed={})
         self._targets = {}
         return built
 
-    def rebuild(self, model: nn.Module) -> nn.Module:
-        assert self.structure is not None
-        return restructure(model, self.structure)
-
     @property
     def results(self) -> dict[str, Any]:
         return {"ranks": self.ranks_report}
 
-    def describe(self, config: dict[str, Any]) -> dict[str, Any]:
-        assert self.structure is not None
-        return describe(config, self.structure)
-
     def state_dict(self) -> dict[str, Any]:
         report = [dict(row) for row in self.ranks_report]
-        own = {"structure": self.structure, "report": report}
-        return super().state_dict() | own | self.learned.state_dict()
+        return super().state_dict() | {"report": report} | self.learned.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
-        self.structure, self.ranks_report = state_dict["structure"], state_dict["report"]
-        self.learned = State.of(state_dict)
+        self.ranks_report = state_dict["report"]
+        self.learned = lc.State.of(state_dict)

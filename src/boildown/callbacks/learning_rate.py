@@ -51,3 +51,18 @@ class ScheduleLearningRate(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if validates_fit(trainer):
             pl_module.log("learning_rate", trainer.optimizers[0].param_groups[0]["lr"])
+
+
+def rates_before_schedules(trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
+    """Parameter -> its learning rate as the optimizer was given it, before any schedule.
+
+    Known from `on_train_start` on: a checkpoint replaces the optimizers' groups before.
+    """
+    names = {id(p): name for name, p in pl_module.named_parameters()}
+    return {
+        names[id(p)]: group.get("initial_lr", group["lr"])
+        for optimizer in trainer.optimizers
+        for group in optimizer.param_groups
+        for p in group["params"]
+        if id(p) in names
+    }

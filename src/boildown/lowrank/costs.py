@@ -17,12 +17,14 @@ class Layer:
     """A layer whose rank is chosen.
 
     Attributes:
+        module: the layer.
         scheme: how its weight is a matrix (`boildown.lowrank.scheme`).
         groups: of a convolution, which has a matrix for each; otherwise 1.
         costs: of rank 1, 2, ..., up to where factors save nothing.
         dense: what it costs as it is.
     """
 
+    module: nn.Module
     scheme: schemes.Scheme
     groups: int
     costs: list[int]
@@ -169,4 +171,4 @@ class Counting:
         dense = cost(None)
         costs = [cost(rank) for rank in range(1, full + 1)]
         worth = sum(each < dense for each in costs)
-        return Layer(scheme, int(getattr(module, "groups", 1)), costs[:worth], dense)
+        return Layer(module, scheme, int(getattr(module, "groups", 1)), costs[:worth], dense)

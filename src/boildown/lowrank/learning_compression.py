@@ -263,14 +263,13 @@ def distance(state: State, weights: Mapping[str, Tensor]) -> float:
 
 
 def factorized(
-    model: nn.Module, modules: Mapping[str, nn.Module], layers: Mapping[str, Layer], state: State
+    model: nn.Module, layers: Mapping[str, Layer], state: State
 ) -> tuple[nn.Module, dict[str, str]]:
     """The network with two smaller layers in place of each that has a rank.
 
     Args:
         model: the network that was trained, or a part of it that has all the layers.
-        modules: layer -> its module.
-        layers: how they are matrices.
+        layers: its layers, and how they are matrices.
         state: after the last C step.
 
     Returns:
@@ -280,10 +279,10 @@ def factorized(
         ValueError: if it is another network.
     """
     own = {id(module): name for name, module in model.named_modules()}
-    for name, module in modules.items():
-        if id(module) not in own:
+    for name, layer in layers.items():
+        if id(layer.module) not in own:
             raise ValueError(f"lowrank: {name} is no layer of this {type(model).__name__}")
-    names = {name: own[id(module)] for name, module in modules.items()}
+    names = {name: own[id(layer.module)] for name, layer in layers.items()}
     chosen = {name: rank for name, rank in state.ranks.items() if rank is not None}
     ranks = {names[name]: rank for name, rank in chosen.items()}
     schemes = {names[name]: layers[name].scheme for name in chosen}
@@ -292,7 +291,6 @@ def factorized(
 
 def factors_in(
     parameters: Mapping[str, Tensor],
-    modules: Mapping[str, nn.Module],
     layers: Mapping[str, Layer],
     spectra: Spectra,
     ranks: Ranks,
@@ -301,7 +299,6 @@ def factors_in(
 
     Args:
         parameters: of the network as it is, by their names.
-        modules: layer -> its module.
         layers: how they are matrices.
         spectra: of their weights.
         ranks: of each.
@@ -317,7 +314,7 @@ def factors_in(
         parts = [each.truncate(rank) for each in spectra[name]]
         bias = found.pop(f"{name}.bias", None)
         weight = found.pop(f"{name}.weight")
-        built = factored_layer.layers(modules[name], layers[name].scheme, parts, bias)
+        built = factored_layer.layers(layers[name].module, layers[name].scheme, parts, bias)
         for own, parameter in built.named_parameters():
             like = bias if own == "u.bias" and bias is not None else weight
             found[f"{name}.{own}"] = parameter.detach().requires_grad_(like.requires_grad)
@@ -325,12 +322,11 @@ def factors_in(
 
 
 def structure_of(
-    modules: Mapping[str, nn.Module], layers: Mapping[str, Layer], weights: Mapping[str, Tensor]
+    layers: Mapping[str, Layer], weights: Mapping[str, Tensor]
 ) -> dict[str, dict[str, Any]]:
     """What a network with parameters of `factors_in` has become, as plain data.
 
     Args:
-        modules: layer -> its module.
         layers: how they are matrices.
         weights: name -> parameter; names may lack what all layers' names begin with.
     """

@@ -8,46 +8,15 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
 from torch import nn
 
 from boildown.callbacks.budget import ComputeBudget
+from boildown.callbacks.restructuring import Restructuring
 from boildown.callbacks.save import SaveNewest
-
-
-@runtime_checkable
-class Restructures(Protocol):
-    """A callback after whose `end` the network has another structure.
-
-    Attributes:
-        end: progress at which its fit ends.
-        structure: the new structure as plain data; None until `restructure` was called. Part of the
-            callback's state, which is in every checkpoint from then on.
-        state_key: of the callback's state in a checkpoint.
-    """
-
-    end: float
-    structure: dict[str, Any] | None
-
-    @property
-    def state_key(self) -> str: ...
-
-    def restructure(self, model: nn.Module) -> nn.Module:
-        """The network in its new structure, with the weights that follow; sets `structure`."""
-        ...
-
-    def rebuild(self, model: nn.Module) -> nn.Module:
-        """A network of the new structure, as `structure` has it, whose weights do not matter."""
-        ...
-
-    def describe(self, config: dict[str, Any]) -> dict[str, Any]:
-        """The config of the new network, as the file has it, from that of the old one."""
-        ...
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -62,7 +31,7 @@ class Stage:
 
     until: float
     techniques: list[Callback]
-    change: Restructures | None
+    change: Restructuring | None
 
 
 def stages_of(techniques: Iterable[Callback]) -> list[Stage]:
@@ -76,7 +45,7 @@ def stages_of(techniques: Iterable[Callback]) -> list[Stage]:
     waiting: list[Callback] = []
     for technique in techniques:
         waiting.append(technique)
-        if isinstance(technique, Restructures):
+        if isinstance(technique, Restructuring):
             stages.append(Stage(technique.end, [*done, *waiting], technique))
             done.append(technique)
             waiting = []
@@ -101,7 +70,7 @@ class Fit:
     start: str | None
     first: bool
     resumed: bool
-    past: Sequence[Restructures]
+    past: Sequence[Restructuring]
 
     def describe(self, config: dict[str, Any]) -> dict[str, Any]:
         """The config of `model`, from that of the model in its first structure."""
@@ -147,7 +116,7 @@ def fits(
     states = callback_states(own) if own is not None else {}
     start = str(own) if own is not None else newest.start()
     first = True
-    past: list[Restructures] = []
+    past: list[Restructuring] = []
     for stage in stages:
         saved = states.get(stage.change.state_key, {}) if stage.change is not None else {}
         if stage.change is not None and saved.get("structure") is not None:
