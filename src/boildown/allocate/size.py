@@ -84,7 +84,8 @@ class AskedSize:
             raise UnreachableSizeError(
                 f"a file of {self.bytes:.0f} bytes ({self.asked}) is out of reach: "
                 f"with as much compressed as can be it takes {smallest} bytes, a ratio of "
-                f"{self.dense / smallest:.1f}"
+                f"{self.dense / smallest:.4g}; ask for less, or take a recipe that does more, "
+                "such as compression=lowrank_deep"
             )
 
     def _size(self, weights: Mapping[str, Tensor], amount: float) -> int:

@@ -209,7 +209,9 @@ class LearnRanks(Restructuring):
 
     def look_at(self, network: LightningModule) -> None:
         if self.structure is None:
-            self._find_layers(network, network.example_input_array, fits=False)
+            flops = self.counting.unit == "flops"  # of which layers tell nothing by themselves
+            inputs = network.example_input_array if flops else None
+            self._find_layers(network, inputs, fits=False)
 
     def preview(
         self, weights: Mapping[str, Tensor], amount: float | None = None

@@ -5,6 +5,7 @@ knob that the nodes interpolate. `ratio` and `bytes` are the knobs that the run 
 """
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ class Asked:
         knob: and its value, as it was asked for.
     """
 
-    bytes: float
+    bytes: int
     dense: int
     knob: str
 
@@ -336,10 +337,10 @@ def _asked(config: DictConfig, dense_bytes: int) -> Asked | None:
     for key in SIZES:
         value = config.get(key)
         if value is not None:
-            size = value if key == "bytes" else dense_bytes / value
+            size = math.floor(value if key == "bytes" else dense_bytes / value)
             if not size < dense_bytes:
                 raise ConfigError(
                     f"compression.bytes must be between 0 and the dense {dense_bytes}, got {value}"
                 )
-            return Asked(float(size), dense_bytes, f"compression.{key}={value:g}")
+            return Asked(size, dense_bytes, f"compression.{key}={value:g}")
     return None
