@@ -50,6 +50,18 @@ def with_current_targets(config: Any) -> Any:
     return config
 
 
+def moved(package: str) -> Callable[[str], Any]:
+    """The `__getattr__` of a package that was one module, for what was in there."""
+
+    def get(name: str) -> Any:
+        home = RENAMED[package]
+        if name.startswith("_"):
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(home), name)
+
+    return get
+
+
 def locate(path: str) -> Callable[..., Any]:
     """The object at a dotted path, which may be that of an earlier version.
 

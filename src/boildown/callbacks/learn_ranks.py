@@ -119,6 +119,11 @@ class LearnRanks(Restructuring):
         return self.target.given
 
     @property
+    def ranks(self) -> dict[str, int | None]:
+        """Layer -> the rank of the newest C step, None where it stays dense."""
+        return self.learned.ranks
+
+    @property
     def reached(self) -> bool:
         return self.learned.step == self.algorithm.last
 
@@ -253,7 +258,7 @@ class LearnRanks(Restructuring):
     def verify(self, pl_module: LightningModule) -> None:
         if self.structure is not None or not self.reached:
             return
-        for name, rank in self.learned.ranks.items():
+        for name, rank in self.ranks.items():
             weight = pl_module.get_parameter(f"{name}.weight")
             if rank is not None and not torch.equal(weight, self.learned.nearest[name]):
                 raise BrokenConstraintError(
@@ -265,7 +270,7 @@ class LearnRanks(Restructuring):
         if self.structure is None and self.learned.nearest:
             weights = {n: pl_module.get_parameter(f"{n}.weight") for n in self.learned.nearest}
             pl_module.log("lowrank/distance", lc.distance(self.learned, weights))
-            spent = cost_of(self.layers, self.learned.ranks)
+            spent = cost_of(self.layers, self.ranks)
             pl_module.log("lowrank/share", spent / dense_cost_of(self.layers))
 
     def restructure(self, model: nn.Module) -> nn.Module:

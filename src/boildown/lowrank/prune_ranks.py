@@ -74,6 +74,7 @@ def prune_ranks(
     asymmetric: bool = True,
     drop_outputs: bool = False,
     seed: int = 0,
+    compare: Literal[False] = False,
 ) -> RankPruning:
     """Lower the ranks of a trained network as far as a tolerance allows, without retraining.
 
@@ -98,6 +99,7 @@ def prune_ranks(
         drop_outputs: whether whole outputs (features, channels) that one other layer reads may go
             too. It takes about twice as long, and needs `evaluate`.
         seed: of the places.
+        compare: False; what plain SVD keeps is found by a call with `method="plain"` now.
 
     Raises:
         CalibrationError: for calibration data that do not show every layer, finite.
@@ -106,6 +108,8 @@ def prune_ranks(
 
     Source: Zhang, Zou, He & Sun 2015, https://arxiv.org/abs/1505.06798
     """
+    if compare:
+        raise ValueError('prune_ranks: compare is gone; call it once more with method="plain"')
     _check(method, schemes, tolerance, evaluate, evaluations, positions, drop_outputs)
     names = None if layers is None else list(layers)
     net = Studied(model, calibration, names, schemes, samples, positions, seed)

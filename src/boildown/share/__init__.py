@@ -1,1 +1,5 @@
 """Weight sharing: pure functions on tensors."""
+
+from boildown.locate import moved
+
+__getattr__ = moved(__name__)
