@@ -95,12 +95,11 @@ def prune_ranks(
         positions: places per image at which a convolution is seen at most, held in memory.
         evaluations: calls of `evaluate` at most, per search; at least 2. With `drop_outputs` there
             are two searches, and up to three calls between them.
-        asymmetric: whether each layer is solved for the inputs it gets from approximated layers, so
-            that it makes up for some of their error.
-        drop_outputs: whether whole outputs (features, channels) that one other layer reads may go
-            too. It takes about twice as long, and needs `evaluate`.
+        asymmetric: whether each layer makes up for some of the error of its approximated inputs.
+        drop_outputs: whether whole outputs that one other layer reads may go too. It takes about
+            twice as long, and needs `evaluate`.
         seed: of the places.
-        compare: False; what plain SVD keeps is found by a call with `method="plain"` now.
+        compare: False: what plain SVD keeps is a call of its own, with `method="plain"`.
 
     Raises:
         CalibrationError: for calibration data that do not show every layer, finite.
