@@ -38,10 +38,12 @@ CUBIC = Cubic()
 class Prune(Constraint):
     """Cut the weights that matter least as `schedule` asks for more zeros, and hold them at zero.
 
-    Parameters with 2 or more axes are pruned, which biases and most norms lack, unless they are
-    frozen when the fit starts. A cut falls before a step; once cut, a weight stays zero through
-    momentum, weight decay, skipped steps and resume. Equal on all ranks under DDP. In another fit
-    of the same network it goes on where it was; another network needs a new one.
+    The weights that an optimizer trains are pruned (`boildown.structure.weights`): not biases,
+    norms and scales, nor what is frozen or in no optimizer when the first cut falls. A cut falls
+    before a step; once cut, a weight stays zero through momentum, weight decay, skipped steps and
+    resume. No tensor is emptied by a ranking of all together: it keeps a tenth of its fraction.
+    Equal on all ranks under DDP. In another fit of the same network it goes on where it was;
+    another network needs a new one.
 
     Args:
         sparsity: final fraction of zeros over all pruned tensors, in [0, 1). Give this or `keep`,
@@ -141,6 +143,19 @@ class Prune(Constraint):
         return bool(self.masks) and self._time >= self._last
 
     @property
+    def settings(self) -> dict[str, Any]:
+        keep = None if self.keep is None else dict(self.keep)
+        kind = type(self.schedule).__name__
+        same = ("scope", "begin", "end", "cuts", "rewind", "rewind_to")
+        return {name: getattr(self, name) for name in same} | {
+            "sparsity": self.final, "keep": keep, "schedule": kind, "exclude": list(self.exclude),
+        }  # fmt: skip
+
+    @property
+    def begun(self) -> bool:
+        return bool(self.masks)
+
+    @property
     def before(self) -> dict[str, Any]:
         return {"rewind": self.rewind, "rewind_to": self.rewind_to}
 
@@ -176,7 +191,10 @@ class Prune(Constraint):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_fit_start(trainer, pl_module)
-        self.names = candidates(pl_module, "prune", self.exclude, axes=2)
+        self._find(trainer, pl_module)
+
+    def _find(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.names = candidates(trainer, pl_module, "prune", self.exclude)
         if self.keep is not None:
             self.names = list(by_pattern(self.keep, self.names, "prune.keep"))
         check_dense(pl_module, "prune", self.names)
@@ -208,6 +226,8 @@ class Prune(Constraint):
 
     @torch.no_grad()
     def _cut(self, trainer: Trainer, pl_module: LightningModule, time: float) -> None:
+        if not self.masks:  # parameters may have been unfrozen since the fit began
+            self._find(trainer, pl_module)
         evidence = self._score(pl_module, self.samples)
         masks = trainer.strategy.broadcast(self._choose(pl_module, time))
         self._scores = {}
