@@ -1,6 +1,7 @@
 """boildown.prune.criteria and the evidence they ask for, against loops over single weights."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -148,6 +149,14 @@ WRONG: list[tuple[Any, str]] = [
 def test_scores_are_checked(criterion: Any, says: str, net: Net) -> None:
     with pytest.raises(ValueError, match=says):
         scored(criterion, weights(net), Evidence(net, NAMES))
+
+
+def test_a_partial_is_called_by_the_name_of_its_function(net: Net) -> None:
+    def flat(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: weight.sum() for name, weight in weights.items()}
+
+    with pytest.raises(ValueError, match="the criterion flat must score"):
+        scored(partial(flat), weights(net), Evidence(net, NAMES))
 
 
 def test_diverged_weights_are_named(net: Net) -> None:

@@ -150,7 +150,10 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"ratio": 8, "bytes": 10}, ["ratio and bytes are given"]),
     ({"bytes": 1e9, "drop": node(Drop)}, ["compression.bytes", "100000", "1000000000"]),
     ({"ratio": 1, "drop": node(Drop)}, ["compression.ratio", "above 1", "got 1"]),
-    ({"a": node(Late), "b": node(Late, begin=0.5)}, ["compression.b.begin = 0.5", "overlap"]),
+    (
+        {"a": node(Late), "b": node(Late, begin=0.5)},
+        ["compression.b.begin = 0.5", "overlap", "b comes after a"],
+    ),
     ({"a": node(Late, begin=0.9, end=0.1)}, ["compression.a.begin = 0.9", "compression.a.end"]),
     ({"a": node(nn.Identity)}, ["compression.a._target_", "Identity", "is no technique"]),
     ({"a": {"begin": 0.5}}, ["compression.a.begin=0.5", "no _target_"]),

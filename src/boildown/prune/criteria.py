@@ -98,7 +98,8 @@ def scored(
     """
     for name, weight in weights.items():
         check_finite(name, weight)
-    who = getattr(criterion, "__name__", type(criterion).__name__)
+    named = getattr(criterion, "func", criterion)  # what a partial, such as Hydra's, stands for
+    who = getattr(named, "__name__", type(named).__name__)
     judge: Callable[..., Mapping[str, Tensor]] = criterion
     found = judge(weights) if _asks_no_evidence(criterion) else judge(weights, evidence)
     if not isinstance(found, Mapping) or found.keys() != weights.keys():

@@ -280,7 +280,8 @@ class Recipe:
             if one.end > other.begin:
                 raise ConfigError(
                     f"compression.{second}.begin = {other.begin} lies before compression.{first}."
-                    f"end = {one.end}: the phases overlap"
+                    f"end = {one.end}: the phases overlap, or stand in another order than in the "
+                    f"recipe, where {second} comes after {first}"
                 )
 
     def _open(self) -> list[str]:

@@ -177,7 +177,7 @@ def present(result: dict[str, Any], directory: Path, trainer: Trainer) -> None:
         place = _log(result, directory, trainer.logger)
     show(result, directory)
     if place is not None:
-        print(f"wandb sync {place}")
+        print(f"wandb sync {place}    # uploads the run, if you want it online")
 
 
 def _log(result: dict[str, Any], directory: Path, logger: WandbLogger) -> Path:

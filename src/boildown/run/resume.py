@@ -38,8 +38,11 @@ def earlier(cfg: DictConfig, directory: Path) -> dict[str, Any] | None:
         _check_alike(config_in(directory / "config.yaml"), cfg, directory)
     if result.exists():
         return dict(json.loads(result.read_text()))
-    if started:
-        print(f"resuming in {directory}")
+    print(
+        f"resuming in {directory}"
+        if started
+        else f"nothing to resume in {directory}: a new run; hydra.run.dir=DIR names an earlier one"
+    )
     return None
 
 
