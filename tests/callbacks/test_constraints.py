@@ -26,6 +26,7 @@ from boildown.callbacks.prune import Prune
 from boildown.callbacks.save import SaveDense
 from boildown.callbacks.share import ShareWeights
 from boildown.data.loader import TensorLoader
+from boildown.prune.criteria import taylor, wanda
 from boildown.schedule import Constant, Cubic, OneShot, Rounds
 from boildown.tasks.classification import Classification
 
@@ -134,6 +135,15 @@ def test_scores_may_be_negative() -> None:
     )
     fit([prune])
     assert prune.sparsity == 0.5
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+@pytest.mark.parametrize("criterion", [taylor, wanda])
+def test_evidence_is_taken_in_the_dtype_of_the_training(criterion: Any, precision: str) -> None:
+    prune = Prune(sparsity=0.5, criterion=criterion, calibration=lambda: [drawn()], **CUT)
+    _, model = fit([prune], precision=precision)
+    assert prune.reached
+    assert zeros(model) == pytest.approx(0.5, abs=0.01)
 
 
 def test_layers_by_pattern() -> None:
@@ -313,6 +323,18 @@ def test_centroids_that_are_not_tuned_stay_through_decay() -> None:
     _, model = fit([share, Look()], lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.5))
     assert len(seen) == 16
     assert all(torch.equal(weight, model[0].weight) for weight in seen)
+
+
+def test_clusters_that_the_file_cannot_tell_apart_are_one() -> None:
+    model = nn.Sequential(*layers())
+    weight = model[0].weight
+    nn.init.trunc_normal_(weight, 1.0, 0.02)  # type: ignore[arg-type]
+    share = ShareWeights(bits=6, begin=0.0, dtype="bfloat16", check="step")
+    foreseen = share.preview({"weight": weight})["weight"].unique()  # type: ignore[dict-item]
+    assert len(foreseen) < 2**6
+    fit([share], model=model)
+    assert len(share.ties["model.0.weight"].keepers) == len(foreseen)
+    assert len(weight.unique()) <= len(foreseen)  # type: ignore[operator]
 
 
 def test_rounds_let_go_and_cluster_again() -> None:

@@ -135,7 +135,15 @@ def test_what_cannot_be_had_is_said(net: Net, batches: list[Any]) -> None:
         wanda({"norm.weight": net.norm.weight}, Evidence(net, ["norm.weight"], lambda: batches))
 
 
+def changes(weights: Mapping[str, Tensor], _: Evidence) -> dict[str, Tensor]:
+    weights["fc.weight"].data.mul_(0.5)
+    return {name: weight.abs() for name, weight in weights.items()}
+
+
 WRONG: list[tuple[Any, str]] = [
+    (changes, r"criterion changes changes fc\.weight, which it may only read"),
+    (lambda w, _: {n: t > 0 for n, t in w.items()}, r"conv\.weight by floats, not torch\.bool"),
+    (lambda w: {n: t.long() for n, t in w.items()}, r"conv\.weight by floats, not torch\.int64"),
     (lambda w, _: {n: t[:1] for n, t in w.items()}, r"conv\.weight.*its shape \(6, 2, 2, 2\)"),
     (lambda w, _: {n: t / 0 for n, t in w.items()}, r"conv\.weight scores that are NaN or inf"),
     (lambda w, _: {"fc.weight": w["fc.weight"]}, r"each of conv\.weight, fc\.weight.*\['fc"),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -33,6 +34,7 @@ from boildown.prune.masks import global_masks, layer_masks
 from boildown.schedule import Cubic, OneShot, Rounds, Schedule, check_window, fraction
 
 CUBIC = Cubic()
+REWOUND = 0.06  # of the asked size, by which rewinding may make the file smaller
 
 
 class Prune(Constraint):
@@ -257,10 +259,23 @@ class Prune(Constraint):
             return self._masks(self._scores, time)
         if self.size is not None and self.is_open:
             if not self.masks or time >= self._last:
-                self._target = self.size.amount(dict(pl_module.named_parameters()))
+                self._target = self._asked_target(pl_module)
         else:
             self._target = float(self.final or 0.0)
         return self._masks(self._scores, time, self._target)
+
+    def _asked_target(self, pl_module: LightningModule) -> float:
+        """The sparsity that meets the asked size.
+
+        Weights that are rewound and trained again take fewer bytes than those the cut was measured
+        on, and what is cut does not come back: until the last correction, that much is left over.
+        """
+        assert self.size is not None
+        weights = dict(pl_module.named_parameters())
+        if self.rewind != "weights" or self._settled:
+            return self.size.amount(weights)
+        self.size.check_reach(weights)
+        return replace(self.size, bytes=self.size.bytes * (1.0 + REWOUND)).amount(weights)
 
     def _masks(
         self, scores: Mapping[str, Tensor], time: float, target: float = 0.0

@@ -36,6 +36,7 @@ from boildown.name_patterns import by_pattern, without
 from boildown.prune.criteria import check_finite
 from boildown.schedule import check_window
 from boildown.share.kmeans import (
+    Codebook,
     Initialisation,
     centroid_gradient,
     kmeans_1d,
@@ -248,7 +249,7 @@ class ShareWeights(Constraint):
             if not members.numel():
                 ties[name] = Tie(members, members, members)
                 continue
-            book = kmeans_1d(flat[members], 2**bits, self.init, seed=self.seed)
+            book = self._in_the_file(kmeans_1d(flat[members], 2**bits, self.init, seed=self.seed))
             used = torch.bincount(book.codes, minlength=len(book.centroids)) > 0
             codes = (used.cumsum(0) - 1)[book.codes]
             keepers = members.new_full((int(used.sum()),), flat.numel())
@@ -261,6 +262,19 @@ class ShareWeights(Constraint):
         forget_momentum(trainer, [parameter for _, parameter, _ in self._held])
         self.hold(pl_module)
         self.verify(pl_module)
+
+    def _in_the_file(self, book: Codebook) -> Codebook:
+        """The clusters that the file can tell apart, as `preview` counts them.
+
+        Those whose centroids round to one value are one: trained apart, they would be two symbols
+        in the file, and make it larger than what was foreseen.
+        """
+        values, groups = round_to(book.centroids, self.dtype).unique(return_inverse=True)
+        if len(values) == len(book.centroids):
+            return book
+        first = groups.new_full((len(values),), len(groups))
+        first.scatter_reduce_(0, groups, torch.arange(len(groups), device=groups.device), "amin")
+        return Codebook(book.centroids[first], groups[book.codes], book.inertia)
 
     def _tie(self, ties: Mapping[str, Tie], pl_module: LightningModule) -> None:
         parameters = {name: pl_module.get_parameter(name) for name in ties}
