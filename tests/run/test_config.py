@@ -149,7 +149,11 @@ BUILT: list[tuple[Sequence[str], Sequence[str]]] = [  # refused by what is built
         ["compression.mine._target_", "Identity", "no technique", "boildown.callbacks.Technique"],
     ),
     (
-        [DEEP, "+compression.mine._target_=boildown.callbacks.prune.Prune"],
+        [
+            DEEP,
+            "+compression.mine._target_=boildown.callbacks.prune.Prune",
+            "+compression.mine.name=mine",
+        ],
         ["compression.mine.begin = 0.35", "compression.share.end = 1.0", "overlap"],
     ),
     ([DEEP, "compression.init=best"], ["share.init", "optimal", "'best'"]),
