@@ -65,3 +65,9 @@ def test_sharing_alone_does_what_one_expects() -> None:
 def test_how_much_must_be_said(technique: type[Technique]) -> None:
     with pytest.raises(ValueError, match=r"how much .* such as"):
         fit([technique()])
+
+
+def test_a_technique_whose_act_nothing_calls_is_no_class() -> None:
+    with pytest.raises(TypeError, match=r"Idle\.act would never be called.*Constraint"):
+        type("Idle", (Technique,), {"act": lambda self, *_: None})
+    type("Holding", (Constraint,), {"act": lambda self, *_: None})

@@ -25,7 +25,7 @@ from torch.optim import Optimizer
 
 from boildown.amp.plugins import check_optimizers
 from boildown.callbacks.budget import callbacks_of, progress_of
-from boildown.callbacks.technique import Technique
+from boildown.callbacks.technique import HOLDING, Technique
 from boildown.name_patterns import without
 from boildown.structure.weights import weights_in
 
@@ -52,6 +52,8 @@ class Constraint(Technique):
     Raises:
         ValueError: for another `check`.
     """
+
+    called = HOLDING
 
     def __init__(self, check: Check = "stage", name: str = "") -> None:
         if check not in ("stage", "step"):

@@ -1,13 +1,15 @@
 """What a recipe is made of: callbacks that compress, and say what a run must know of them."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeGuard
+from typing import Any, ClassVar, TypeGuard
 
 import torch
 from lightning.pytorch import Callback, LightningModule
 from torch import Tensor, nn
 
 from boildown.allocate.size import AskedSize
+
+HOLDING = ("act", "steer", "hold", "verify")  # what a `Constraint` has
 
 
 class Technique(Callback):
@@ -29,12 +31,23 @@ class Technique(Callback):
             run unless it is given.
     """
 
+    called: ClassVar[tuple[str, ...]] = ()  # of `HOLDING`, those that something calls
     begin: float = 1.0
     end: float = 1.0
     peak: float = 1.0
     afterwards: str | None = None
     size: AskedSize | None = None
     calibration: Callable[[], Iterable[Any]] | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        idle = [name for name in HOLDING if name in cls.__dict__ and name not in cls.called]
+        if idle:
+            raise TypeError(
+                f"{cls.__name__}.{idle[0]} would never be called: only a "
+                "boildown.callbacks.Constraint acts, steers, holds and verifies; derive it from "
+                "that, or use Lightning's hooks"
+            )
 
     @property
     def before(self) -> dict[str, Any]:
