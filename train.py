@@ -92,9 +92,11 @@ def main() -> None:
         print("boildown: stopped", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        if not expected(error) or os.environ.get("BOILDOWN_TRACEBACK"):
+        system = error.__cause__  # of a log that cannot be opened: logging wraps it in a ValueError
+        why = system if isinstance(system, OSError) and not expected(error) else error
+        if not expected(why) or os.environ.get("BOILDOWN_TRACEBACK"):
             raise
-        sys.exit(f"boildown: {one_line(error)}")
+        sys.exit(f"boildown: {one_line(why)}")
 
 
 if __name__ == "__main__":

@@ -187,6 +187,8 @@ class SaveNewest(Checkpoint):
         """Give the newest checkpoint the name of the one before, too, until it is replaced."""
         if not self._newest_is_good or not self.path.exists():
             return
+        if self.previous.exists() and self.previous.samefile(self.path):
+            return  # killed before the newest was replaced; renaming one name to the other does nothing
         link = self.path.with_name(f".{self.path.name}.{uuid4().hex}.part")
         try:
             os.link(self.path, link)
@@ -231,6 +233,7 @@ class _Sealed(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part:
             torch.save(checkpoint, part)
             seal(part)
