@@ -188,7 +188,7 @@ class SaveNewest(Checkpoint):
         if not self._newest_is_good or not self.path.exists():
             return
         if self.previous.exists() and self.previous.samefile(self.path):
-            return  # killed before the newest was replaced; renaming one name to the other does nothing
+            return  # a run was killed before the next one had its name; renaming would do nothing
         link = self.path.with_name(f".{self.path.name}.{uuid4().hex}.part")
         try:
             os.link(self.path, link)
