@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from boildown.files.atomic import replace_file
 from boildown.files.lock import LockedError
-from boildown.run.config import accept_plus, check, register_resolvers
+from boildown.run.config import accept_plus, check, register_resolvers, sweep_first
 from boildown.run.errors import expected, one_line
 from boildown.run.help import help_text
 
@@ -77,7 +77,7 @@ def main() -> None:
         "help", lambda: help_text(conf).replace("$", "$$"), replace=True
     )
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach us; we say them on one line
-    sys.argv[1:] = accept_plus(sys.argv[1:])
+    sys.argv[1:] = sweep_first(accept_plus(sys.argv[1:]))
     sweep = not {"-m", "--multirun"}.isdisjoint(sys.argv)
     try:
         with (

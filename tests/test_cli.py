@@ -74,6 +74,22 @@ def test_names_do_not_steer_the_terminal(
     assert r"\x1b[2J[red]x" in said
 
 
+def test_a_narrow_terminal_gets_fewer_columns(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boil = checkpoint.with_suffix(".boil")
+    assert main(["pack", str(checkpoint)]) == 0
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    for width in (60, 200):
+        monkeypatch.setenv("COLUMNS", str(width))
+        capsys.readouterr()
+        assert main(["inspect", str(boil)]) == 0
+        said = capsys.readouterr()
+        assert "tied to a" in said.out
+        assert f"{boil.stat().st_size:,}" in said.out
+        assert ("fillers" in said.out) == ("fillers" not in said.err) == (width == 200)
+
+
 def test_pack_tells_what_was_gained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state = {"w": torch.randn(1000).half().round()}
     torch.save(state, tmp_path / "half.pt")
@@ -83,6 +99,9 @@ def test_pack_tells_what_was_gained(tmp_path: Path, capsys: pytest.CaptureFixtur
         f": 2,000 -> {size} bytes, {2000 / size:.1f}x smaller "
         f"({4000 / size:.1f}x smaller than as dense fp32)\n"
     )
+    torch.save({"w": torch.randn(1000).round(), "steps": torch.tensor(3)}, tmp_path / "counted.pt")
+    assert main(["pack", str(tmp_path / "counted.pt")]) == 0
+    assert "dense fp32" not in capsys.readouterr().out  # the same figure twice
     torch.save({"w": torch.randn(1000)}, tmp_path / "dense.pt")
     assert main(["pack", str(tmp_path / "dense.pt")]) == 0
     said = capsys.readouterr()

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import ROOT, result_of, stop_in, train
+from runs import ROOT, call_here, result_of, stop_in, train
 
 import boildown
 
 PAGE = (ROOT / "docs" / "extend.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"```python\n# file: (\w+\.py)\n(.*?)```", PAGE, re.S))
-RINGS = re.search(r"```yaml\n(.*?)```", PAGE, re.S)
+YAML = dict(re.findall(r"`(\w+)\.yaml` in the group.*?```yaml\n(.*?)```", PAGE, re.S))
 SHORT = ("model=mlp", "model.width=16", "budget.epochs=4", "validations=4")
 DEEP = ("+compression=deep", "compression.ratio=10")
 GRID = "+compression.grid._target_=grid.Grid"
@@ -37,7 +37,8 @@ def test_every_command_of_the_page_is_tried() -> None:
     said = set(re.findall(r"_target_=(my_\w+\.\w+|grid\.\w+)", PAGE))
     assert said == {"my_criteria.fisher", "my_schedules.Sine", "my_models.Bottleneck",
                     "my_tasks.Focal", "grid.Grid"}  # fmt: skip
-    assert RINGS is not None
+    assert set(YAML) == {"rings", "shrunk"}
+    assert "my_techniques.Shrink" in YAML["shrunk"]
 
 
 @pytest.mark.parametrize(
@@ -63,8 +64,7 @@ def test_what_is_named_acts(override: str, outside: Path) -> None:
 
 def test_a_model_and_a_data_set(outside: Path) -> None:
     (outside / "conf" / "data").mkdir(parents=True)
-    assert RINGS is not None
-    (outside / "conf" / "data" / "rings.yaml").write_text(RINGS[1])
+    (outside / "conf" / "data" / "rings.yaml").write_text(YAML["rings"])
     own = ["model._target_=my_models.Bottleneck", "+model.width=24"]
     done = subprocess.run(
         [sys.executable, str(ROOT / "train.py"), "--config-dir", str(outside / "conf"),
@@ -118,6 +118,17 @@ def test_it_stands_in_a_recipe_beside_others(outside: Path) -> None:
     assert 0.98 <= 10 / result["ratio"] <= 1.0
 
 
+def test_a_recipe_of_ones_own_says_the_order(outside: Path) -> None:
+    (outside / "conf" / "compression").mkdir(parents=True)
+    (outside / "conf" / "compression" / "shrunk.yaml").write_text(YAML["shrunk"])
+    done = call_here("--config-dir", str(outside / "conf"), "+compression=shrunk", *SHORT,
+                     "compression.ratio=10", "logger=none",
+                     f"hydra.run.dir={outside / 'run'}")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    phases = result_of(outside / "run")["compute"]["by_phase"]
+    assert list(phases) == ["dense", "shrink", "prune", "share"]
+
+
 @pytest.mark.parametrize("script", ["own_script.py", "pack_checkpoint.py"])
 def test_the_scripts_run(script: str, tmp_path: Path) -> None:
     options = {"own_script.py": ["--steps=40", f"--out={tmp_path / 'digits.boil'}"],
@@ -134,5 +145,6 @@ def test_the_scripts_run(script: str, tmp_path: Path) -> None:
 
 def test_the_page_says_how_many_files(outside: Path) -> None:
     assert {json.dumps(name) for name in FILES} == {
-        f'"my_{kind}.py"' for kind in ("criteria", "schedules", "models", "data", "tasks")
+        f'"my_{kind}.py"'
+        for kind in ("criteria", "schedules", "techniques", "models", "data", "tasks")
     }

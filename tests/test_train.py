@@ -106,6 +106,11 @@ def test_a_finished_run_is_left_alone(deep: Path) -> None:
     assert {name: (deep / name).read_bytes() for name in names} == before
 
 
+def test_a_run_with_nothing_to_resume_says_so(tmp_path: Path) -> None:
+    said = train(tmp_path, "model=mlp", "budget.epochs=1", "validations=1", "resume=true")
+    assert "nothing to resume" in said
+
+
 def test_a_complete_run_is_not_marked_as_failed(deep: Path) -> None:
     done = call_here(f"hydra.run.dir={deep}", *DEEP)
     assert done.returncode == 1

@@ -5,13 +5,14 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from boildown.printable import printable
 
 if TYPE_CHECKING:
+    from rich.table import Table
     from torch import Tensor, nn
 
     from boildown.allocate.levels import Levels
@@ -55,7 +56,7 @@ def pack(args: argparse.Namespace) -> None:
         _say(f"packed {checkpoint.key}; --key chooses {some(checkpoint.other_keys)} instead")
     before, dense = _tensor_bytes(checkpoint.state), codec.dense_bytes(checkpoint.state)
     ratio = _smaller(before, after)
-    if dense != before:
+    if _smaller(dense, after) != ratio:
         ratio += f" ({_smaller(dense, after)} than as dense fp32)"
     print(f"{printable(str(out))}: {before:,} -> {after:,} bytes, {ratio}")
     negative = 0 if args.drop_zero_signs else _negative_zeros(checkpoint.state)
@@ -293,7 +294,7 @@ def _parser() -> argparse.ArgumentParser:
         "directories", type=Path, nargs="+", metavar="DIR", help="searched for result.json files"
     )
     command.add_argument(
-        "--out", type=Path, default=Path("report.html"), help="the page; default: report.html"
+        "-o", "--out", type=Path, default=Path("report.html"), help="the page; default: report.html"
     )
     command.add_argument(
         "--wandb",
@@ -370,6 +371,7 @@ def _add_places(command: argparse.ArgumentParser) -> None:
         "may be repeated",
     )
     command.add_argument(
+        "-o",
         "--out",
         type=Path,
         help="the picture, .png; the table (.csv) and the measurements (.jsonl), which are not "
@@ -389,24 +391,44 @@ def _as_data(report: "FileReport") -> dict[str, object]:
 
 def _print_table(report: "FileReport") -> None:
     from rich.console import Console
+
+    # Wide enough for all columns where no terminal sets a width.
+    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
+    left_out: list[str] = []
+    table = _table(report, left_out)
+    for column in _DISPENSABLE:
+        if console.measure(table, options=console.options.update(width=_ANY)).maximum <= (
+            console.width
+        ):
+            break
+        left_out.append(column)
+        table = _table(report, left_out)
+    console.print(table)
+    if left_out:
+        _say(f"the terminal has no room for {', '.join(left_out)}; --json says all")
+
+
+def _table(report: "FileReport", left_out: Collection[str]) -> "Table":
+    """All columns but those left out."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(show_footer=True, caption=_CAPTION)
+    shown = [i for i, title in enumerate(_COLUMNS) if title not in left_out]
     totals = _total(report)
-    for title, total in zip(_COLUMNS, totals, strict=True):
+    for title, total in ((_COLUMNS[i], totals[i]) for i in shown):
         words = title in ("tensor", "coder")
         table.add_column(title, footer=total, justify="left" if words else "right", overflow="fold")
-    for tensor in report.tensors:
-        table.add_row(*map(Text, _row(tensor)))
     fraction = f"{100 * report.header / report.bytes:.2f}"
-    table.add_row("(header)", *[""] * 7, f"{report.header:,}", fraction, "")
-    # Wide enough for all columns where no terminal sets a width.
-    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
-    console.print(table)
+    header = ["(header)", *[""] * 7, f"{report.header:,}", fraction, ""]
+    for row in (*map(_row, report.tensors), header):
+        table.add_row(*(Text(row[i]) for i in shown))
+    return table
 
 
-_WIDTH = 160
+_WIDTH, _ANY = 160, 10_000
+# What a narrow terminal goes without, the first of these first.
+_DISPENSABLE = ("fillers", "file %", "position bits", "weight bits", "shape", "distinct", "coder")
 _CAPTION = "bits: of fixed length > after entropy coding; ratio: to dense fp32"
 _COLUMNS = (
     "tensor",

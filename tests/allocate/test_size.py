@@ -65,6 +65,18 @@ def test_the_largest_that_fits_is_found(levels: int, goal: int) -> None:
     assert got >= min(goal * 0.995, levels)
 
 
+def test_a_size_that_needs_nothing_is_known_at_once() -> None:
+    amounts: list[float | None] = []
+
+    def preview(found: Mapping[str, Tensor], amount: float | None = None) -> dict[str, Tensor]:
+        amounts.append(amount)
+        return dict(found)
+
+    weights = {"w": torch.zeros(1000)}
+    assert AskedSize(2000.0, 4000.0, lambda w: w["w"].numel(), preview).amount(weights) == 0.0
+    assert amounts == [1.0, 0.5, 0.0]
+
+
 def test_a_size_out_of_reach_is_refused() -> None:
     weights = {"w": nn.Parameter(torch.randn(20, 20))}
     size = asked(500.0, weights, Prune(), ShareWeights(bits=4))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import fits
 import pytest
@@ -26,6 +26,7 @@ from boildown.callbacks.prune import Prune
 from boildown.callbacks.save import SaveDense
 from boildown.callbacks.share import ShareWeights
 from boildown.data.loader import TensorLoader
+from boildown.prune.criteria import taylor, wanda
 from boildown.schedule import Constant, Cubic, OneShot, Rounds
 from boildown.tasks.classification import Classification
 
@@ -78,9 +79,9 @@ def test_a_network_that_is_built_when_the_fit_begins(hook: str) -> None:
 @pytest.mark.parametrize(
     ("exclude", "frozen", "says"),
     [
-        (["*"], [], r"exclude takes model\.0\.weight, model\.2\.weight, and frozen .* are none"),
-        (["2"], [0], r"exclude takes model\.2\.weight, and frozen .* are model\.0\.weight"),
-        ([], [0, 2], r"exclude takes none, and frozen .* are model\.0\.weight, model\.2\.weight"),
+        (["*"], [], r"exclude takes model\.0\.weight, model\.2\.weight, and .* frozen are none"),
+        (["2"], [0], r"exclude takes model\.2\.weight, and .* frozen are model\.0\.weight"),
+        ([], [0, 2], r"exclude takes none, and .* frozen are model\.0\.weight, model\.2\.weight"),
     ],
 )
 def test_nothing_left_to_hold_is_refused(
@@ -89,7 +90,7 @@ def test_nothing_left_to_hold_is_refused(
     model = nn.Sequential(*layers())
     for index in frozen:
         model[index].weight.requires_grad_(False)
-    with pytest.raises(ValueError, match=rf"no parameter is left.*{says}"):
+    with pytest.raises(ValueError, match=rf"no weight is left.*{says}"):
         fit([make(exclude)], model=model)
 
 
@@ -134,6 +135,15 @@ def test_scores_may_be_negative() -> None:
     )
     fit([prune])
     assert prune.sparsity == 0.5
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+@pytest.mark.parametrize("criterion", [taylor, wanda])
+def test_evidence_is_taken_in_the_dtype_of_the_training(criterion: Any, precision: str) -> None:
+    prune = Prune(sparsity=0.5, criterion=criterion, calibration=lambda: [drawn()], **CUT)
+    _, model = fit([prune], precision=precision)
+    assert prune.reached
+    assert zeros(model) == pytest.approx(0.5, abs=0.01)
 
 
 def test_layers_by_pattern() -> None:
@@ -259,7 +269,8 @@ def test_a_threshold_counts_again_once_both_constraints_hold() -> None:
     assert 14 <= trainer.current_epoch < 20
 
 
-def test_a_centroid_learns_like_one_parameter() -> None:
+@pytest.mark.parametrize("kind", ["mean", "sum"])
+def test_a_centroid_learns_like_one_parameter(kind: Literal["mean", "sum"]) -> None:
     weight = torch.tensor([1.0, 1.0, 2.0, 2.0, 2.0, 0.0])
     gradient = torch.tensor([0.1, 0.2, -0.3, 0.4, 0.5, 9.0])
     codes = torch.tensor([0, 0, 1, 1, 1])
@@ -275,7 +286,7 @@ def test_a_centroid_learns_like_one_parameter() -> None:
     module = nn.Linear(6, 1, bias=False)
     module.weight.data.copy_(weight[None])
     fit(
-        [ShareWeights(bits=1, begin=0.0)],
+        [ShareWeights(bits=1, begin=0.0, gradient=kind)],
         adam, Pulled, module, max_epochs=-1, max_steps=5, limit_val_batches=0,
     )  # fmt: skip
 
@@ -283,6 +294,8 @@ def test_a_centroid_learns_like_one_parameter() -> None:
     reference = adam([alone])
     for _ in range(5):
         alone.grad = torch.zeros(2).index_add_(0, codes, gradient[:5])
+        if kind == "mean":
+            alone.grad /= torch.tensor([2.0, 3.0])
         reference.step()
     expected = torch.cat([alone.detach()[codes], torch.zeros(1)])
     torch.testing.assert_close(module.weight.detach()[0], expected, rtol=0, atol=0)
@@ -310,6 +323,18 @@ def test_centroids_that_are_not_tuned_stay_through_decay() -> None:
     _, model = fit([share, Look()], lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.5))
     assert len(seen) == 16
     assert all(torch.equal(weight, model[0].weight) for weight in seen)
+
+
+def test_clusters_that_the_file_cannot_tell_apart_are_one() -> None:
+    model = nn.Sequential(*layers())
+    weight = model[0].weight
+    nn.init.trunc_normal_(weight, 1.0, 0.02)  # type: ignore[arg-type]
+    share = ShareWeights(bits=6, begin=0.0, dtype="bfloat16", check="step")
+    foreseen = share.preview({"weight": weight})["weight"].unique()  # type: ignore[dict-item]
+    assert len(foreseen) < 2**6
+    fit([share], model=model)
+    assert len(share.ties["model.0.weight"].keepers) == len(foreseen)
+    assert len(weight.unique()) <= len(foreseen)  # type: ignore[operator]
 
 
 def test_rounds_let_go_and_cluster_again() -> None:

@@ -103,3 +103,21 @@ def test_the_constraints_hold_at_the_end() -> None:
         assert len(weight[weight != 0].unique()) <= 8
     for parameter in model.parameters():
         assert torch.equal(parameter, parameter.half().float())
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "says"),
+    [
+        (Prune(sparsity=0.5, begin=0.0), Prune(sparsity=0.9, begin=0.0), "sparsity=0.5, not 0.9"),
+        (Prune(keep={"0": 0.5}, begin=0.0), Prune(sparsity=0.5, begin=0.0), "sparsity=None"),
+        (ShareWeights(bits=2, begin=0.0), ShareWeights(bits=3, begin=0.0), "bits=2, not 3"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*before .* reached its target")
+def test_other_settings_are_named_when_resuming(
+    then: Callback, now: Callback, says: str, tmp_path: Path
+) -> None:
+    trainer, _ = fits.fit([then], max_epochs=1)
+    trainer.save_checkpoint(tmp_path / "one.ckpt")
+    with pytest.raises(ValueError, match=f"the training to resume was begun with {says}"):
+        fits.fit([now], max_epochs=4, resume=tmp_path / "one.ckpt")

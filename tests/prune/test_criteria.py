@@ -1,6 +1,7 @@
 """boildown.prune.criteria and the evidence they ask for, against loops over single weights."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -134,7 +135,15 @@ def test_what_cannot_be_had_is_said(net: Net, batches: list[Any]) -> None:
         wanda({"norm.weight": net.norm.weight}, Evidence(net, ["norm.weight"], lambda: batches))
 
 
+def changes(weights: Mapping[str, Tensor], _: Evidence) -> dict[str, Tensor]:
+    weights["fc.weight"].data.mul_(0.5)
+    return {name: weight.abs() for name, weight in weights.items()}
+
+
 WRONG: list[tuple[Any, str]] = [
+    (changes, r"criterion changes changes fc\.weight, which it may only read"),
+    (lambda w, _: {n: t > 0 for n, t in w.items()}, r"conv\.weight by floats, not torch\.bool"),
+    (lambda w: {n: t.long() for n, t in w.items()}, r"conv\.weight by floats, not torch\.int64"),
     (lambda w, _: {n: t[:1] for n, t in w.items()}, r"conv\.weight.*its shape \(6, 2, 2, 2\)"),
     (lambda w, _: {n: t / 0 for n, t in w.items()}, r"conv\.weight scores that are NaN or inf"),
     (lambda w, _: {"fc.weight": w["fc.weight"]}, r"each of conv\.weight, fc\.weight.*\['fc"),
@@ -148,6 +157,14 @@ WRONG: list[tuple[Any, str]] = [
 def test_scores_are_checked(criterion: Any, says: str, net: Net) -> None:
     with pytest.raises(ValueError, match=says):
         scored(criterion, weights(net), Evidence(net, NAMES))
+
+
+def test_a_partial_is_called_by_the_name_of_its_function(net: Net) -> None:
+    def flat(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: weight.sum() for name, weight in weights.items()}
+
+    with pytest.raises(ValueError, match="the criterion flat must score"):
+        scored(partial(flat), weights(net), Evidence(net, NAMES))
 
 
 def test_diverged_weights_are_named(net: Net) -> None:

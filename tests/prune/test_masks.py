@@ -27,6 +27,18 @@ def test_masks_cut_exactly_the_asked_fraction(sparsity: float) -> None:
     assert int((~layers["matrix"]).sum()) == round(0.5 * 77)
 
 
+@given(st.floats(0.0, 1.0), st.floats(1e-6, 1e6), st.integers(0, 1000))
+@settings(max_examples=100, deadline=None)
+def test_no_tensor_is_emptied_by_a_ranking_of_all(sparsity: float, scale: float, seed: int) -> None:
+    torch.manual_seed(seed)
+    scores = {"a": torch.rand(40, 10), "small": torch.rand(3, 7) * scale, "one": torch.rand(1)}
+    masks = global_masks(scores, sparsity)
+    assert sum(int((~m).sum()) for m in masks.values()) == round(sparsity * 422)
+    for mask in masks.values() if round(sparsity * 422) < 419 else ():
+        assert int(mask.sum()) >= 0.1 * (1.0 - sparsity) * mask.numel()
+        assert mask.any()
+
+
 def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match=r"\[0, 1\], got 1.5"):
         global_masks({"w": torch.ones(4)}, 1.5)

@@ -52,6 +52,12 @@ class Blind(Drop):
     preview = Technique.preview
 
 
+class Timeless(Technique):
+    """One whose author forgot a time."""
+
+    end: Any = None
+
+
 def node(kind: type, **settings: Any) -> dict[str, Any]:
     return {"_target_": f"{kind.__module__}.{kind.__qualname__}", **settings}
 
@@ -150,9 +156,27 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"ratio": 8, "bytes": 10}, ["ratio and bytes are given"]),
     ({"bytes": 1e9, "drop": node(Drop)}, ["compression.bytes", "100000", "1000000000"]),
     ({"ratio": 1, "drop": node(Drop)}, ["compression.ratio", "above 1", "got 1"]),
-    ({"a": node(Late), "b": node(Late, begin=0.5)}, ["compression.b.begin = 0.5", "overlap"]),
+    (
+        {"a": node(Late), "b": node(Late, begin=0.5)},
+        ["compression.b.begin = 0.5", "overlap", "b comes after a"],
+    ),
     ({"a": node(Late, begin=0.9, end=0.1)}, ["compression.a.begin = 0.9", "compression.a.end"]),
     ({"a": node(nn.Identity)}, ["compression.a._target_", "Identity", "is no technique"]),
+    (
+        {"a": node(Prune, sparsity=0.5), "b": node(Prune, sparsity=0.5, begin=0.7, end=0.8)},
+        ["compression.b", "kept under 'Prune'", "compression.a", "compression.b.name=b"],
+    ),
+    (
+        {"a": node(LearnRanks, energy=0.5), "b": node(LearnRanks, energy=0.5, begin=0.5, end=0.6)},
+        ["compression.b", "'LearnRanks'", "a state_key of its own"],
+    ),
+    ({"dense": node(Late)}, ["compression.dense", "another name"]),
+    (
+        {"a": node(LearnRanks, energy=0.5), "factored": node(Late)},
+        ["compression.factored", "compression.a", "another key"],
+    ),
+    ({"a": node(Late, begin="0.3")}, ["compression.a.begin", "a number from 0 to 1", "'0.3'"]),
+    ({"a": node(Timeless)}, ["compression.a.end", "a number from 0 to 1", "None"]),
     ({"a": {"begin": 0.5}}, ["compression.a.begin=0.5", "no _target_"]),
 ]
 

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import boildown.share.kmeans
-from boildown.share.kmeans import centroid_gradient, kmeans_1d, round_to, share_tensor
+from boildown.share.kmeans import (
+    centroid_gradient,
+    kmeans_1d,
+    round_to,
+    share_tensor,
+    tied_gradient,
+)
 
 
 def exact_inertia(values: Tensor, k: int) -> float:
@@ -106,3 +112,25 @@ def test_rounding_leaves_what_does_not_fit() -> None:
 def test_bad_input_is_named(values: Tensor, k: int, init: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         kmeans_1d(values, k, init)  # type: ignore[arg-type]
+
+
+@given(st.integers(1, 5), st.integers(0, 1000), st.sampled_from(["float32", "bfloat16"]))
+@settings(max_examples=50, deadline=None)
+def test_the_tied_gradient_is_the_projection(k: int, seed: int, dtype: str) -> None:
+    torch.manual_seed(seed)
+    codes = torch.cat([torch.arange(k), torch.randint(0, k, (20,))])
+    gradient = torch.randn(20 + k).to(getattr(torch, dtype))
+    sizes = torch.bincount(codes, minlength=k)
+    tied = tied_gradient(gradient, codes, sizes)
+    basis = torch.nn.functional.one_hot(codes, k).double()
+    wanted = basis @ torch.linalg.lstsq(basis, gradient.double()[:, None]).solution
+    atol = 1e-5 if dtype == "float32" else 2e-2
+    assert torch.allclose(tied.double(), wanted[:, 0], atol=atol)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_large_clusters_are_added_up_in_float32(dtype: torch.dtype) -> None:
+    gradient = torch.full((1_000_000,), 1e-3, dtype=dtype)
+    codes = torch.arange(len(gradient)) % 4
+    wanted = torch.zeros(4, dtype=torch.double).index_add_(0, codes, gradient.double())
+    assert torch.allclose(centroid_gradient(gradient, codes, 4).double(), wanted, rtol=0.01)

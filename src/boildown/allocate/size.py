@@ -70,6 +70,8 @@ class AskedSize:
             size = self._size(weights, middle)
             if (1.0 - LANDING) * self.bytes <= size <= self.bytes:
                 return middle
+            if middle == 0.5 and size <= self.bytes and self._size(weights, 0.0) <= self.bytes:
+                return 0.0
             low, high = (middle, high) if size > self.bytes else (low, middle)
         return high
 

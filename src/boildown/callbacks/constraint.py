@@ -20,13 +20,14 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.optim import Optimizer
 
 from boildown.amp.plugins import check_optimizers
 from boildown.callbacks.budget import callbacks_of, progress_of
-from boildown.callbacks.technique import Technique, trained_matrices
+from boildown.callbacks.technique import Technique
 from boildown.name_patterns import without
+from boildown.structure.weights import weights_in
 
 Check = Literal["stage", "step"]
 
@@ -57,6 +58,7 @@ class Constraint(Technique):
             raise ValueError(f"check must be 'stage' or 'step', got {check!r}")
         self.check, self.name = check, name
         self._contest_restarted = False
+        self._steered = False  # whether the gradients are, for the step to come
         self._thresholds: dict[int, float | None] = {}
 
     @property
@@ -114,10 +116,16 @@ class Constraint(Technique):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         check_optimizers(trainer)
 
+        def before_step(*_: Any) -> None:  # of an optimizer that Lightning's hook does not see
+            if not self._steered:
+                self.steer(pl_module)
+
         def after_step(optimizer: Optimizer, *_: Any) -> None:
+            self._steered = False
             self.hold(pl_module, optimizer)
 
         for optimizer in trainer.optimizers:
+            optimizer.register_step_pre_hook(before_step)
             optimizer.register_step_post_hook(after_step)
 
     def on_train_batch_start(
@@ -128,7 +136,8 @@ class Constraint(Technique):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
-        self.steer(pl_module)
+        self.steer(pl_module)  # before gradients are clipped; in a closure, at each of its calls
+        self._steered = True
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         if self.check == "step":
@@ -151,7 +160,9 @@ class Constraint(Technique):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._act(trainer, pl_module)
         self.verify(pl_module)
-        if not self.reached:
+        if self.reached:
+            _let_the_last_model_win(trainer, pl_module)
+        else:
             rank_zero_warn(
                 f"the training ended at {progress_of(trainer):.0%} of its budget, before "
                 f"{type(self).__name__} reached its target"
@@ -185,11 +196,29 @@ class Constraint(Technique):
                 other.best_model_score = other.current_score = None
                 other.kth_value = _worst(other.mode)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a resumed fit must have in common with the one that began, as plain data."""
+        return {}
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has acted, so that its settings are no longer free."""
+        return self.reached
+
     def state_dict(self) -> dict[str, Any]:
-        return {"contest_restarted": self._contest_restarted}
+        kept = {"settings": self.settings} if self.begun else {}
+        return {"contest_restarted": self._contest_restarted} | kept
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._contest_restarted = state_dict["contest_restarted"]
+        now = self.settings
+        for name, then in state_dict.get("settings", {}).items():
+            if name in now and now[name] != then:
+                raise ValueError(
+                    f"{self.state_key}: the training to resume was begun with {name}={then}, not "
+                    f"{now[name]}; resume it with the same settings, or begin another"
+                )
 
 
 def fitting(trainer: Trainer) -> bool:
@@ -231,25 +260,59 @@ def taking_up(who: str) -> Iterator[None]:
         ) from error
 
 
-def candidates(
-    pl_module: LightningModule, who: str, exclude: Sequence[str], axes: int
-) -> list[str]:
-    """The trained parameters with at least `axes` axes that `exclude` does not name.
+def trained_in(trainer: Trainer) -> set[int]:
+    """The identities of the parameters that the optimizers train.
 
-    Known when the fit starts: before it, a network may not be built.
+    A teacher, a copy for averaging or a branch left out is in no optimizer, whatever its
+    `requires_grad` says.
+    """
+    return {
+        id(parameter)
+        for optimizer in trainer.optimizers
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+        if parameter.requires_grad
+    }
+
+
+def candidates(
+    trainer: Trainer,
+    pl_module: LightningModule,
+    who: str,
+    exclude: Sequence[str],
+    vectors: bool = False,
+) -> list[str]:
+    """The trained weights that `exclude` does not name.
+
+    Known when the fit starts: before it, a network may not be built. What is left alone for another
+    reason than `exclude` is said.
+
+    Args:
+        trainer: whose optimizers train.
+        pl_module: what is trained.
+        who: the technique, for messages.
+        exclude: patterns of names.
+        vectors: whether every parameter is a candidate, biases and norms too.
 
     Raises:
-        ValueError: for a pattern that matches nothing, or if no parameter is left, saying why.
+        ValueError: for a pattern that matches nothing, a lazy layer without a shape, or if no
+            weight is left, saying why.
     """
-    parameters = dict(pl_module.named_parameters())
-    trained = trained_matrices(parameters, axes)
-    names = without(exclude, trained, f"{who}.exclude") if trained else []
+    weights = weights_in(pl_module)
+    chosen = dict(pl_module.named_parameters()) if vectors else weights
+    left = without(exclude, chosen, f"{who}.exclude") if chosen else []
+    there = trained_in(trainer)
+    names = [name for name in left if id(chosen[name]) in there]
+    untrained = [name for name in left if name not in names and name in weights]
     if not names:
-        frozen = [n for n, p in parameters.items() if p.ndim >= axes and n not in trained]
+        excluded = [name for name in chosen if name not in left and id(chosen[name]) in there]
         raise ValueError(
-            f"{who}: no parameter is left: of those with {axes} or more axes, "
-            f"{who}.exclude takes {', '.join(trained) or 'none'}, and frozen "
-            f"(requires_grad=False) are {', '.join(frozen) or 'none'}"
+            f"{who}: no weight is left: {who}.exclude takes {', '.join(excluded) or 'none'}, and "
+            f"in no optimizer or frozen are {', '.join(untrained) or 'none'}"
+        )
+    if untrained:
+        rank_zero_info(
+            f"{who}: {', '.join(untrained)} stay as they are: no optimizer trains them now"
         )
     return names
 
@@ -268,6 +331,30 @@ def check_dense(pl_module: LightningModule, who: str, names: Iterable[str]) -> N
                 f"{who}: the gradient of {name} is a sparse tensor, which cannot be held in a "
                 f"constraint; build the embedding with sparse=False, or give {who}.exclude=[{name}]"
             )
+
+
+def _let_the_last_model_win(trainer: Trainer, pl_module: LightningModule) -> None:
+    """Validate once more where a target was met after the last validation.
+
+    Else `ModelCheckpoint(monitor=...)` would end without a best model: none that meets the target
+    was measured.
+    """
+    waiting = [
+        other
+        for other in callbacks_of(trainer)
+        if isinstance(other, ModelCheckpoint) and other.monitor is not None
+        if not other.best_model_path
+    ]
+    unmet = [c for c in callbacks_of(trainer) if isinstance(c, Constraint) and not c.reached]
+    if waiting and not unmet and trainer.enable_validation:
+        for other in waiting:  # else it skips a step at which it has saved before
+            other._last_global_step_saved = -1
+        trainer.validating = True
+        trainer.fit_loop.epoch_loop.val_loop.run()
+        trainer.training = True
+        for other in waiting:
+            if not other.best_model_path:  # it saves when an epoch ends, after its validation
+                other.on_train_epoch_end(trainer, pl_module)
 
 
 def _worst(mode: str) -> torch.Tensor:

@@ -100,10 +100,10 @@ def evidence_of(
 
     def batches() -> Sequence[Any]:
         assert calibration is not None
+        as_trained = pl_module.trainer.precision_plugin.convert_input
         with _same_order():
-            return [
-                move_data_to_device(b, pl_module.device) for b in _first(calibration(), samples)
-            ]
+            found = _first(calibration(), samples)
+        return [as_trained(move_data_to_device(batch, pl_module.device)) for batch in found]
 
     def loss(batch: Any) -> Tensor:
         with _logging_nothing(pl_module):

@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from boildown.callbacks.budget import clock_of
-from boildown.callbacks.constraint import BrokenConstraintError, Check
+from boildown.callbacks.constraint import BrokenConstraintError, Check, trained_in
 from boildown.callbacks.evidence import OutputForms, weights_read_elsewhere
 from boildown.callbacks.learning_rate import rates_before_schedules
 from boildown.callbacks.restructuring import Restructuring
@@ -160,6 +161,8 @@ class LearnRanks(Restructuring):
     def _find_layers(self, pl_module: LightningModule, inputs: Any, fits: bool = True) -> None:
         """Find the layers and what their ranks cost, and whether the target is within reach."""
         names = self.counting.names(pl_module)
+        if fits:
+            names = self._trained(pl_module, names)
         if fits and self._forms is not None and isinstance(inputs, Tensor):
             read = weights_read_elsewhere(pl_module.trainer, pl_module, inputs)
             names = self.counting.unread(names, read)
@@ -167,6 +170,17 @@ class LearnRanks(Restructuring):
         self.layers = self.counting.layers(pl_module, names, positions)
         if self.learned.step < 0:
             self.target.check_reach(self.layers, self.counting.unit)
+
+    def _trained(self, pl_module: LightningModule, names: list[str]) -> list[str]:
+        """Those of the layers whose weight an optimizer trains."""
+        there = trained_in(pl_module.trainer)
+        left = [n for n in names if id(pl_module.get_parameter(f"{n}.weight")) in there]
+        others = [name for name in names if name not in left]
+        if not left or (others and self.counting.only is not None):
+            raise ValueError(f"lowrank: no optimizer trains {', '.join(others)}; leave them out")
+        if others:
+            rank_zero_info(f"lowrank: {', '.join(others)} stay dense: no optimizer trains them")
+        return left
 
     def _network(self, pl_module: LightningModule) -> lc.Network:
         return lc.Network(self.layers, dict(pl_module.named_parameters()))

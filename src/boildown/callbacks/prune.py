@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -33,15 +34,18 @@ from boildown.prune.masks import global_masks, layer_masks
 from boildown.schedule import Cubic, OneShot, Rounds, Schedule, check_window, fraction
 
 CUBIC = Cubic()
+REWOUND = 0.06  # of the asked size, by which rewinding may make the file smaller
 
 
 class Prune(Constraint):
     """Cut the weights that matter least as `schedule` asks for more zeros, and hold them at zero.
 
-    Parameters with 2 or more axes are pruned, which biases and most norms lack, unless they are
-    frozen when the fit starts. A cut falls before a step; once cut, a weight stays zero through
-    momentum, weight decay, skipped steps and resume. Equal on all ranks under DDP. In another fit
-    of the same network it goes on where it was; another network needs a new one.
+    The weights that an optimizer trains are pruned (`boildown.structure.weights`): not biases,
+    norms and scales, nor what is frozen or in no optimizer when the first cut falls. A cut falls
+    before a step; once cut, a weight stays zero through momentum, weight decay, skipped steps and
+    resume. No tensor is emptied by a ranking of all together: it keeps a tenth of its fraction.
+    Equal on all ranks under DDP. In another fit of the same network it goes on where it was;
+    another network needs a new one.
 
     Args:
         sparsity: final fraction of zeros over all pruned tensors, in [0, 1). Give this or `keep`,
@@ -141,6 +145,19 @@ class Prune(Constraint):
         return bool(self.masks) and self._time >= self._last
 
     @property
+    def settings(self) -> dict[str, Any]:
+        keep = None if self.keep is None else dict(self.keep)
+        kind = type(self.schedule).__name__
+        same = ("scope", "begin", "end", "cuts", "rewind", "rewind_to")
+        return {name: getattr(self, name) for name in same} | {
+            "sparsity": self.final, "keep": keep, "schedule": kind, "exclude": list(self.exclude),
+        }  # fmt: skip
+
+    @property
+    def begun(self) -> bool:
+        return bool(self.masks)
+
+    @property
     def before(self) -> dict[str, Any]:
         return {"rewind": self.rewind, "rewind_to": self.rewind_to}
 
@@ -176,7 +193,10 @@ class Prune(Constraint):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_fit_start(trainer, pl_module)
-        self.names = candidates(pl_module, "prune", self.exclude, axes=2)
+        self._find(trainer, pl_module)
+
+    def _find(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.names = candidates(trainer, pl_module, "prune", self.exclude)
         if self.keep is not None:
             self.names = list(by_pattern(self.keep, self.names, "prune.keep"))
         check_dense(pl_module, "prune", self.names)
@@ -208,6 +228,8 @@ class Prune(Constraint):
 
     @torch.no_grad()
     def _cut(self, trainer: Trainer, pl_module: LightningModule, time: float) -> None:
+        if not self.masks:  # parameters may have been unfrozen since the fit began
+            self._find(trainer, pl_module)
         evidence = self._score(pl_module, self.samples)
         masks = trainer.strategy.broadcast(self._choose(pl_module, time))
         self._scores = {}
@@ -237,10 +259,23 @@ class Prune(Constraint):
             return self._masks(self._scores, time)
         if self.size is not None and self.is_open:
             if not self.masks or time >= self._last:
-                self._target = self.size.amount(dict(pl_module.named_parameters()))
+                self._target = self._asked_target(pl_module)
         else:
             self._target = float(self.final or 0.0)
         return self._masks(self._scores, time, self._target)
+
+    def _asked_target(self, pl_module: LightningModule) -> float:
+        """The sparsity that meets the asked size.
+
+        Weights that are rewound and trained again take fewer bytes than those the cut was measured
+        on, and what is cut does not come back: until the last correction, that much is left over.
+        """
+        assert self.size is not None
+        weights = dict(pl_module.named_parameters())
+        if self.rewind != "weights" or self._settled:
+            return self.size.amount(weights)
+        self.size.check_reach(weights)
+        return replace(self.size, bytes=self.size.bytes * (1.0 + REWOUND)).amount(weights)
 
     def _masks(
         self, scores: Mapping[str, Tensor], time: float, target: float = 0.0

@@ -250,12 +250,25 @@ class SaveDense(Callback):
         path: of the safetensors file.
         begin: progress at which compression begins.
         part: the module whose state is saved, an attribute of the LightningModule.
+
+    Raises:
+        ValueError: when a fit starts, if there is no such module.
     """
 
     def __init__(self, path: str | Path, begin: float, part: str = "model") -> None:
         self.path, self.begin, self.part = Path(path), begin, part
         self.saved = False
         self.digest: str | None = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        parts = [name for name, _ in pl_module.named_children()]
+        try:
+            pl_module.get_submodule(self.part)
+        except AttributeError:
+            raise ValueError(
+                f"SaveDense: {type(pl_module).__name__} has no {self.part!r} to save; give "
+                f"part=..., one of {', '.join(parts)}"
+            ) from None
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int

@@ -1,14 +1,16 @@
 """Share weights while training: when to cluster, and tuning the centroids.
 
-One entry of each cluster, the *keeper*, stands for the centroid. It alone receives a gradient, the
-sum over its cluster, so whatever the optimizer does to an entry (momentum, Adam's moments, weight
-decay, clipping) it does to the centroid as to one parameter. After the step all members take the
-keeper's value.
+The gradient is projected on the weights that move with their clusters: every member gets the mean
+over its cluster, so whatever the optimizer does to an entry (momentum, Adam's moments, weight
+decay, clipping, a line search) keeps the members together. One entry of each cluster, the *keeper*,
+stands for the centroid, whose value all members take after the step. With the paper's sum the
+keeper alone receives a gradient.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -34,11 +36,13 @@ from boildown.name_patterns import by_pattern, without
 from boildown.prune.criteria import check_finite
 from boildown.schedule import check_window
 from boildown.share.kmeans import (
+    Codebook,
     Initialisation,
     centroid_gradient,
     kmeans_1d,
     round_to,
     share_tensor,
+    tied_gradient,
 )
 
 BITS, MAX_BITS = 5, 16
@@ -57,6 +61,11 @@ class Tie:
     members: Tensor
     codes: Tensor
     keepers: Tensor
+
+    @cached_property
+    def sizes(self) -> Tensor:
+        """(k,) members of each cluster."""
+        return torch.bincount(self.codes, minlength=len(self.keepers))
 
     def to(self, device: torch.device) -> "Tie":
         """The same on another device."""
@@ -82,6 +91,9 @@ class ShareWeights(Constraint):
         free: fraction of every round but the last in which the weights move freely, in [0, 1).
         init: how k-means starts: "optimal" (the global optimum), "linear", "density", "random".
         tune: whether the centroids are trained; if not, the shared tensors stay as clustered.
+        gradient: of a centroid: "mean" over its cluster, the projection of the gradient, as large
+            as that of a weight; or "sum", the paper's eq. 3, larger by the cluster's size: alike
+            for Adam, and more than a network bears for SGD at its own learning rate.
         dtype: "float16" or "bfloat16" rounds the centroids, and all parameters that are not shared,
             to values the file stores in 2 bytes, when the training ends; "float32" does not.
         exclude: patterns of tensors to leave alone.
@@ -110,6 +122,7 @@ class ShareWeights(Constraint):
         free: float = 0.25,
         init: Initialisation = "optimal",
         tune: bool = True,
+        gradient: Literal["mean", "sum"] = "mean",
         dtype: Literal["float32", "float16", "bfloat16"] = "float32",
         exclude: Sequence[str] = (),
         seed: int = 0,
@@ -132,6 +145,9 @@ class ShareWeights(Constraint):
             raise ValueError(f"share.free must be a number in [0, 1), got {free!r}")
         if init not in ("optimal", "linear", "density", "random"):
             raise ValueError(f"share.init must be optimal, linear, density or random, got {init!r}")
+        if gradient not in ("mean", "sum"):
+            raise ValueError(f"share.gradient must be mean or sum, got {gradient!r}")
+        self.gradient = gradient
         self.bits, self.begin, self.end = bits, begin, end
         self.rounds, self.free, self.init, self.tune = rounds, free, init, tune
         self.dtype = dtype_named(dtype, "share")
@@ -144,6 +160,18 @@ class ShareWeights(Constraint):
     @property
     def reached(self) -> bool:
         return self._tied and self._round == self.rounds - 1
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        bits = dict(self.bits) if isinstance(self.bits, Mapping) else self.bits
+        same = ("begin", "end", "rounds", "free", "tune", "gradient")
+        return {name: getattr(self, name) for name in same} | {
+            "bits": bits, "exclude": list(self.exclude),
+        }  # fmt: skip
+
+    @property
+    def begun(self) -> bool:
+        return self._round >= 0
 
     def suit(self, ratio: float | None) -> dict[str, Any]:
         if self.bits is not None:
@@ -173,7 +201,9 @@ class ShareWeights(Constraint):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_fit_start(trainer, pl_module)
-        names = candidates(pl_module, "share", self.exclude, self._axes)
+        names = candidates(
+            trainer, pl_module, "share", self.exclude, vectors=isinstance(self.bits, Mapping)
+        )
         self.bits_of = self._bits_of(names)
         check_dense(pl_module, "share", self.bits_of)
 
@@ -219,7 +249,7 @@ class ShareWeights(Constraint):
             if not members.numel():
                 ties[name] = Tie(members, members, members)
                 continue
-            book = kmeans_1d(flat[members], 2**bits, self.init, seed=self.seed)
+            book = self._in_the_file(kmeans_1d(flat[members], 2**bits, self.init, seed=self.seed))
             used = torch.bincount(book.codes, minlength=len(book.centroids)) > 0
             codes = (used.cumsum(0) - 1)[book.codes]
             keepers = members.new_full((int(used.sum()),), flat.numel())
@@ -232,6 +262,19 @@ class ShareWeights(Constraint):
         forget_momentum(trainer, [parameter for _, parameter, _ in self._held])
         self.hold(pl_module)
         self.verify(pl_module)
+
+    def _in_the_file(self, book: Codebook) -> Codebook:
+        """The clusters that the file can tell apart, as `preview` counts them.
+
+        Those whose centroids round to one value are one: trained apart, they would be two symbols
+        in the file, and make it larger than what was foreseen.
+        """
+        values, groups = round_to(book.centroids, self.dtype).unique(return_inverse=True)
+        if len(values) == len(book.centroids):
+            return book
+        first = groups.new_full((len(values),), len(groups))
+        first.scatter_reduce_(0, groups, torch.arange(len(groups), device=groups.device), "amin")
+        return Codebook(book.centroids[first], groups[book.codes], book.inertia)
 
     def _tie(self, ties: Mapping[str, Tie], pl_module: LightningModule) -> None:
         parameters = {name: pl_module.get_parameter(name) for name in ties}
@@ -252,8 +295,12 @@ class ShareWeights(Constraint):
             flat = parameter.grad.reshape(-1)
             if self.tune:
                 members = flat.index_select(0, tie.members)
-                sums = centroid_gradient(members, tie.codes, len(tie.keepers))
-                flat.zero_().index_copy_(0, tie.keepers, sums)
+                if self.gradient == "mean":
+                    tied = tied_gradient(members, tie.codes, tie.sizes)
+                    flat.zero_().index_copy_(0, tie.members, tied)
+                else:
+                    sums = centroid_gradient(members, tie.codes, len(tie.keepers))
+                    flat.zero_().index_copy_(0, tie.keepers, sums)
             else:
                 flat.zero_()
             if not parameter.grad.is_contiguous():

@@ -93,14 +93,19 @@ def scored(
         name -> score for each weight, in their order.
 
     Raises:
-        ValueError: if a weight holds NaN or infinity, or a score is missing, too much, of another
-            shape or not finite, naming it.
+        ValueError: if a weight holds NaN or infinity, or is changed by the criterion, or a score is
+            missing, too much, of another shape, no float or not finite, naming it.
     """
     for name, weight in weights.items():
         check_finite(name, weight)
-    who = getattr(criterion, "__name__", type(criterion).__name__)
+    named = getattr(criterion, "func", criterion)  # what a partial, such as Hydra's, stands for
+    who = getattr(named, "__name__", type(named).__name__)
     judge: Callable[..., Mapping[str, Tensor]] = criterion
+    before = {name: weight.detach().clone() for name, weight in weights.items()}
     found = judge(weights) if _asks_no_evidence(criterion) else judge(weights, evidence)
+    changed = [name for name, weight in weights.items() if not torch.equal(weight, before[name])]
+    if changed:
+        raise ValueError(f"the criterion {who} changes {changed[0]}, which it may only read")
     if not isinstance(found, Mapping) or found.keys() != weights.keys():
         names = list(found) if isinstance(found, Mapping) else type(found).__name__
         raise ValueError(
@@ -115,6 +120,8 @@ def scored(
                 f"the criterion {who} must score {name} by a tensor of its shape "
                 f"{tuple(weight.shape)}; it gave {shape}"
             )
+        if not scores.is_floating_point():
+            raise ValueError(f"the criterion {who} must score {name} by floats, not {scores.dtype}")
         if not torch.isfinite(scores).all():
             raise ValueError(f"the criterion {who} gives {name} scores that are NaN or infinite")
     return {name: found[name].detach() for name in weights}

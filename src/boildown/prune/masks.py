@@ -5,10 +5,13 @@ A sparsity is a fraction of zeros in [0, 1]. A score says how much a weight matt
 True keeps. `boildown.callbacks.prune.Prune` decides when to call these.
 """
 
+import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+
+FLOOR = 0.1  # of the fraction kept of all tensors, what a single one keeps at least
 
 
 def smallest(scores: Tensor, count: int) -> Tensor:
@@ -45,7 +48,9 @@ def _check_sparsity(sparsity: float, where: str) -> None:
 def global_masks(scores: Mapping[str, Tensor], sparsity: float) -> dict[str, Tensor]:
     """Masks that drop the smallest scores, all tensors ranked together.
 
-    Exactly `round(sparsity * N)` of the N entries are dropped.
+    Exactly `round(sparsity * N)` of the N entries are dropped. Unless all are, no tensor is
+    emptied, for an empty layer ends the network: each keeps its largest scores, at least one and at
+    least a tenth of the fraction kept of all.
 
     Args:
         scores: name -> scores of any shape, at least one, all on one device.
@@ -60,11 +65,21 @@ def global_masks(scores: Mapping[str, Tensor], sparsity: float) -> dict[str, Ten
     if not scores:
         raise ValueError("there is nothing to prune: no tensor was selected")
     _check_sparsity(sparsity, "global pruning")
-    flat = torch.cat([score.flatten() for score in scores.values()])
+    flat = torch.cat([_with_floor(score.flatten(), 1.0 - sparsity) for score in scores.values()])
     keep = ~smallest(flat, round(sparsity * flat.numel()))
     pieces = keep.split([score.numel() for score in scores.values()])
     named = zip(scores.items(), pieces, strict=True)
     return {name: piece.reshape(score.shape).clone() for (name, score), piece in named}
+
+
+def _with_floor(scores: Tensor, kept: float) -> Tensor:
+    """The scores of one tensor, with infinity for those that stay in any case."""
+    stay = min(math.ceil(FLOOR * kept * scores.numel()), scores.numel())
+    if not stay:
+        return scores
+    raised = scores.clone()
+    raised[scores.topk(stay).indices] = torch.inf
+    return raised
 
 
 def layer_masks(scores: Mapping[str, Tensor], sparsity: Mapping[str, float]) -> dict[str, Tensor]:

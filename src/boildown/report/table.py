@@ -22,7 +22,8 @@ def show(result: dict[str, Any], directory: Path) -> None:
         directory: where its files are.
     """
     console = Console()
-    table = Table(title=result["name"], title_justify="left")
+    console.print(Text(result["name"], style="italic"), soft_wrap=True)
+    table = Table()
     for column in ("", "dense", "compressed"):
         table.add_column(column, justify="left" if not column else "right")
     dense, small = result["dense"], result["compressed"]
@@ -33,7 +34,8 @@ def show(result: dict[str, Any], directory: Path) -> None:
     table.add_row("nonzero", f"{dense['params']:,}", f"{small['nonzero']:,}")
     console.print(table)
     compute = result["compute"]
-    costs = Table(title=_heading(compute), title_justify="left")
+    console.print(Text(_heading(compute), style="italic"), soft_wrap=True)
+    costs = Table()
     for column in ("phase", "steps", "FLOPs", "seconds"):
         costs.add_column(column, justify="left" if column == "phase" else "right")
     for phase, cost in result["compute"]["by_phase"].items():
@@ -51,7 +53,7 @@ def show(result: dict[str, Any], directory: Path) -> None:
             "the weights moved after the last cut, or with these bits there is nothing left to "
             "trade; try other compression.bits or a longer budget."
         )
-    console.print(f"{directory / 'model.boil'}", highlight=False)
+    console.print(Text(str(directory / "model.boil")), soft_wrap=True)
 
 
 def _heading(compute: dict[str, Any]) -> str:

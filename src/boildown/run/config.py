@@ -51,6 +51,15 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("over", over, replace=True)
 
 
+def sweep_first(arguments: Sequence[str]) -> list[str]:
+    """Let `-m` stand anywhere: argparse takes no settings after a flag that settings precede.
+
+    >>> sweep_first(["compression=deep", "-m", "seed=0,1"])
+    ['-m', 'compression=deep', 'seed=0,1']
+    """
+    return sorted(arguments, key=lambda argument: argument not in ("-m", "--multirun"))
+
+
 def accept_plus(arguments: Sequence[str]) -> list[str]:
     """Let `+compression=deep` and `compression=deep` mean the same, and `+resume=true` too.
 

@@ -279,6 +279,8 @@ def _logger(cfg: DictConfig, directory: Path) -> Any:
     try:
         logger = instantiate(cfg.logger, save_dir=str(directory), name=run_name(cfg))
         if isinstance(logger, WandbLogger):
+            if logger._wandb_init.get("anonymous") is None:
+                logger._wandb_init.pop("anonymous", None)  # of which wandb warns, None or not
             _ = logger.experiment
     except Exception as error:
         warnings.warn(f"no logger: {cfg.logger['_target_']} says {error}", stacklevel=2)

@@ -157,8 +157,8 @@ class Recipe:
             dense_bytes: of the model's parameters in fp32.
 
         Raises:
-            ConfigError: for a node that makes no technique, phases that overlap, or an amount that
-                is given twice or not at all.
+            ConfigError: for a node that makes no technique, two that share a name, phases that
+                overlap, or an amount that is given twice or not at all.
         """
         from hydra.utils import instantiate
 
@@ -175,6 +175,7 @@ class Recipe:
                 )
             techniques[key] = technique
         recipe = cls(config, techniques, _asked(config, dense_bytes), {})
+        recipe._check_keys()
         recipe._check_phases()
         recipe._check_amounts()
         ratio = recipe.asked.ratio if recipe.asked is not None else None
@@ -269,8 +270,41 @@ class Recipe:
     def _timed(self) -> list[tuple[str, "Technique"]]:
         return [(key, t) for key, t in self.techniques.items() if t.begin < 1.0]
 
+    def _check_keys(self) -> None:
+        """See that each technique has a phase and a place in the checkpoint of its own."""
+        from lightning.pytorch import Callback
+
+        kept: dict[str, str] = {}
+        for key, technique in self.techniques.items():
+            if "dense" in (key, technique.afterwards):
+                raise ConfigError(
+                    f"compression.{key}: dense is what the phase before compression is called; "
+                    "give it another name"
+                )
+            if technique.afterwards in self.techniques:
+                raise ConfigError(
+                    f"compression.{technique.afterwards}: the phase that follows compression.{key} "
+                    "is called so; give the technique another key"
+                )
+            if type(technique).state_dict is Callback.state_dict:
+                continue  # there is nothing to keep
+            first = kept.setdefault(technique.state_key, key)
+            if first != key:
+                takes_name = "name" in inspect.signature(type(technique)).parameters
+                raise ConfigError(
+                    f"compression.{key}: its state is kept under {technique.state_key!r}, and that "
+                    f"of compression.{first} is too; "
+                    + (
+                        f"give it a name, compression.{key}.name={key}"
+                        if takes_name
+                        else "give one of them a state_key of its own"
+                    )
+                )
+
     def _check_phases(self) -> None:
         for key, technique in self.techniques.items():
+            for end in ("begin", "end"):
+                number(getattr(technique, end), f"compression.{key}.{end}", "from 0 to 1", 0.0, 1.0)
             if not 0.0 <= technique.begin <= technique.end <= 1.0:
                 raise ConfigError(
                     f"compression.{key}.begin = {technique.begin} must lie from 0 to "
@@ -280,7 +314,8 @@ class Recipe:
             if one.end > other.begin:
                 raise ConfigError(
                     f"compression.{second}.begin = {other.begin} lies before compression.{first}."
-                    f"end = {one.end}: the phases overlap"
+                    f"end = {one.end}: the phases overlap, or stand in another order than in the "
+                    f"recipe, where {second} comes after {first}"
                 )
 
     def _open(self) -> list[str]:

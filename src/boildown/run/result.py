@@ -178,7 +178,7 @@ def present(result: dict[str, Any], directory: Path, trainer: Trainer) -> None:
     (directory / "error.json").unlink(missing_ok=True)  # of an earlier try
     show(result, directory)
     if place is not None:
-        print(f"wandb sync {place}")
+        print(f"wandb sync {place}    # uploads the run, if you want it online")
 
 
 def _log(result: dict[str, Any], directory: Path, logger: WandbLogger) -> Path:

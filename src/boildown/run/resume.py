@@ -59,6 +59,10 @@ def earlier(cfg: DictConfig, directory: Path) -> dict[str, Any] | None:
             "dense.safetensors is gone or damaged, and there is no newest.ckpt to make it from; "
             "put the file back, or begin the run anew in another directory"
         )
+    else:
+        print(
+            f"nothing to resume in {directory}: a new run; hydra.run.dir=DIR names an earlier one"
+        )
     return done
 
 

@@ -98,7 +98,7 @@ def kmeans_1d(
 
 
 def centroid_gradient(gradient: Tensor, codes: Tensor, k: int) -> Tensor:
-    """The gradient of each centroid: the sum over its cluster.
+    """The gradient of each centroid: the sum over its cluster, added up in float32 at least.
 
     Args:
         gradient: (n,) with respect to each weight.
@@ -110,9 +110,26 @@ def centroid_gradient(gradient: Tensor, codes: Tensor, k: int) -> Tensor:
 
     Source: Han, Mao & Dally 2016, eq. 3, https://arxiv.org/abs/1510.00149
     """
-    return torch.zeros(k, dtype=gradient.dtype, device=gradient.device).index_add_(
-        0, codes, gradient
-    )
+    exact = torch.promote_types(gradient.dtype, torch.float32)  # bf16 stalls at 256 times a term
+    sums = torch.zeros(k, dtype=exact, device=gradient.device)
+    return sums.index_add_(0, codes, gradient.to(exact)).to(gradient.dtype)
+
+
+def tied_gradient(gradient: Tensor, codes: Tensor, sizes: Tensor) -> Tensor:
+    """The gradient projected on weights that move with their cluster: the mean over each.
+
+    Args:
+        gradient: (n,) with respect to each weight.
+        codes: (n,) int64, each weight's cluster.
+        sizes: (k,) members of each cluster, at least one.
+
+    Returns:
+        (n,), same dtype and device, equal within each cluster.
+    """
+    exact = torch.promote_types(gradient.dtype, torch.float32)
+    sums = torch.zeros(len(sizes), dtype=exact, device=gradient.device)
+    sums.index_add_(0, codes, gradient.to(exact))
+    return (sums / sizes).to(gradient.dtype).index_select(0, codes)
 
 
 def share_tensor(
