@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -80,7 +81,7 @@ def fork(directory: Path, recipe: str, *more: str, at: Callable[[], None] | None
     code = 70
     try:
         os.setpgid(0, 0)
-        log = os.open(f"{directory}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        log = os.open(log_of(directory), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
         os.dup2(log, 2)
         sys.argv = [
@@ -94,12 +95,17 @@ def fork(directory: Path, recipe: str, *more: str, at: Callable[[], None] | None
         if isinstance(left.code, str):
             print(left.code)
         code = left.code if isinstance(left.code, int) else int(left.code is not None)
-    except BaseException as error:
-        print(f"{type(error).__name__}: {error}")
+    except BaseException:
+        traceback.print_exc()
         code = 70
     finally:
         sys.stdout.flush()
         os._exit(code)
+
+
+def log_of(directory: Path) -> Path:
+    """Where a run's output goes: not onto the disk that is full."""
+    return Path(f"{directory.parent if directory.name == 'run' else directory}.log")
 
 
 def ended(process: int) -> int:
@@ -171,7 +177,7 @@ def gone_on_with(directory: Path, recipe: str, whole: Path) -> str:
     began = (directory / "newest.ckpt").exists()
     code = ended(fork(directory, recipe, "resume=true"))
     if code:
-        *_, last = Path(f"{directory}.log").read_text().strip().splitlines() or [""]
+        *_, last = log_of(directory).read_text().strip().splitlines() or [""]
         print(f"\n{directory.name}: exit code {code}: {last[-300:]}")
         return "failed"
     parts = [path.name for path in directory.iterdir() if path.name.endswith(".part")]
@@ -242,8 +248,8 @@ def full_disks(args: argparse.Namespace, base: Path) -> str:
 
 
 def one_line_of(disk: Path, code: int) -> str:
-    """How a run on a full disk ended, by its log, which may be cut for want of room."""
-    log = Path(f"{disk / 'run'}.log").read_text(errors="replace")
+    """How a run on a full disk ended, by its log."""
+    log = log_of(disk / "run").read_text(errors="replace")
     return "traceback" if "Traceback" in log else f"one line, exit code {code}"
 
 

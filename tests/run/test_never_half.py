@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -404,6 +405,22 @@ def test_a_full_disk_leaves_no_empty_file(
     assert done.stderr.count("\n") == 1
     assert not (stopped / "error.json").exists()
     assert [path for path in stopped.iterdir() if path.name.endswith(".part")] == []
+    goes_on(stopped, whole)
+
+
+def test_a_checkpoint_without_room_is_answered_in_one_line(stopped: Path, whole: Path) -> None:
+    """What torch makes of a failing write has no word of the disk."""
+    before = (stopped / "newest.ckpt").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        done = call_here(f"hydra.run.dir={stopped}", "logger=none", *TINY, "resume=true")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert done.returncode == 1
+    assert f"boildown: [Errno 27] File too large: '{stopped / 'newest.ckpt'}'" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert (stopped / "newest.ckpt").read_bytes() == before
     goes_on(stopped, whole)
 
 

@@ -1,5 +1,6 @@
 """What a run leaves on disk as it trains: its newest states, and the model before compression."""
 
+import io
 import math
 import os
 import random
@@ -221,6 +222,34 @@ class SaveNewest(Checkpoint):
 EXPLODED = 1000.0  # times the loss of the first batch, or 1 where that is less
 
 
+def _write(checkpoint: dict[str, Any], path: Path) -> None:
+    """`torch.save`, whose errors are the system's: a full disk is one, whatever torch makes of it.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    failed: list[OSError] = []
+
+    class Noting(io.FileIO):
+        def write(self, data: Any) -> int:
+            try:
+                rest = memoryview(data).cast("B")
+                while rest:  # a disk that is almost full takes a part
+                    rest = rest[super().write(rest) :]
+            except OSError as error:
+                failed.append(error)
+                raise
+            return memoryview(data).nbytes
+
+    try:
+        with Noting(path, "wb") as file:
+            torch.save(checkpoint, file)
+    except RuntimeError:
+        if failed:
+            raise OSError(failed[0].errno, failed[0].strerror, str(path)) from None
+        raise
+
+
 class _Sealed(TorchCheckpointIO):
     """Write a checkpoint with its digest, flushed to the disk before it has its name.
 
@@ -235,7 +264,7 @@ class _Sealed(TorchCheckpointIO):
     ) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part:
-            torch.save(checkpoint, part)
+            _write(checkpoint, part)
             seal(part)
             self.before()
 
