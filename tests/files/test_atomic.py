@@ -101,7 +101,10 @@ def test_what_dead_processes_left_is_removed(tmp_path: Path) -> None:
         mine = part.with_name("my.part")
         for path in (of_dead, elsewhere, mine):
             path.touch()
-        assert remove_parts(tmp_path) == [of_dead.name]
+        folder = part.with_name(of_dead.name.replace(".file.", ".folder."))
+        folder.mkdir()
+        (folder / "half").touch()
+        assert remove_parts(tmp_path) == [of_dead.name, folder.name]
         assert {elsewhere, mine, part} <= set(tmp_path.iterdir())
     assert remove_parts(tmp_path, alone=True) == [elsewhere.name]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "my.part"]

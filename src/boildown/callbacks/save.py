@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from torch.optim import Optimizer
 from boildown.callbacks.budget import clock_of, progress_of, validates_fit
 from boildown.callbacks.newest import damage, newest_sound, previous_of
 from boildown.checkpoint import save_safetensors
-from boildown.files.atomic import replacing
+from boildown.files.atomic import part_beside, remove_parts, replacing
 from boildown.files.seal import digest_of, seal
 
 
@@ -181,6 +180,7 @@ class SaveNewest(Checkpoint):
         self._newest_is_good = not self._exploded
         if trainer.is_global_zero and self._is_dense and self.dense is not None:
             self.dense.parent.mkdir(parents=True, exist_ok=True)
+            remove_parts(self.dense.parent)
             with replacing(self.dense) as copy:
                 shutil.copyfile(self.path, copy)
 
@@ -190,7 +190,7 @@ class SaveNewest(Checkpoint):
             return
         if self.previous.exists() and self.previous.samefile(self.path):
             return  # a run was killed before the next one had its name; renaming would do nothing
-        link = self.path.with_name(f".{self.path.name}.{uuid4().hex}.part")
+        link = part_beside(self.path)
         try:
             os.link(self.path, link)
         except OSError:  # a file system without links

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import tarfile
-import tempfile
 import warnings
 import zlib
 from collections import Counter
@@ -20,6 +19,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from boildown.files.atomic import part_beside, remove_parts
 from boildown.files.progress import progress
 
 FORMAT = 1  # of the cached arrays; after a change old ones are no longer found
@@ -101,7 +101,9 @@ def decode(root: Path, size: int, cache: Path) -> Decoded:
             listing = _list_tar(root)
         _require_pillow()
         cache.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=cache, prefix=f".{key}."))
+        remove_parts(cache)
+        draft = part_beside(target)
+        draft.mkdir()
         try:
             _decode_all(root, listing, size, draft)
             try:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import socket
 import stat
 from collections.abc import Iterable, Iterator
@@ -29,9 +30,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise FileNotFoundError(f"{path}: there is no directory {path.parent}")
     mode = _mode(path)
     target = Path(os.path.realpath(path))
-    part = target.with_name(
-        f".{target.name[:_NAME_MOST]}.{_host()}-{os.getpid()}-{uuid4().hex}.part"
-    )
+    part = part_beside(target)
     try:
         yield part
         with part.open("rb") as file:
@@ -66,6 +65,12 @@ def appear(part: Path, target: Path) -> None:
         os.close(directory)
 
 
+def part_beside(target: Path) -> Path:
+    """A name beside a file or directory to make it under; `remove_parts` knows it."""
+    own = f"{_host()}-{os.getpid()}-{uuid4().hex}"
+    return target.with_name(f".{target.name[:_NAME_MOST]}.{own}.part")
+
+
 def remove_parts(directory: Path, *, alone: bool = False) -> list[str]:
     """Remove what processes that died while writing left beside the files they wrote.
 
@@ -85,7 +90,7 @@ def remove_parts(directory: Path, *, alone: bool = False) -> list[str]:
         of_here = named["pid"] is not None and named["host"] == _host()
         if alone or (of_here and not is_alive(int(named["pid"]))):
             with contextlib.suppress(OSError):
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
                 removed.append(path.name)
     return removed
 
