@@ -12,6 +12,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from boildown.files.atomic import replace_file
+from boildown.files.lock import LockedError
 from boildown.run.config import accept_plus, check, register_resolvers, sweep_first
 from boildown.run.errors import expected, one_line
 from boildown.run.help import help_text
@@ -51,13 +53,20 @@ def job(cfg: DictConfig) -> float:
     except Exception as error:
         if not expected(error) or os.environ.get("BOILDOWN_TRACEBACK"):
             raise
-        directory.mkdir(parents=True, exist_ok=True)
-        if not (directory / "result.json").exists():  # of an earlier run, which is complete
-            (directory / "error.json").write_text(json.dumps({"error": one_line(error)}))
+        _leave(directory, error)
         if HydraConfig.get().mode == RunMode.RUN:
             sys.exit(f"boildown: {one_line(error)}")
         print(f"boildown: {directory}: {one_line(error)}", file=sys.stderr)
         raise SaidError(one_line(error)) from None
+
+
+def _leave(directory: Path, error: Exception) -> None:
+    """Write error.json, where it can be and is of use."""
+    if isinstance(error, LockedError) or (directory / "result.json").exists():
+        return  # the directory is another process's, or a run's that is complete
+    with contextlib.suppress(OSError):  # a full disk, which may be what it says
+        directory.mkdir(parents=True, exist_ok=True)
+        replace_file(directory / "error.json", [json.dumps({"error": one_line(error)}).encode()])
 
 
 def main() -> None:
@@ -79,10 +88,15 @@ def main() -> None:
             job()
     except SaidError:
         sys.exit(1)
+    except KeyboardInterrupt:  # before a run begins; during one it says so itself
+        print("boildown: stopped", file=sys.stderr)
+        sys.exit(130)
     except Exception as error:
-        if not expected(error) or os.environ.get("BOILDOWN_TRACEBACK"):
+        system = error.__cause__  # of a log that cannot be opened: logging wraps it in a ValueError
+        why = system if isinstance(system, OSError) and not expected(error) else error
+        if not expected(why) or os.environ.get("BOILDOWN_TRACEBACK"):
             raise
-        sys.exit(f"boildown: {one_line(error)}")
+        sys.exit(f"boildown: {one_line(why)}")
 
 
 if __name__ == "__main__":

@@ -114,6 +114,28 @@ def test_decoded_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         images(root, size=4).prepare()
 
 
+@pytest.mark.parametrize("name", ["about.json", "train.npy", "test.npy", "train_targets.npy"])
+@pytest.mark.parametrize("damage", ["cut", "emptied", "gone", "overwritten"])
+def test_a_damaged_cache_is_named_and_rebuilt(root: Path, name: str, damage: str) -> None:
+    before = everything(images(root))
+    (folder,) = (root.parent / "cache").iterdir()
+    file = folder / name
+    content = file.read_bytes()
+    if damage == "gone":
+        file.unlink()
+    else:
+        damaged = {"cut": content[:-3], "emptied": b"", "overwritten": b"\xff" * len(content)}
+        file.write_bytes(damaged[damage])
+    with pytest.warns(UserWarning, match=f"{folder.name}: the decoded images are damaged"):
+        after = everything(images(root))
+    assert all(
+        torch.equal(x, u) and torch.equal(y, v)
+        for (x, y), (u, v) in zip(before, after, strict=True)
+    )
+    assert file.read_bytes() == content
+    assert everything(images(root))  # and no word of it
+
+
 @pytest.mark.parametrize("size", [(16, 16), (20, 10), (3, 7), (8, 9)])
 def test_other_sizes_are_scaled_and_cut(root: Path, size: tuple[int, int]) -> None:
     draw(root / "train" / "cat" / "0.png", 200, size)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from boildown.files.atomic import replace_file, replacing
+from boildown.files.atomic import remove_parts, replace_file, replacing
 
 
 @pytest.fixture
@@ -89,3 +89,22 @@ def test_an_error_names_the_file(tmp_path: Path) -> None:
 def test_an_error_about_another_file_names_that(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="source"), replacing(tmp_path / "file") as part:
         part.write_bytes((tmp_path / "source").read_bytes())
+
+
+def test_what_dead_processes_left_is_removed(tmp_path: Path) -> None:
+    with replacing(tmp_path / "file") as part:
+        name = part.name
+        part.write_bytes(b"new")
+        assert remove_parts(tmp_path) == []  # this process lives
+        of_dead = part.with_name(name.replace(f"-{os.getpid()}-", f"-{2**22 + 1}-"))
+        elsewhere = part.with_name(of_dead.name.replace(".file.", ".file.otherhost"))
+        mine = part.with_name("my.part")
+        for path in (of_dead, elsewhere, mine):
+            path.touch()
+        folder = part.with_name(of_dead.name.replace(".file.", ".folder."))
+        folder.mkdir()
+        (folder / "half").touch()
+        assert remove_parts(tmp_path) == [of_dead.name, folder.name]
+        assert {elsewhere, mine, part} <= set(tmp_path.iterdir())
+    assert remove_parts(tmp_path, alone=True) == [elsewhere.name]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "my.part"]

@@ -33,6 +33,13 @@ class Record(Callback):
             row["seconds"] = round(clock.seconds, 3)
         row |= {name: value.item() for name, value in trainer.callback_metrics.items()}
         self.rows.append(row)
+        self._write(trainer)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.rows:  # of the checkpoint; the file may be gone, or be ahead of it
+            self._write(trainer)
+
+    def _write(self, trainer: Trainer) -> None:
         if trainer.is_global_zero and self.path is not None:
             write_csv(self.path, self.rows)
 

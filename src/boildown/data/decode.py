@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tarfile
-import tempfile
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from boildown.files.atomic import part_beside, remove_parts
 from boildown.files.progress import progress
 
 FORMAT = 1  # of the cached arrays; after a change old ones are no longer found
@@ -94,12 +95,15 @@ def decode(root: Path, size: int, cache: Path) -> Decoded:
         stamp = f"{status.st_size} {status.st_mtime_ns}"
     key = hashlib.sha256(f"{FORMAT}\0{root}\0{size}\0{stamp}".encode()).hexdigest()[:32]
     target = cache / key
-    if not target.is_dir():
+    found = _found(target) if target.is_dir() else None
+    if found is None:
         if listing is None:
             listing = _list_tar(root)
         _require_pillow()
         cache.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=cache, prefix=f".{key}."))
+        remove_parts(cache)
+        draft = part_beside(target)
+        draft.mkdir()
         try:
             _decode_all(root, listing, size, draft)
             try:
@@ -109,7 +113,33 @@ def decode(root: Path, size: int, cache: Path) -> Decoded:
                     raise
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-    return _load(target)
+    return found or _load(target)
+
+
+def _found(folder: Path) -> Decoded | None:
+    """What an earlier call has left; None, and it is removed, if it is damaged."""
+    try:
+        found = _load(folder)
+        shape = found.train.shape[1:]
+        labels = set(range(len(found.classes)))
+        train, test = (found.train, found.train_targets), (found.test, found.test_targets)
+        for images, targets in (train, test):
+            if (
+                images.dtype != np.uint8
+                or images.shape != (len(targets), *shape)
+                or not set(np.unique(targets).tolist()) <= labels
+            ):
+                raise ValueError("its parts do not belong together")
+        if not np.isfinite([found.mean, found.std]).all() or min(found.std) < 1.0:
+            raise ValueError("its mean or deviation is none")
+    except (OSError, ValueError, TypeError, LookupError, EOFError, SyntaxError) as error:
+        warnings.warn(
+            f"{folder}: the decoded images are damaged ({error}); they are decoded anew",
+            stacklevel=4,
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+    return found
 
 
 def _load(folder: Path) -> Decoded:

@@ -2,12 +2,11 @@
 
 import hashlib
 import http.client
-import os
-import tempfile
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
+from boildown.files.atomic import part_beside, remove_parts
 from boildown.files.progress import progress
 
 CHUNK = 1 << 16  # bytes that are read at once
@@ -45,11 +44,10 @@ def fetch(urls: Sequence[str], path: str | Path, *, checksum: str, timeout: floa
     if path.is_file() and _digest(path, algorithm) == expected:
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_parts(path.parent)
     reasons = []
     for url in urls:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
-        part = Path(name)
+        part = part_beside(path)
         try:
             _stream(url, part, path.name, timeout)
             found = _digest(part, algorithm)

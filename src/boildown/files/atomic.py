@@ -1,6 +1,10 @@
 """Files that appear whole or not at all."""
 
+import contextlib
 import os
+import re
+import shutil
+import socket
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,13 +30,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise FileNotFoundError(f"{path}: there is no directory {path.parent}")
     mode = _mode(path)
     target = Path(os.path.realpath(path))
-    part = target.with_name(f".{target.name[:_NAME_MOST]}.{uuid4().hex}.part")
+    part = part_beside(target)
     try:
         yield part
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.chmod(mode)  # some writers, such as safetensors, leave 0600
-        part.replace(target)
+        appear(part, target)
     except OSError as error:
         if error.errno is None or error.filename not in (None, str(part), part):
             raise
@@ -41,7 +45,70 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-_NAME_MOST = 40  # characters, up to 160 bytes: file systems allow names of 255 bytes
+_NAME_MOST = 30  # characters, up to 120 bytes: file systems allow names of 255 bytes
+_PART = re.compile(
+    r"newest\.ckpt\.part|\..*\.(?:(?P<host>[^.]*)-(?P<pid>\d+)-)?[0-9a-f]{32}\.part", re.DOTALL
+)
+
+
+def appear(part: Path, target: Path) -> None:
+    """Give a file that is flushed to the disk its name, and flush the name."""
+    part.replace(target)
+    try:
+        directory = os.open(target.parent, os.O_RDONLY)
+    except OSError:  # a directory that may be written to and not read
+        return
+    try:
+        with contextlib.suppress(OSError):  # file systems that cannot
+            os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def part_beside(target: Path) -> Path:
+    """A name beside a file or directory to make it under; `remove_parts` knows it."""
+    own = f"{_host()}-{os.getpid()}-{uuid4().hex}"
+    return target.with_name(f".{target.name[:_NAME_MOST]}.{own}.part")
+
+
+def remove_parts(directory: Path, *, alone: bool = False) -> list[str]:
+    """Remove what processes that died while writing left beside the files they wrote.
+
+    Args:
+        directory: to look in, not below.
+        alone: no other process writes there: all that is left is removed. Otherwise only that of
+            dead processes of this machine.
+
+    Returns:
+        Names of what was removed.
+    """
+    removed = []
+    for path in sorted(directory.glob("*.part")):
+        named = _PART.fullmatch(path.name)
+        if named is None:
+            continue
+        of_here = named["pid"] is not None and named["host"] == _host()
+        if alone or (of_here and not is_alive(int(named["pid"]))):
+            with contextlib.suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                removed.append(path.name)
+    return removed
+
+
+def is_alive(pid: int) -> bool:
+    """Whether this machine has a process of that number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # there is one, of another user
+        return True
+    return True
+
+
+def _host() -> str:
+    """A short name of this machine, as parts have it."""
+    return re.sub(r"[^A-Za-z0-9]", "", socket.gethostname())[:16]
 
 
 def _mode(path: Path) -> int:

@@ -8,6 +8,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
+from boildown.files.atomic import replacing
 from boildown.report.metric import headline, in_words, number, unit
 
 INK, COPPER, STEAM, GRID = "#22303c", "#b5541c", "#5b8aa6", "#d9dee2"
@@ -32,7 +33,8 @@ def draw(result: dict[str, Any], path: Path) -> None:
         title += f", test {in_words(metric)} {before} -> {after}"
     figure.suptitle(title, color=INK, fontsize=11)
     figure.tight_layout()
-    figure.savefig(path, dpi=110, format="png")
+    with replacing(path) as part:
+        figure.savefig(part, dpi=110, format="png")
     plt.close(figure)
 
 

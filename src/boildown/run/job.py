@@ -14,7 +14,7 @@ import torch
 from hydra.utils import instantiate
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.loggers import WandbLogger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
 from boildown import codec
@@ -23,7 +23,9 @@ from boildown.amp.plugins import precision_of
 from boildown.callbacks.bar import BudgetBar
 from boildown.callbacks.budget import ComputeBudget
 from boildown.callbacks.record import Record
-from boildown.callbacks.save import SaveDense, SaveNewest, plain_state
+from boildown.callbacks.save import SaveDense, SaveNewest, Stopped, plain_state
+from boildown.files.atomic import remove_parts
+from boildown.files.lock import locked
 from boildown.forward import inputs_of
 from boildown.run.allowed import targets_of
 from boildown.run.build import build_task, model_config
@@ -32,8 +34,9 @@ from boildown.run.errors import ConfigError
 from boildown.run.file_size import FileSize
 from boildown.run.prove import proven
 from boildown.run.recipe import Recipe, nodes_of
-from boildown.run.result import compute_of, headline_figure, present, rates_of_run, write_result
-from boildown.run.resume import earlier, plain
+from boildown.run.result import compute_of, headline_figure, make_result, present, rates_of_run
+from boildown.run.resume import earlier, keep_config, plain
+from boildown.run.signals import Signals, end_others, leads, stoppable
 from boildown.run.stages import Fit, fits, stages_of
 
 
@@ -41,7 +44,8 @@ def run(cfg: DictConfig, directory: Path) -> float:
     """Run one config in `directory`, which then holds everything there is to know of it.
 
     Leaves model.boil, result.json, result.png, metrics.csv, dense.safetensors, config.yaml and the
-    newest checkpoint. With cfg.resume an unfinished run goes on, a finished one is left alone.
+    newest two checkpoints. With cfg.resume an unfinished run goes on, a finished one is left alone.
+    While it runs, no other process may run in the directory.
 
     Args:
         cfg: as composed from conf/.
@@ -53,20 +57,31 @@ def run(cfg: DictConfig, directory: Path) -> float:
 
     Raises:
         ConfigError: for a config that cannot be run, before any training starts.
+        LockedError: if another process runs in the directory.
+        SystemExit: if the run was stopped (docs/run.md says with which codes).
     """
     check(cfg)
     directory.mkdir(parents=True, exist_ok=True)
-    leads = int(os.environ.get("LOCAL_RANK", "0")) == 0
-    finished = earlier(cfg, directory) if leads else None
+    signals = Signals()
+    with stoppable(signals, directory, leads=leads()):
+        if not leads():
+            return _run(cfg, directory, signals)
+        with locked(directory):
+            remove_parts(directory, alone=True)  # of what was killed
+            return _run(cfg, directory, signals)
+
+
+def _run(cfg: DictConfig, directory: Path, signals: Signals) -> float:
+    finished = earlier(cfg, directory) if leads() else None
     if finished is not None:
         print(f"{directory} holds a finished run: nothing to do (result.json)")
         return headline_figure(finished)
     _check_devices(cfg)
     quiet()
     seed_everything(cfg.seed, workers=True, verbose=False)
-    job = Job.prepare(cfg, directory)
-    if leads:
-        OmegaConf.save(cfg, directory / "config.yaml", resolve=True)
+    job = Job.prepare(cfg, directory, signals)
+    if leads():
+        keep_config(cfg, directory)
     stages = stages_of(job.recipe.techniques.values())
     for fit in fits(stages, job.model, job.newest, resume=cfg.resume):
         trainer = job.train(fit)
@@ -106,7 +121,7 @@ class Job:
     size: FileSize
 
     @classmethod
-    def prepare(cls, cfg: DictConfig, directory: Path) -> "Job":
+    def prepare(cls, cfg: DictConfig, directory: Path, signals: Signals) -> "Job":
         """Build everything, so that what is wrong shows before the training.
 
         Raises:
@@ -122,9 +137,15 @@ class Job:
             technique.calibration = technique.calibration or data.train_dataloader
         budget = instantiate(cfg.budget, phases=recipe.phases)
         record = Record(directory / "metrics.csv")
-        newest = SaveNewest(directory / "newest.ckpt", _dense_trajectory(cfg, recipe), recipe.begin)
+        newest = SaveNewest(
+            directory / "newest.ckpt",
+            _dense_trajectory(cfg, recipe),
+            recipe.begin,
+            plain(cfg),
+            asked=lambda: signals.asked is not None,
+        )
         before = _before(cfg, directory, budget, recipe)
-        after = [record, BudgetBar(label=str(cfg.name or "")), newest]
+        after = [record, BudgetBar(label=str(cfg.name or "")), signals, newest]
         logger = _logger(cfg, directory)
         size = FileSize(described, recipe.techniques.values())
         recipe.ask(size)
@@ -148,9 +169,8 @@ class Job:
         loaders = data.train_dataloader(), data.val_dataloader()
         try:
             trainer.fit(task, *loaders, ckpt_path=fit.start, weights_only=True)
-        except (KeyboardInterrupt, SystemExit):
-            if self.newest.path.exists():
-                print(f"stopped; resume=true hydra.run.dir={self.directory} goes on")
+        except Stopped:
+            end_others(trainer)
             raise
         fit.check_end(self.budget)
         return trainer
@@ -159,7 +179,7 @@ class Job:
         """Pack the network, prove the file, and report; returns the figure that counts."""
         state = plain_state(trainer.lightning_module.get_submodule("model"))
         codec.pack(state, self.directory / "model.boil", config=self.size.config)
-        result = write_result(
+        result = make_result(
             self.directory,
             cfg=self.cfg,
             name=run_name(self.cfg),

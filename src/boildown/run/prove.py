@@ -5,7 +5,6 @@ DIR/model.boil, and writes DIR/evaluation.json. The test set is touched here and
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -13,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.utils import instantiate
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
 from boildown.codec import read_config
-from boildown.files.atomic import replacing
 from boildown.loading import load
 from boildown.lowrank.factorize import restructure, structure_in
 from boildown.printable import printable
@@ -25,6 +24,7 @@ from boildown.run.allowed import check_allowed
 from boildown.run.build import config_in, model_config
 from boildown.run.config import register_resolvers
 from boildown.run.errors import expected, one_line
+from boildown.run.finished import evaluation_in, write_evaluation
 from boildown.run.measure import metrics_of, quiet
 
 
@@ -45,7 +45,13 @@ def proven(directory: Path, allow: Sequence[str]) -> dict[str, dict[str, float]]
     if done.returncode:
         *_, why = done.stderr.strip().splitlines() or ["no reason given"]
         raise RuntimeError(f"cannot evaluate {directory / 'model.boil'}: {why}")
-    return dict(json.loads((directory / "evaluation.json").read_text()))
+    found = evaluation_in(directory)
+    if found is None:
+        raise RuntimeError(
+            f"{directory / 'evaluation.json'} is not of the files beside it: another process has "
+            "changed them; resume=true measures them again"
+        )
+    return found
 
 
 def prove(directory: Path, allow: Sequence[str] = ()) -> dict[str, dict[str, float]]:
@@ -70,11 +76,30 @@ def prove(directory: Path, allow: Sequence[str] = ()) -> dict[str, dict[str, flo
         return metrics_of(cfg, data, model, data.test_dataloader(), "test")
 
     dense: nn.Module = instantiate(model_config(cfg, data))
-    dense.load_state_dict(load_file(directory / "dense.safetensors"), strict=False)
+    load_dense(dense, directory / "dense.safetensors")
     file = directory / "model.boil"
     plain: nn.Module = instantiate(model_config(cfg, data))
     compressed = load(file, restructure(plain, structure_in(read_config(file))))
     return {"dense": test(dense), "compressed": test(compressed)}
+
+
+def load_dense(model: nn.Module, path: Path) -> None:
+    """Fill a model from a safetensors file, in which one name of tied tensors is enough.
+
+    Raises:
+        ValueError: if the file is damaged or has other tensors than the model.
+    """
+    try:
+        state = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+    wanted = model.state_dict(keep_vars=True)
+    there = {id(wanted[name]): tensor for name, tensor in state.items() if name in wanted}
+    tied = {name: there[id(tensor)] for name, tensor in wanted.items() if id(tensor) in there}
+    try:
+        model.load_state_dict(tied | state)
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not fit the model of config.yaml: {error}") from None
 
 
 def main() -> None:
@@ -91,8 +116,7 @@ def main() -> None:
         if not expected(error):
             raise
         sys.exit(printable(one_line(error)))
-    with replacing(args.directory / "evaluation.json") as part:
-        part.write_text(json.dumps(metrics))
+    write_evaluation(args.directory, metrics)
 
 
 if __name__ == "__main__":

@@ -18,13 +18,14 @@ from boildown.allocate.size import DENSE_BYTES
 from boildown.callbacks.budget import ComputeBudget
 from boildown.files.atomic import replacing
 from boildown.report.metric import NEAR, headline
+from boildown.run.finished import digests_of
 from boildown.run.recipe import Recipe
 from boildown.tasks.width import RULE, rates_of
 
 COLUMNS = ("name", "shape", "nonzero", "distinct", "rank", "bits_per_weight", "bytes", "coder")
 
 
-def write_result(
+def make_result(
     directory: Path,
     *,
     cfg: DictConfig,
@@ -36,7 +37,7 @@ def write_result(
     rates: Mapping[str, Any],
     curve: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Write result.json beside the run's model.boil, atomically.
+    """The content of result.json, of the files that are there.
 
     Args:
         directory: of the run.
@@ -48,9 +49,6 @@ def write_result(
         compute: from `compute_of`.
         rates: from `rates_of_run`.
         curve: rows at the validations.
-
-    Returns:
-        What was written.
     """
     file = directory / "model.boil"
     size, report = file.stat().st_size, codec.inspect(file)
@@ -58,7 +56,7 @@ def write_result(
     added: dict[str, Any] = {"ranks": []}
     for technique in recipe.techniques.values():
         added |= technique.results
-    result = {
+    return {
         "schema": 1,
         "name": name,
         "seed": cfg.seed,
@@ -78,11 +76,8 @@ def write_result(
         "layers": _layers(report, added["ranks"]),
         "curve": list(curve),
         "environment": _environment(),
+        "files": digests_of(directory),
     }
-    with replacing(directory / "result.json") as part:
-        part.write_text(json.dumps(result, indent=1))
-    (directory / "error.json").unlink(missing_ok=True)  # of an earlier try
-    return result
 
 
 def _config(cfg: DictConfig, recipe: Recipe) -> Any:
@@ -167,7 +162,10 @@ def rates_of_run(cfg: DictConfig, trainer: Trainer) -> dict[str, Any]:
 
 
 def present(result: dict[str, Any], directory: Path, trainer: Trainer) -> None:
-    """Draw and print a result, and log it to wandb if the run does."""
+    """Draw a result, log it to wandb if the run does, write it, and print it.
+
+    result.json comes last of the files: where it is, the others are.
+    """
     from boildown.report.picture import draw
     from boildown.report.table import show
 
@@ -175,6 +173,9 @@ def present(result: dict[str, Any], directory: Path, trainer: Trainer) -> None:
     place = None
     if isinstance(trainer.logger, WandbLogger):
         place = _log(result, directory, trainer.logger)
+    with replacing(directory / "result.json") as part:
+        part.write_text(json.dumps(result, indent=1))
+    (directory / "error.json").unlink(missing_ok=True)  # of an earlier try
     show(result, directory)
     if place is not None:
         print(f"wandb sync {place}    # uploads the run, if you want it online")

@@ -112,7 +112,7 @@ def fits(
         newest: what saves the checkpoints.
         resume: go on from the newest checkpoint, if there is one.
     """
-    own = newest.path if resume and newest.path.exists() else None
+    own = newest.own() if resume else None
     states = callback_states(own) if own is not None else {}
     start = str(own) if own is not None else newest.start()
     first = True
