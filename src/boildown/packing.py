@@ -90,7 +90,7 @@ def _such_as(names: Sequence[str]) -> str:
 
 def _config_of(metadata: Mapping[str, str]) -> dict[str, Any] | None:
     """What a file stores beside the tensors for the metadata of safetensors, None for nothing."""
-    kept = dict(metadata)
+    kept = dict(sorted(metadata.items()))  # as they come in no order of their own
     if kept.get("format") == "pt":  # which every file of safetensors says, and unpack too
         del kept["format"]
     size = sum(len(key.encode()) + len(text.encode()) + 10 for key, text in kept.items())
