@@ -544,3 +544,27 @@ def test_masks_that_were_never_folded_are_told(tmp_path: Path) -> None:
 def test_metadata_are_no_description(model: nn.Module, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="pass the model"):
         boildown.load(packed(model, tmp_path, {"__metadata__": {"license": "mit"}}))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"widths": [[] for _ in range(200_000)]},
+        {"input_shape": [1] * 100_000},
+        {"input_shape": "x" * 1_000_000},
+        {"_target_": "x" * 1_000_000},
+        {str(i): 1 for i in range(50_000)},
+        {"widths": [[1] * 900 for _ in range(100)]},
+        {"x" * 500_000: 1},
+    ],
+    ids=lambda part: min(part)[:12],
+)
+def test_a_long_description_is_refused_at_once_and_not_quoted(
+    model: nn.Module, tmp_path: Path, part: dict[str, Any]
+) -> None:
+    path = packed(model, tmp_path, CONFIG | part)
+    began = time.monotonic()
+    with pytest.raises(ValueError, match=r"model\.boil|_target_") as told:
+        boildown.load(path)
+    assert time.monotonic() - began < 1.5
+    assert len(str(told.value)) < 900

@@ -45,13 +45,16 @@ def load(
             another structure.
         ImportError: if a model that is trusted does not exist.
     """
-    state = unpack(path)
     if model is not None:
-        return _filled(model, state, path)
+        return _filled(model, unpack(path), path)
     config = read_config(path)
     if config is None or config.keys() == {"__metadata__"}:
         raise ValueError(f"{path} holds no model's description: pass the model to load it into")
-    if not trusts(trust_config, config):
+    trusted = trusts(trust_config, config)
+    if not trusted:
+        _check_length(config, path)
+    state = unpack(path)
+    if not trusted:
         _check_sizes(config, sum(tensor.numel() for tensor in state.values()), path)
         try:
             # on the meta device a model takes no memory, whatever sizes the file asks for
@@ -114,6 +117,29 @@ def _parameters_at_most(most: int, path: str | Path) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+def _check_length(config: Any, path: str | Path) -> None:
+    """Refuse what is longer than any model needs, before it is looked at more closely."""
+    waiting, count = [config], 0
+    while waiting:
+        value = waiting.pop()
+        longest = _SIDE_MOST
+        if isinstance(value, Mapping):
+            value, longest = [*value, *value.values()], _VALUES_MOST
+        several = isinstance(value, list | tuple)
+        if several or isinstance(value, str | bytes):
+            count += len(value) if several else 0
+            if len(value) > longest or count > _VALUES_MOST:
+                raise CodecError(
+                    f"{path}: the model's description has a part of {len(value):,} values or "
+                    "letters, more than any model of boildown's needs: pass the model yourself"
+                )
+        if several:
+            waiting.extend(value)
+
+
+_SIDE_MOST, _VALUES_MOST = 1000, 20_000  # values in a list, or letters; values in all
 
 
 def _check_sizes(value: Any, most: int, path: str | Path) -> None:

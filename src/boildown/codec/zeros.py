@@ -20,10 +20,15 @@ _SIGNED = (
     "bfloat16",
     "complex64",
     "complex128",
+    "complex32",
     "float8_e4m3fn",
     "float8_e5m2",
 )
-_PARTS = {"complex64": 2, "complex128": 1}  # floats in a word; one where a dtype is absent
+_PARTS = {
+    "complex32": 2,
+    "complex64": 2,
+    "complex128": 1,
+}  # floats in a word; one where a dtype is absent
 
 
 def unsigned(words: Words, dtype: str) -> Words:

@@ -17,15 +17,13 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def check_regular(path: str | os.PathLike[str]) -> None:
-    """Refuse what is there but no regular file.
+    """Refuse a pipe, a device or the like; a directory is refused by whoever opens it.
 
     Raises:
-        OSError: if it is a directory, a pipe or a device, or is not there.
+        OSError: naming the path and the remedy.
     """
     mode = Path(path).stat().st_mode
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(f"{os.fspath(path)} is a directory; give the name of a file")
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise OSError(
             f"{os.fspath(path)} is a pipe, a device or the like; write it to a file, and give that"
         )
