@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from torch import nn
+from torch.nn.utils import prune
 
 import boildown
 from boildown.codec import CodecError
@@ -88,6 +89,7 @@ PACKAGE = """
 import os
 from subprocess import Popen
 from torch import nn
+from torch.nn.utils import prune
 from {package}.parts import Part
 
 class Net(nn.Linear):
@@ -536,7 +538,7 @@ def test_a_part_of_a_model_is_not_taken_for_all_of_it(tmp_path: Path) -> None:
 def test_masks_that_were_never_folded_are_told(tmp_path: Path) -> None:
     model = net()
     assert isinstance(model, nn.Sequential)
-    torch.nn.utils.prune.l1_unstructured(model[0], "weight", 0.5)
+    prune.l1_unstructured(model[0], "weight", 0.5)
     with pytest.raises(ValueError, match="masks beside originals, which pack --fold-masks folds"):
         boildown.load(packed(model, tmp_path, None), net())
 
