@@ -43,10 +43,10 @@ def peak_of(command: "list[str]") -> int:
     """Bytes by which a command of boildown's, run here, raises what is resident."""
     import torch
 
-    import boildown
+    from boildown import codec
     from boildown.cli import main
 
-    boildown.codec.encode({"w": torch.randn(99), "z": torch.eye(50)})  # all is imported, compiled
+    codec.encode({"w": torch.randn(99), "z": torch.eye(50)})  # all is imported, compiled
     begin, most, done = resident(), 0, False
 
     def watch() -> None:
@@ -83,7 +83,7 @@ def measure(kind: str, parts: int, ending: str, mebibytes: int) -> None:
         peaks = []
         for command in (["pack", str(path)], ["unpack", str(boil), "-o", f"{place}/b{ending}"]):
             ask = [sys.executable, __file__, "--peak", *command]
-            told = subprocess.run(ask, check=True, capture_output=True, text=True)
+            told = subprocess.run(ask, check=True, stdout=subprocess.PIPE, text=True)
             peaks.append(int(told.stdout.splitlines()[-1]) / (mebibytes << 20))
         name = next(name for name, count in PARTS.items() if count == parts)
         print(f"| {kind}, {name}, {ending} | {peaks[0]:.2f} | {peaks[1]:.2f} |", flush=True)

@@ -118,8 +118,16 @@ def _tensor_bytes(state: Mapping[str, Tensor]) -> int:
 
 
 def _negative_zeros(state: Mapping[str, Tensor]) -> int:
+    """How many zeros are -0.0, counted in pieces."""
     floats = (t for t in state.values() if t.is_floating_point() and t.itemsize > 1)
-    return sum(int(((t == 0) & t.signbit()).sum()) for t in floats)
+    return sum(
+        int(((part == 0) & part.signbit()).sum())
+        for tensor in floats
+        for part in tensor.detach().reshape(-1).split(_PIECE)
+    )
+
+
+_PIECE = 1 << 20  # elements
 
 
 def _smaller(before: int, after: int) -> str:

@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+import numpy as np
 from torch import Tensor
 
 from boildown.codec import dtypes, zeros
@@ -372,12 +373,17 @@ def _offsets(header: Header, start: int) -> Iterator[tuple[Entry, int]]:
         start += entry.size + CRC_BYTES
 
 
-def _payload(file: BinaryIO, entry: Entry, at: int) -> bytes:
+def _payload(file: BinaryIO, entry: Entry, at: int) -> memoryview:
+    """The bytes of a tensor, placed so that raw values, from the second byte on, are aligned."""
     file.seek(at)
-    payload = file.read(entry.size)
+    payload = np.empty(_ALIGNED - 1 + entry.size, np.uint8)[_ALIGNED - 1 :].data
+    file.readinto(payload)  # type: ignore[attr-defined]
     if zlib.crc32(payload).to_bytes(CRC_BYTES, "little") != file.read(CRC_BYTES):
         raise CodecError(f"tensor {entry.name!r} at byte {at}: the checksum is wrong: {_DAMAGED}")
     return payload
+
+
+_ALIGNED = 16  # bytes
 
 
 def _digest(file: BinaryIO, size: int) -> bytes:
