@@ -14,10 +14,19 @@ LAYERS: tuple[set[str], ...] = (  # a room imports from its own layer and those 
     {"allocate", "structure"},
     {"lowrank", "prune", "share"},
     {"report"},
-    {"models", "checkpoint", "loading", "data"},
+    {
+        "models",
+        "checkpoint",
+        "unpickling",
+        "foreign_masks",
+        "name_matching",
+        "loading",
+        "data",
+    },
     {"tasks"},
     {"callbacks"},
     {"run"},
+    {"packing"},
     {"cli"},
     {"__main__", ""},  # the package itself
 )

@@ -145,7 +145,7 @@ def test_several_files_and_directories(tmp_path: Path) -> None:
         ({}, "no state dict"),
         ({"c": "model-1.safetensors"}, "c is in none of the files model-1.safetensors"),
         ({"a": "model-1.safetensors", "b": "copy.safetensors"}, "copy.safetensors .* is there"),
-        ({"a": "model.safetensors.index.json"}, "no intact checkpoint"),
+        ({"a": "model.safetensors.index.json"}, "is a text, which begins"),
     ],
 )
 def test_indices_that_are_wrong(tmp_path: Path, weight_map: object, message: str) -> None:
@@ -184,7 +184,7 @@ def test_directories_without_a_checkpoint(tmp_path: Path) -> None:
     ("held", "message"),
     [
         (torch.nn.Linear(2, 2), "torch.nn.modules.linear.Linear, which.*save model.state_dict"),
-        ({"w": torch.ones(2), "args": argparse.Namespace()}, "holds argparse.Namespace, which"),
+        ({"args": argparse.Namespace()}, "holds argparse.Namespace, which"),
         ([torch.ones(2)], "holds a list, no state dict"),
         (torch.ones(2), "holds a Tensor, no state dict"),
         ({}, "holds a dict, no state dict"),
@@ -216,7 +216,9 @@ def test_files_of_other_kinds(tmp_path: Path) -> None:
         load_state_dict(path)
     assert "weights_only" not in str(told.value)
     path.write_bytes(pickle.dumps({"a": 1}))
-    with pytest.raises(ValueError, match=r"no intact checkpoint of .*: Unsupported operand"):
+    with pytest.raises(
+        ValueError, match=r"no intact checkpoint of .*: it is a pickle of something else"
+    ):
         load_state_dict(path)
 
 

@@ -118,7 +118,8 @@ def test_pack_tells_what_it_passes_over(tmp_path: Path, capsys: pytest.CaptureFi
         "boildown: packed model; --key chooses model_ema instead",
     ]
     assert codec.unpack(tmp_path / "a.boil")["w"].tolist() == [1] * 500
-    assert main(["pack", str(path), "--key", "model_ema"]) == 0
+    out = ["-o", str(tmp_path / "a.boil")]
+    assert main(["pack", str(path), "--key", "model_ema", *out]) == 0
     assert capsys.readouterr().err == ""
     assert codec.unpack(tmp_path / "a.boil")["w"].tolist() == [0] * 500
 
@@ -173,7 +174,7 @@ def test_a_full_disk(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> No
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         assert main(["unpack", str(boil)]) == 1
-        assert main(["pack", str(checkpoint)]) == 1
+        assert main(["pack", str(checkpoint), "-o", str(boil)]) == 1
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert capsys.readouterr().err.splitlines() == [
@@ -187,7 +188,9 @@ def test_existing_output_is_replaced_only_by_success(checkpoint: Path) -> None:
     out.write_bytes(b"old")
     assert main(["pack", str(checkpoint.with_name("missing.pt")), "-o", str(out)]) == 1
     assert out.read_bytes() == b"old"
-    assert main(["pack", str(checkpoint)]) == 0
+    assert main(["pack", str(checkpoint)]) == 1
+    assert out.read_bytes() == b"old"
+    assert main(["pack", str(checkpoint), "-o", str(out)]) == 0
     assert codec.unpack(out)
     assert sorted(p.name for p in checkpoint.parent.iterdir()) == ["model.boil", "model.pt"]
 
@@ -201,16 +204,20 @@ def test_existing_output_is_replaced_only_by_success(checkpoint: Path) -> None:
         (["inspect", "."], "Is a directory"),
         (["pack", "module.pt"], "save model.state_dict()"),
         (["pack", "good.boil"], "good.boil is packed already"),
-        (["pack", "."], ". is a directory; give a file, such as module.pt in it"),
+        (["pack", "."], ". is a directory; give a file, such as loop.pt, module.pt in it"),
         (["pack", "module.pt", "-o", "loop"], "module.pt holds torch.nn"),
         (["unpack", "."], "Is a directory: '.'"),
-        (["unpack", "complex.boil"], "cannot hold a tensor of torch.complex128; boildown.codec"),
+        (
+            ["unpack", "complex.boil"],
+            "cannot hold a tensor of torch.complex128; -o with a name in .pt",
+        ),
         (["unpack", "metadata.boil"], "cannot hold a tensor of the name __metadata__"),
         (["unpack", "surrogate.boil"], r"cannot hold the name '\ud800'"),
-        (["unpack", "good.boil", "-o", "loop"], "Too many levels of symbolic links: 'loop'"),
+        (["unpack", "good.boil", "-o", "loop.pt"], "Too many levels of symbolic links: 'loop.pt'"),
         (["unpack", "\x1b.boil"], r"No such file or directory: '\x1b.boil'"),
-        (["unpack", "good.boil", "-o", "no/such/folder"], "there is no directory no/such"),
+        (["unpack", "good.boil", "-o", "no/such/folder.pt"], "there is no directory no/such"),
         (["unpack", "good.boil", "-o", "."], "is a directory; give the name of a file"),
+        (["unpack", "good.boil", "-o", "good.npz"], "must end in .safetensors, or in .pt"),
         (["unpack", "good.boil", "-o", "good.boil"], "good.boil is the file to read"),
     ],
 )
@@ -228,6 +235,7 @@ def test_errors_are_one_line(
     codec.pack({"__metadata__": torch.ones(2)}, "metadata.boil")
     codec.pack({"\ud800": torch.ones(2)}, "surrogate.boil")
     Path("loop").symlink_to("loop")
+    Path("loop.pt").symlink_to("loop.pt")
     codec.pack({"w": torch.ones(2)}, "good.boil")
     assert main(command) == 1
     said = capsys.readouterr()
@@ -281,7 +289,7 @@ def test_signs_of_zeros_are_told_and_dropped(
     assert f"-> {size:,} bytes" in said.out
     assert re.search(r"^boildown: 4,\d{3} zeros are -0\.0, .*--drop-zero-signs", told)
     assert torch.equal(codec.unpack(out)["weight"].signbit(), layer.weight.signbit())
-    assert main(["pack", "--drop-zero-signs", str(tmp_path / "model.pt")]) == 0
+    assert main(["pack", "--drop-zero-signs", str(tmp_path / "model.pt"), "-o", str(out)]) == 0
     assert capsys.readouterr().err == ""
     assert out.stat().st_size < size - 1000
     assert f"the file {out.stat().st_size:,} bytes" in told

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from torch import nn
+from torch.nn.utils import prune
 
 import boildown
 from boildown.codec import CodecError
@@ -88,6 +89,7 @@ PACKAGE = """
 import os
 from subprocess import Popen
 from torch import nn
+from torch.nn.utils import prune
 from {package}.parts import Part
 
 class Net(nn.Linear):
@@ -427,3 +429,144 @@ def test_a_description_of_far_more_layers_than_tensors_costs_nothing(tmp_path: P
     with pytest.raises(CodecError, match="more than 104 tensors"):
         boildown.load(path)
     assert time.monotonic() - began < 2.0
+
+
+def net(seed: int = 0, scale: int = 5) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(4, scale), nn.BatchNorm1d(scale), nn.Linear(scale, 2))
+
+
+class Lit(nn.Module):
+    """As a LightningModule: a network and a loss with a weight of its own."""
+
+    def __init__(self, seed: int, name: str = "model") -> None:
+        super().__init__()
+        self.add_module(name, net(seed))
+        self.criterion = nn.CrossEntropyLoss(weight=torch.full((2,), float(seed)))
+
+
+class Compiled(nn.Module):
+    """As torch.compile wraps a module."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self._orig_mod = module
+
+
+def partly_compiled(seed: int) -> nn.Module:
+    model = net(seed)
+    assert isinstance(model, nn.Sequential)
+    model[0] = Compiled(model[0])
+    return model
+
+
+WRAPPED: dict[str, Any] = {
+    "plain": net,
+    "compiled": lambda seed: Compiled(net(seed)),
+    "parallel": lambda seed: nn.DataParallel(net(seed)),
+    "both": lambda seed: nn.DataParallel(Compiled(net(seed))),
+    "the other way": lambda seed: Compiled(nn.DataParallel(net(seed))),
+    "inside": partly_compiled,
+    "inside of parallel": lambda seed: nn.DataParallel(partly_compiled(seed)),
+    "average": lambda seed: torch.optim.swa_utils.AveragedModel(net(seed)),
+    "lightning": Lit,
+    "compiled lightning": lambda seed: Compiled(Lit(seed)),
+    "lightning of another name": lambda seed: Lit(seed, "net"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*is not used|.*stays as it is")
+@pytest.mark.parametrize("into", WRAPPED)
+@pytest.mark.parametrize("source", WRAPPED)
+def test_wrappers_and_prefixes_on_either_side(source: str, into: str, tmp_path: Path) -> None:
+    beside = ("average", "lightning", "compiled lightning", "lightning of another name")
+    if source in beside and into in beside and source != into:
+        return  # which have other tensors beside the network, of other names
+    saved, given = WRAPPED[source](0), WRAPPED[into](1)
+    loaded = boildown.load(packed(saved, tmp_path, None), given)
+    assert loaded is given
+
+    def weights(model: nn.Module) -> list[torch.Tensor]:
+        names = ("criterion", "n_averaged")
+        return [t for n, t in model.state_dict().items() if not any(part in n for part in names)]
+
+    assert len(weights(saved)) == len(weights(given)) == 9
+    assert all(map(torch.equal, weights(saved), weights(given)))
+
+
+def test_what_is_not_used_is_told(tmp_path: Path) -> None:
+    path = packed(Lit(0), tmp_path, None)
+    with pytest.warns(UserWarning, match=r"^criterion\.weight of .*model\.boil is not used$"):
+        boildown.load(path, net(1))
+    given = Lit(7)
+    path = packed(net(), tmp_path, None)
+    with pytest.warns(UserWarning, match=r"^criterion\.weight of the model stays as it is$"):
+        boildown.load(path, given)
+    assert given.criterion.weight is not None
+    assert given.criterion.weight.tolist() == [7, 7]
+
+
+def test_two_parts_that_fit_are_not_chosen_between(tmp_path: Path) -> None:
+    both = nn.ModuleDict({"student": net(0), "teacher": net(1)})
+    with pytest.raises(ValueError, match=r"several ways \(student\..* as .*, teacher\..* as "):
+        boildown.load(packed(both, tmp_path, None), net(2))
+    other = nn.ModuleDict({"student": net(0), "teacher": net(1, scale=6)})
+    with pytest.warns(UserWarning, match=r"^teacher\."):
+        assert same(boildown.load(packed(other, tmp_path, None), net(2)), net(0))
+
+
+def test_more_or_fewer_tensors_than_the_model_has_are_refused(tmp_path: Path) -> None:
+    deeper = nn.Sequential(*net(), nn.Linear(2, 2))  # type: ignore[misc]
+    with pytest.raises(ValueError, match="another structure"):
+        boildown.load(packed(deeper, tmp_path, None), net())
+    with pytest.raises(ValueError, match="another structure"):
+        boildown.load(packed(net(), tmp_path, None), deeper)
+
+
+def test_a_part_of_a_model_is_not_taken_for_all_of_it(tmp_path: Path) -> None:
+    def both() -> nn.Module:
+        return nn.ModuleDict({"encoder": net(0), "decoder": nn.Linear(9, 9)})
+
+    encoder = {name: t for name, t in both().state_dict().items() if name.startswith("encoder")}
+    boildown.pack(encoder, tmp_path / "model.boil")
+    with pytest.raises(ValueError, match="another structure"):
+        boildown.load(tmp_path / "model.boil", both())
+    with pytest.raises(ValueError, match="another structure"):
+        boildown.load(packed(net(), tmp_path, None), both())
+
+
+def test_masks_that_were_never_folded_are_told(tmp_path: Path) -> None:
+    model = net()
+    assert isinstance(model, nn.Sequential)
+    prune.l1_unstructured(model[0], "weight", 0.5)
+    with pytest.raises(ValueError, match="masks beside originals, which pack --fold-masks folds"):
+        boildown.load(packed(model, tmp_path, None), net())
+
+
+def test_metadata_are_no_description(model: nn.Module, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="pass the model"):
+        boildown.load(packed(model, tmp_path, {"__metadata__": {"license": "mit"}}))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"widths": [[] for _ in range(200_000)]},
+        {"input_shape": [1] * 100_000},
+        {"input_shape": "x" * 1_000_000},
+        {"_target_": "x" * 1_000_000},
+        {str(i): 1 for i in range(50_000)},
+        {"widths": [[1] * 900 for _ in range(100)]},
+        {"x" * 500_000: 1},
+    ],
+    ids=lambda part: min(part)[:12],
+)
+def test_a_long_description_is_refused_at_once_and_not_quoted(
+    model: nn.Module, tmp_path: Path, part: dict[str, Any]
+) -> None:
+    path = packed(model, tmp_path, CONFIG | part)
+    began = time.monotonic()
+    with pytest.raises(ValueError, match=r"model\.boil|_target_") as told:
+        boildown.load(path)
+    assert time.monotonic() - began < 1.5
+    assert len(str(told.value)) < 900

@@ -1,25 +1,27 @@
 """State dicts in the files people have: safetensors, torch.save, Lightning, Hugging Face.
 
-Nothing in a file is executed: torch files are read with `weights_only=True`.
+Nothing in a file is executed, see `boildown.unpickling`, and none buys more work than its size.
 """
 
 import itertools
 import json
 import os
 import re
-import warnings
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from boildown.codec.container import MAGIC
+from boildown.codec.error import CodecError
 from boildown.files.atomic import replacing
+from boildown.files.regular import open_regular
+from boildown.unpickling import StandIn, unpickle
 
 # How the names of checkpoints end, the longest ending first.
 ENDINGS = (
@@ -60,12 +62,16 @@ class Checkpoint:
         left_out: names of entries beside the tensors that are no tensors, with their types.
         key: under which the tensors lie in the file; None if they are all that it holds.
         other_keys: keys of what looks like another state dict.
+        not_loaded: names of classes and functions elsewhere in the file, which were not run.
+        metadata: texts beside the tensors of a safetensors file.
     """
 
     state: dict[str, Tensor]
     left_out: list[str]
     key: str | None
     other_keys: list[str]
+    not_loaded: list[str] = field(default_factory=list)
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 def load_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Checkpoint:
@@ -89,26 +95,37 @@ def load_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
         OSError: if it cannot be read.
     """
     file = find_file(path)
-    held = _join(file) if file.suffix == ".json" else _read(file)
+    read = _join(file) if file.suffix == ".json" else _read(file)
+    held = read.held
+    if isinstance(held, StandIn) and not held:
+        raise ValueError(_needs_code(file, [held.path]))
     if not isinstance(held, Mapping) or not held:
-        raise ValueError(f"{file} holds a {type(held).__name__}, no state dict; {_REMEDY}")
+        raise ValueError(f"{file} holds a {_kind(held)}, no state dict; {_REMEDY}")
     if key is None:
         key = _choose(held, file)
     inside = held if key is None else _under(held, key)
     state: dict[str, Tensor] = {}
     left_out = []
-    for name, value in _entries(inside) if isinstance(inside, Mapping) else ():
+    for name, value in _entries(inside, file) if isinstance(inside, Mapping) else ():
         if name in state:
-            raise ValueError(f"{file} holds two tensors of the name {name!r}")
+            raise ValueError(f"{file} holds two tensors of the name {shown(name)!r}")
         if isinstance(value, Tensor):
             state[name] = value
         else:
-            left_out.append(f"{name} ({value})")
+            left_out.append(f"{shown(name)} ({value})")
     if not state:
+        if key is None and read.not_loaded:
+            raise ValueError(_needs_code(file, read.not_loaded))
         where = "" if key is None else f" under {key!r}"
         raise ValueError(f"{file} holds no named tensors{where}, it has {some(held)}; {_REMEDY}")
-    others = [name for name, value in held.items() if name != key and _is_state_dict(value)]
-    return Checkpoint(state, left_out, key, [] if key is None else others)
+    _check_views(state, read.size, file)
+    others = [str(name) for name, value in held.items() if name != key and _is_state_dict(value)]
+    others = [] if key is None else others
+    return Checkpoint(state, left_out, key, others, read.not_loaded, read.metadata)
+
+
+def _needs_code(file: Path, names: Collection[str]) -> str:
+    return f"{file} holds {some(names)}, which only running its code could load; {_REMEDY}"
 
 
 def load_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -124,13 +141,18 @@ def load_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     return load_checkpoint(path).state
 
 
-def save_safetensors(state: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
+def save_safetensors(
+    state: Mapping[str, Tensor],
+    path: str | os.PathLike[str],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Write a safetensors file that appears whole or not at all.
 
     Args:
         state: name -> tensor, on any device. Tied tensors are written once for each name, since
             safetensors cannot tie them.
         path: of the file; replaced if it exists.
+        metadata: texts to keep beside the tensors.
 
     Raises:
         ValueError: for a name or a dtype that safetensors cannot hold.
@@ -148,7 +170,7 @@ def save_safetensors(state: Mapping[str, Tensor], path: str | os.PathLike[str]) 
     with replacing(path) as part:
         try:
             # transformers refuses files without this format
-            save_file(alone, part, metadata={"format": "pt"})
+            save_file(alone, part, metadata={"format": "pt"} | dict(metadata or {}))
         except KeyError as error:
             raise ValueError(f"{path}: safetensors cannot hold a tensor of {error}") from None
         except UnicodeEncodeError as error:
@@ -158,6 +180,24 @@ def save_safetensors(state: Mapping[str, Tensor], path: str | os.PathLike[str]) 
             if system is None:
                 raise ValueError(f"{path}: safetensors cannot hold this: {error}") from None
             raise OSError(int(system[1]), os.strerror(int(system[1]))) from None
+
+
+def save_torch(state: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
+    """Write a file of torch.save that appears whole or not at all; tied tensors stay tied.
+
+    Args:
+        state: name -> tensor.
+        path: of the file; replaced if it exists.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    with replacing(path) as part, part.open("xb") as file:
+        try:
+            torch.save(dict(state), file)
+        except RuntimeError as error:  # which torch makes of a full disk
+            reason = error.__context__ or error.__cause__
+            raise (reason if isinstance(reason, OSError) else OSError(f"{path}: {error}")) from None
 
 
 def find_file(path: str | os.PathLike[str]) -> Path:
@@ -180,43 +220,100 @@ def find_file(path: str | os.PathLike[str]) -> Path:
     raise ValueError(f"{path} is a directory; give a file, {there}")
 
 
-def _read(file: Path) -> Any:
+@dataclass(frozen=True)
+class _Content:
+    """What files hold.
+
+    Attributes:
+        held: of any type.
+        size: bytes.
+        not_loaded: as in `Checkpoint`.
+        metadata: as in `Checkpoint`.
+    """
+
+    held: Any
+    size: int
+    not_loaded: list[str] = field(default_factory=list)
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+def _read(file: Path) -> _Content:
     """What a single file holds."""
-    with file.open("rb") as opened:
+    with open_regular(file) as opened:
         head = opened.read(32)
+        size = opened.seek(0, os.SEEK_END)
         opened.seek(0)
         if head.startswith(MAGIC):
             raise ValueError(f"{file} is packed already; see boildown inspect and boildown unpack")
         if head.startswith(b"version https://git-lfs"):
             raise ValueError(f"{file} is a Git LFS pointer, not the file itself; run git lfs pull")
+        if not head:
+            raise ValueError(f"{file} is empty: nothing was saved, or the disk was full")
         try:
             if file.suffix == ".safetensors" or head[8:10] == b'{"':
-                return load_file(file)
-            with warnings.catch_warnings(action="ignore"):
-                return torch.load(opened, map_location="cpu", weights_only=True)
+                with safe_open(file, "pt") as tensors:
+                    held = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
+                    return _Content(held, size, [], dict(tensors.metadata() or {}))
+            found = unpickle(opened)
+            return _Content(found.held, size, found.left)
         except (OSError, MemoryError):
             raise
         except Exception as error:  # a damaged file can raise any type
-            raise ValueError(f"{file} {_what_is_wrong(error)}") from None
+            raise ValueError(f"{file} {_what_is_wrong(error, head)}") from None
 
 
-def _what_is_wrong(error: Exception) -> str:
-    """Why a file cannot be read, without torch's advice to run the code in it."""
+def _what_is_wrong(error: Exception, head: bytes) -> str:
+    """Why a file cannot be read."""
     text = str(error)
-    code = re.search(r"GLOBAL (\S+)", text)
-    if code is not None:
-        return f"holds {code[1]}, which only running its code could load; {_REMEDY}"
+    if isinstance(error, CodecError):
+        return text
     if "TorchScript" in text:
         return f"is a TorchScript archive, which holds code; {_REMEDY}"
-    reason = text.rpartition("WeightsUnpickler error:")[2].strip() or type(error).__name__
-    reason = re.split(r"\.? In PyTorch 2|\n", reason)[0]
-    return f"is no intact checkpoint of torch.save or safetensors: {reason}"
+    if head.isascii() and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head):
+        return f"is a text, which begins {head.decode()!r}: give the file of the weights itself"
+    reason = text.split("\n")[0]
+    if head[:1] == b"\x80" and "magic number" in text:
+        reason = "it is a pickle of something else"
+    if not reason or isinstance(error, KeyError | EOFError | RecursionError):
+        reason = _REASONS.get(type(error), "it ends too early or was overwritten in the middle")
+    kinds = "is no intact checkpoint of torch.save or safetensors"
+    return f"{kinds}: {shown(reason, 200)}; copy or save it again"
 
 
-def _join(index: Path) -> dict[str, Tensor]:
+_REASONS: dict[type[Exception], str] = {RecursionError: "it is nested too deeply"}
+
+
+def _check_views(state: Mapping[str, Tensor], size: int, file: Path) -> None:
+    """Refuse tensors that show the bytes of a file many times, and those that hold none.
+
+    Raises:
+        ValueError: naming the first and the remedy.
+    """
+    total = 0
+    for name, tensor in {
+        (t.data_ptr(), t.shape, t.stride()): (n, t) for n, t in _dense(state)
+    }.values():
+        total += tensor.numel() * tensor.itemsize
+        if total > _VIEWED_MOST * size + _VIEWED_ANYWAY:
+            raise ValueError(
+                f"{file} has {size:,} bytes, and its tensors, to {shown(name)} with the shape "
+                f"{tuple(tensor.shape)}, would take {total:,}: they show the same values again "
+                "and again; save what tensor.expand or as_strided was called on"
+            )
+
+
+def _dense(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    return ((n, t) for n, t in state.items() if t.layout is torch.strided and not t.is_meta)
+
+
+_VIEWED_MOST, _VIEWED_ANYWAY = 16, 1 << 26  # times the bytes of a file, and bytes besides
+
+
+def _join(index: Path) -> _Content:
     """The tensors of the files that an index names, all in its own directory."""
     try:
-        files = json.loads(index.read_bytes())["weight_map"]
+        with open_regular(index) as opened:
+            files = json.load(opened)["weight_map"]
         names = list(dict.fromkeys(files.values()))
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         raise ValueError(
@@ -224,17 +321,22 @@ def _join(index: Path) -> dict[str, Tensor]:
             f"give a file that ends in {', '.join(ENDINGS)}"
         ) from None
     state: dict[str, Tensor] = {}
+    size, not_loaded = 0, dict[str, None]()
+    metadata: dict[str, str] = {}
     for name in names:
         if not isinstance(name, str) or not re.fullmatch(r"[^/\\:\0]*[^/\\:\0.]", name):
             raise ValueError(f"{index} names {name!r}, which is no file beside it")
-        shard = _read(index.with_name(name))
+        part = _read(index.with_name(name))
+        shard = part.held
+        size, metadata = size + part.size, metadata | part.metadata
+        not_loaded |= dict.fromkeys(part.not_loaded)
         if not isinstance(shard, Mapping) or shard.keys() & state.keys():
             raise ValueError(f"{index}: {name} is not a part of the checkpoint, or is there twice")
         state |= shard
     missing = [name for name in files if name not in state]
     if missing:
         raise ValueError(f"{index}: {some(missing)} is in none of the files {some(names)}")
-    return state
+    return _Content(state, size, list(not_loaded), metadata)
 
 
 def _choose(held: Mapping[Any, Any], file: Path) -> str | None:
@@ -242,13 +344,18 @@ def _choose(held: Mapping[Any, Any], file: Path) -> str | None:
     keys: list[str] = [
         name
         for name, value in held.items()
-        if isinstance(value, Mapping)
-        and any(isinstance(what, Tensor) for _, what in _entries({name: value}))
+        if isinstance(name, str)
+        and isinstance(value, Mapping)
+        and not _is_extra(name)
+        and _has_tensors(value)
     ]
     known = [key for key in _KEYS if key in keys]
     beside = any(isinstance(value, Tensor) for value in held.values())
     if known or not keys:
         return known[0] if known else None
+    lost = [what for name, what in held.items() if name in _KEYS and isinstance(what, StandIn)]
+    if lost:  # a whole model, beside an optimizer's tensors
+        raise ValueError(_needs_code(file, [what.path for what in lost]))
     if len(keys) > 1 or beside:
         also = " and tensors beside them" if beside else ""
         raise ValueError(f"{file} holds tensors under {some(keys)}{also}; choose one with --key")
@@ -271,34 +378,91 @@ def _under(held: Mapping[Any, Any], key: str) -> Any:
     return None
 
 
-def _entries(
-    held: Mapping[Any, Any], above: tuple[Any, ...] = ()
-) -> Iterator[tuple[str, Tensor | str]]:
+def _has_tensors(held: Mapping[Any, Any]) -> bool:
+    """Whether a tensor with a name lies in a mapping, or in those inside it; each is met once."""
+    seen, waiting = {id(held)}, [held]
+    while waiting:
+        for name, value in waiting.pop().items():
+            if isinstance(name, str) and isinstance(value, Tensor):
+                return True
+            inner = isinstance(name, str) and isinstance(value, Mapping) and not _is_extra(name)
+            if inner and id(value) not in seen:
+                seen.add(id(value))
+                waiting.append(value)
+    return False
+
+
+def _is_extra(name: str) -> bool:
+    """Whether a name is that of what a module's get_extra_state gave, which is not looked into."""
+    return name.rpartition(".")[2] == "_extra_state"
+
+
+def _entries(held: Mapping[Any, Any], file: Path) -> Iterator[tuple[str, Tensor | str]]:
     """Each name, joined by dots where dicts lie in dicts, with its tensor, or with a type's name.
 
-    What a module's get_extra_state gave is not looked into.
+    Raises:
+        ValueError: for dicts nested beyond reason, or in each other so that names multiply, and
+            for a tensor that is not dense.
     """
-    above = (*above, held)  # for dicts that contain themselves, which a pickle can hold
-    for name, value in held.items():
+    above = [id(held)]  # for dicts that contain themselves, which a pickle can hold
+    levels, names, count = [iter(held.items())], [""], 0
+    while levels:
+        name, value = next(levels[-1], (_END, None))
+        if name is _END:
+            levels.pop(), names.pop(), above.pop()
+            continue
+        count += 1
+        if count > _NAMES_MOST:
+            raise ValueError(f"{file} holds more than {_NAMES_MOST:,} names; {_REMEDY}")
+        whole = f"{names[-1]}{name}"
         if not isinstance(name, str):
-            yield repr(name), f"{type(value).__name__}, its name is no string"
+            yield _told(name), f"{_kind(value)}, its name is no string"
+        elif isinstance(value, StandIn) and value.why is not None:
+            raise ValueError(f"{file}: {shown(whole)} is {value.why}")
         elif isinstance(value, Tensor):
-            yield name, value
+            yield whole, value
         elif (
             isinstance(value, Mapping)
-            and name.rpartition(".")[2] != "_extra_state"
-            and not any(value is one for one in above)
+            and not (isinstance(value, StandIn) and not value)
+            and not _is_extra(name)
+            and id(value) not in above
         ):
-            for inner, what in _entries(value, above):
-                yield f"{name}.{inner}", what
+            if len(levels) > _DEPTH_MOST:
+                raise ValueError(
+                    f"{file} holds dicts nested deeper than {_DEPTH_MOST} levels; {_REMEDY}"
+                )
+            levels.append(iter(value.items()))
+            names.append(f"{whole}.")
+            above.append(id(value))
         else:
-            yield name, type(value).__name__
+            yield whole, _kind(value)
+
+
+_NAMES_MOST, _DEPTH_MOST = 1 << 20, 64
+_END = object()
+
+
+def _kind(value: Any) -> str:
+    """The name of a value's type."""
+    return value.path if isinstance(value, StandIn) else type(value).__name__
+
+
+def _told(name: Any) -> str:
+    """A name that is no string."""
+    short = isinstance(name, float) or (isinstance(name, int) and abs(name) < 1 << 64)
+    return repr(name) if short else _kind(name)
+
+
+def shown(text: str, most: int = 100) -> str:
+    """A text cut to what a message may quote."""
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def some(names: Collection[Any]) -> str:
     """The first six names and how many more there are, for a message."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(map(str, itertools.islice(names, _SHOWN))) + more
+    first = itertools.islice(names, _SHOWN)
+    return ", ".join(shown(n if isinstance(n, str) else _told(n)) for n in first) + more
 
 
 _SHOWN = 6

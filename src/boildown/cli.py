@@ -3,17 +3,16 @@
 import argparse
 import dataclasses
 import json
-import os
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from boildown.printable import printable
+from boildown.printable import printable, say
 
 if TYPE_CHECKING:
     from rich.table import Table
-    from torch import Tensor, nn
+    from torch import nn
 
     from boildown.allocate.levels import Levels
     from boildown.codec import FileReport, TensorReport
@@ -32,92 +31,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args.run(args)
     except (ValueError, OSError, MemoryError) as error:
-        _say(str(error) or "out of memory")
+        say(str(error) or "out of memory")
         return 1
     return 0
 
 
-def _say(text: str) -> None:
-    print("boildown:", printable(" ".join(text.split())), file=sys.stderr)
-
-
 def pack(args: argparse.Namespace) -> None:
     """Pack a checkpoint."""
-    from boildown import codec
-    from boildown.checkpoint import ENDINGS, find_file, load_checkpoint, some
+    from boildown.packing import pack_checkpoint
 
-    file = find_file(args.checkpoint)
-    out = _other_than(file, args.out or _beside(file, ENDINGS, ".boil"))
-    checkpoint = load_checkpoint(file, args.key)
-    after = codec.pack(checkpoint.state, out, zero_signs=not args.drop_zero_signs)
-    if checkpoint.left_out:
-        _say(f"left out, as they are no named tensors: {some(checkpoint.left_out)}")
-    if checkpoint.other_keys and args.key is None:
-        _say(f"packed {checkpoint.key}; --key chooses {some(checkpoint.other_keys)} instead")
-    before, dense = _tensor_bytes(checkpoint.state), codec.dense_bytes(checkpoint.state)
-    ratio = _smaller(before, after)
-    if _smaller(dense, after) != ratio:
-        ratio += f" ({_smaller(dense, after)} than as dense fp32)"
-    print(f"{printable(str(out))}: {before:,} -> {after:,} bytes, {ratio}")
-    negative = 0 if args.drop_zero_signs else _negative_zeros(checkpoint.state)
-    without = codec.estimate(checkpoint.state, zero_signs=False) if negative else after
-    if without < after:
-        _say(
-            f"{negative:,} zeros are -0.0, as weight * mask leaves them: --drop-zero-signs makes "
-            f"them 0.0 and the file {without:,} bytes"
-        )
-    elif before < _GAIN * after:
-        _say(_LITTLE)
-
-
-_GAIN = 1.1
-_LITTLE = (
-    "little is gained where few weights are zero and most of their values differ: prune or share "
-    "them before packing, as the callbacks Prune and ShareWeights do"
-)
-
-
-def _tensor_bytes(state: Mapping[str, "Tensor"]) -> int:
-    """Bytes of all elements in their own dtypes, tied tensors once."""
-    stored = {(t.data_ptr(), t.shape, t.stride(), t.dtype): t.nbytes for t in state.values()}
-    return sum(stored.values())
-
-
-def _negative_zeros(state: Mapping[str, "Tensor"]) -> int:
-    floats = (t for t in state.values() if t.is_floating_point() and t.itemsize > 1)
-    return sum(int(((t == 0) & t.signbit()).sum()) for t in floats)
-
-
-def _smaller(before: int, after: int) -> str:
-    return f"{before / after:.1f}x smaller" if before > after else "no smaller"
+    pack_checkpoint(args.checkpoint, args.key, args.out, args.fold_masks, args.drop_zero_signs)
 
 
 def unpack(args: argparse.Namespace) -> None:
-    """Unpack to safetensors."""
-    from boildown import codec
-    from boildown.checkpoint import save_safetensors
+    """Unpack to safetensors, or to a file of torch.save."""
+    from boildown.packing import unpack_file
 
-    out = _other_than(args.file, args.out or _beside(args.file, (".boil",), ".safetensors"))
-    if args.out is None and os.path.lexists(out):
-        raise ValueError(f"{out} exists; name another file with -o, or this one to replace it")
-    state = codec.unpack(args.file)
-    try:
-        save_safetensors(state, out)
-    except ValueError as error:
-        raise ValueError(f"{error}; boildown.codec.unpack gives the tensors in Python") from None
-    print(f"{printable(str(out))}: {len(state)} tensors, {out.stat().st_size:,} bytes")
-
-
-def _beside(file: Path, endings: Sequence[str], ending: str) -> Path:
-    """A file beside another, whose ending is replaced if it is a known one."""
-    known = next((known for known in endings if file.name.endswith(known)), "")
-    return file.parent / (file.name.removesuffix(known) + ending)
-
-
-def _other_than(source: Path, out: Path) -> Path:
-    if os.path.realpath(out) == os.path.realpath(source):
-        raise ValueError(f"{out} is the file to read; give another name with -o")
-    return out
+    unpack_file(args.file, args.out)
 
 
 def inspect(args: argparse.Namespace) -> None:
@@ -262,32 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(metavar="command", required=True)
 
-    command = commands.add_parser("pack", help="a checkpoint into a .boil file, without loss")
-    command.add_argument(
-        "checkpoint",
-        type=Path,
-        help=".safetensors, what torch.save or Lightning saved, or a directory of Hugging Face's",
-    )
-    command.add_argument(
-        "--key", help="of the state dict in it, such as model.encoder; default: the usual ones"
-    )
-    command.add_argument("-o", "--out", type=Path, help="default: beside it, ending in .boil")
-    command.add_argument(
-        "--drop-zero-signs",
-        action="store_true",
-        help="store -0.0 as 0.0, which is equal and takes a bit less",
-    )
-    command.set_defaults(run=pack)
-
-    command = commands.add_parser("unpack", help="a .boil file into safetensors")
-    command.add_argument("file", type=Path)
-    command.add_argument("-o", "--out", type=Path, help="default: beside it, a new .safetensors")
-    command.set_defaults(run=unpack)
-
-    command = commands.add_parser("inspect", help="where the bytes of a .boil file go")
-    command.add_argument("file", type=Path)
-    command.add_argument("--json", action="store_true", help="as data, on stdout")
-    command.set_defaults(run=inspect)
+    _add_files(commands)
 
     command = commands.add_parser("report", help="compare runs: a page, pictures and tables")
     command.add_argument(
@@ -307,6 +212,47 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_sensitivity(commands)
     return parser
+
+
+def _add_files(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser("pack", help="a checkpoint into a .boil file, without loss")
+    command.add_argument(
+        "checkpoint",
+        type=Path,
+        help=".safetensors, what torch.save or Lightning saved, or a directory of Hugging Face's",
+    )
+    command.add_argument(
+        "--key", help="of the state dict in it, such as model.encoder; default: the usual ones"
+    )
+    command.add_argument("-o", "--out", type=Path, help="default: beside it, a new .boil")
+    command.add_argument(
+        "--fold-masks",
+        action="store_true",
+        help="make masks part of the weights: what torch.nn.utils.prune leaves without "
+        "prune.remove (weight_orig, weight_mask), and masks of parametrizations",
+    )
+    command.add_argument(
+        "--drop-zero-signs",
+        action="store_true",
+        help="store -0.0 as 0.0, which is equal and takes a bit less",
+    )
+    command.set_defaults(run=pack)
+
+    command = commands.add_parser("unpack", help="a .boil file into a checkpoint")
+    command.add_argument("file", type=Path)
+    command.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        help="ends in .safetensors, or in .pt, .pth, .bin or .ckpt for a file of torch.save; "
+        "default: beside it, a new .safetensors",
+    )
+    command.set_defaults(run=unpack)
+
+    command = commands.add_parser("inspect", help="where the bytes of a .boil file go")
+    command.add_argument("file", type=Path)
+    command.add_argument("--json", action="store_true", help="as data, on stdout")
+    command.set_defaults(run=inspect)
 
 
 def _add_sensitivity(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -405,7 +351,7 @@ def _print_table(report: "FileReport") -> None:
         table = _table(report, left_out)
     console.print(table)
     if left_out:
-        _say(f"the terminal has no room for {', '.join(left_out)}; --json says all")
+        say(f"the terminal has no room for {', '.join(left_out)}; --json says all")
 
 
 def _table(report: "FileReport", left_out: Collection[str]) -> "Table":

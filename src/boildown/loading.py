@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from boildown.codec import CodecError, read_config, unpack
+from boildown.foreign_masks import find_masked
 from boildown.models import build, trusts
+from boildown.name_matching import matched
 
 # A description may ask for _MORE times the file's tensors, and _FEW besides: a factorised model is
 # first built with its dense layers, and with batch-norms that are folded now.
@@ -43,13 +45,16 @@ def load(
             another structure.
         ImportError: if a model that is trusted does not exist.
     """
-    state = unpack(path)
     if model is not None:
-        return _filled(model, state, path)
+        return _filled(model, unpack(path), path)
     config = read_config(path)
-    if config is None:
+    if config is None or config.keys() == {"__metadata__"}:
         raise ValueError(f"{path} holds no model's description: pass the model to load it into")
-    if not trusts(trust_config, config):
+    trusted = trusts(trust_config, config)
+    if not trusted:
+        _check_length(config, path)
+    state = unpack(path)
+    if not trusted:
         _check_sizes(config, sum(tensor.numel() for tensor in state.values()), path)
         try:
             # on the meta device a model takes no memory, whatever sizes the file asks for
@@ -71,8 +76,7 @@ def load(
 def _filled(model: nn.Module, state: dict[str, Tensor], path: str | Path) -> nn.Module:
     """A given model with the tensors of a file.
 
-    A prefix that all names in the file have (that of a LightningModule, of DataParallel, of a
-    compiled module) may be missing in the model. Of tied tensors one name is enough.
+    What wrappers put into names, and prefixes, may differ: see `boildown.name_matching.matched`.
 
     Raises:
         ValueError: if its structure is another, or it is on the meta device.
@@ -84,28 +88,14 @@ def _filled(model: nn.Module, state: dict[str, Tensor], path: str | Path) -> nn.
             f"the model's {meta[0]} is on the meta device, without memory to load {path} into: "
             'call model.to_empty(device="cpu") first'
         )
-    for start in _prefixes(state):
-        found = {name.removeprefix(start): tensor for name, tensor in state.items()}
-        if found.keys() <= wanted.keys():
-            there = {id(wanted[name]): tensor for name, tensor in found.items()}
-            tied = {n: there[id(t)] for n, t in wanted.items() if n not in found and id(t) in there}
-            state = found | tied
-            break
+    filled = matched(state, wanted, path)
     try:
-        model.load_state_dict(state)
+        model.load_state_dict(state if filled is None else filled)
     except RuntimeError as error:
-        raise ValueError(f"{path} holds another structure than the model: {error}") from error
+        masked = find_masked(state)
+        why = ", and masks beside originals, which pack --fold-masks folds" if masked else ""
+        raise ValueError(f"{path} holds another structure than the model{why}: {error}") from error
     return model.eval()
-
-
-def _prefixes(state: Mapping[str, Tensor]) -> list[str]:
-    """The prefixes, in whole modules, that all names have: the empty one first."""
-    prefixes = [""]
-    for parts in zip(*(name.split(".")[:-1] for name in state), strict=False):
-        if len(set(parts)) > 1:
-            break
-        prefixes.append(f"{prefixes[-1]}{parts[0]}.")
-    return prefixes
 
 
 @contextmanager
@@ -127,6 +117,29 @@ def _parameters_at_most(most: int, path: str | Path) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+def _check_length(config: Any, path: str | Path) -> None:
+    """Refuse what is longer than any model needs, before it is looked at more closely."""
+    waiting, count = [config], 0
+    while waiting:
+        value = waiting.pop()
+        longest = _SIDE_MOST
+        if isinstance(value, Mapping):
+            value, longest = [*value, *value.values()], _VALUES_MOST
+        several = isinstance(value, list | tuple)
+        if several or isinstance(value, str | bytes):
+            count += len(value) if several else 0
+            if len(value) > longest or count > _VALUES_MOST:
+                raise CodecError(
+                    f"{path}: the model's description has a part of {len(value):,} values or "
+                    "letters, more than any model of boildown's needs: pass the model yourself"
+                )
+        if several:
+            waiting.extend(value)
+
+
+_SIDE_MOST, _VALUES_MOST = 1000, 20_000  # values in a list, or letters; values in all
 
 
 def _check_sizes(value: Any, most: int, path: str | Path) -> None:

@@ -12,6 +12,7 @@ from torch.nn.utils import prune
 
 from boildown import codec
 from boildown.codec import CodecError
+from boildown.codec.dtypes import NAMES
 
 PLAIN = st.recursive(
     st.none()
@@ -221,3 +222,26 @@ def test_complex_zeros_have_two_signs() -> None:
 def test_a_model_is_no_state_dict() -> None:
     with pytest.raises(CodecError, match=r"a Linear is no state dict: give model\.state_dict\(\)"):
         codec.encode(torch.nn.Linear(2, 2))  # type: ignore[arg-type]
+
+
+ODD = {
+    name: dtype
+    for name, dtype in vars(torch).items()
+    if isinstance(dtype, torch.dtype) and str(dtype) == f"torch.{name}"
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", sorted(ODD))
+def test_every_dtype_of_torch_comes_back_or_is_refused_with_the_remedy(name: str) -> None:
+    size = 16 * max(1, ODD[name].itemsize)
+    tensor = (torch.arange(size, dtype=torch.uint8) % 2).view(ODD[name])
+    if name in NAMES:
+        back = codec.decode(codec.encode({"w": tensor}))[0]["w"]
+        assert (back.dtype, back.shape) == (tensor.dtype, tensor.shape)
+        assert back.view(torch.uint8).equal(tensor.view(torch.uint8))
+        return
+    with pytest.raises(CodecError, match=rf"this is {name}, .*: pack its ") as told:
+        codec.encode({"w": tensor})
+    if "view(torch.uint8)" in str(told.value):
+        assert codec.encode({"w": tensor.view(torch.uint8)})

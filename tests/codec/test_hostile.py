@@ -1,6 +1,7 @@
 """Files from strangers: whatever the bytes, a CodecError or the right tensors, in little memory."""
 
 import hashlib
+import os
 import random
 import tracemalloc
 import zlib
@@ -319,3 +320,30 @@ def test_what_is_not_there_is_an_oserror(tmp_path: Path) -> None:
 def test_signs_of_zeros_that_lie_are_refused(dtype: str, payload: bytes, message: str) -> None:
     with pytest.raises(CodecError, match=message):
         read_tensor(payload, dtype, 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex128, torch.float64, torch.int64, torch.float32])
+def test_a_file_buys_bytes_and_not_elements(dtype: torch.dtype) -> None:
+    tensor = torch.zeros(1 << 22, dtype=dtype)
+    size = len(codec.encode({"w": tensor}))
+    assert tensor.nbytes <= 8192 * size
+    assert size <= tensor.nbytes // 8192 + 1
+    assert codec.decode(codec.encode({"w": tensor}))[0]["w"].equal(tensor)
+
+
+def test_small_files_from_before_bytes_were_counted_are_read() -> None:
+    """Their fill counts elements: 2048 of any size to a byte."""
+    payload = codec.encode({"w": torch.zeros(1 << 20, dtype=torch.float64)})
+    assert payload[-16 - 100 : -16] == bytes(100)
+    body = payload[: (1 << 9) - 16]
+    early = body + hashlib.blake2b(body, digest_size=16).digest()
+    assert codec.decode(early)[0]["w"].numel() == 1 << 20
+    body = codec.encode({"w": torch.zeros(1 << 22, dtype=torch.float64)})[: (1 << 11) - 16]
+    refuse(body + hashlib.blake2b(body, digest_size=16).digest(), "cut short")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.boil")
+    for read in (codec.unpack, codec.read_config, codec.inspect):
+        with pytest.raises(OSError, match="is a pipe, a device or the like"):
+            read(tmp_path / "pipe.boil")

@@ -1,8 +1,10 @@
 """boildown.data.imagefolder and decode, on pictures drawn here."""
 
+import resource
 import shutil
 import sys
 import tarfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -245,3 +247,48 @@ def test_augmentation_resumes_and_spares_evaluation(root: Path) -> None:
     resumed.load_state_dict({"epoch": 0, "batch": 1})
     assert all(map(torch.equal, [x for x, _ in resumed], straight[1:]))
     assert not torch.equal(straight[0], next(iter(plain.train_dataloader()))[0])
+
+
+@pytest.mark.parametrize("size", [(1, 4000), (4000, 1), (1, 60_000), (60_000, 1), (3, 20_000)])
+def test_a_long_image_is_cut_before_it_is_scaled(root: Path, size: tuple[int, int]) -> None:
+    draw(root / "train" / "cat" / "long.png", 5, size)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    decoded = decode(root, 64, root.parent / "cache")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
+    assert decoded.train[6, :, 0, 0].tolist() == [5, 6, 5]
+
+
+def test_an_image_of_many_pixels_is_refused_before_it_is_decoded(root: Path) -> None:
+    Image.new("1", (13_000, 13_000)).save(root / "train" / "cat" / "many.png")
+    with pytest.raises(ValueError, match=r"many\.png has 13000 x 13000 pixels, .* pixels_most"):
+        images(root)._read()
+    with pytest.raises(ValueError, match=r"has 8 x 8 pixels, an image 63 at most"):
+        images(root, pixels_most=63)._read()
+    Image.new("1", (13_000, 14_000)).save(root / "train" / "cat" / "many.png")  # over Pillow's own
+    images(root, pixels_most=200_000_000)._read()
+
+
+def test_a_large_member_of_a_tar_is_refused_before_it_is_inflated(root: Path) -> None:
+    path = pack(root, "w:gz", "")
+    with tarfile.open(path, "w:gz", compresslevel=1) as tar:
+        member = tarfile.TarInfo("train/cat/0.png")
+        member.size = 1 << 27
+        tar.addfile(member, Zeros(1 << 27))  # type: ignore[arg-type]
+    began = time.monotonic()
+    with pytest.raises(ValueError, match=r"0\.png has 134,217,728 bytes, .* bytes_most"):
+        images(path)._read()
+    assert time.monotonic() - began < 1.0
+    with pytest.raises(ValueError, match=r"has .* bytes, an image 10 at most"):
+        images(root, bytes_most=10)._read()
+
+
+class Zeros:
+    """A file of zeros."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def read(self, size: int) -> bytes:
+        size = min(size, self.left)
+        self.left -= size
+        return bytes(size)

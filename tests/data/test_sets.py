@@ -1,6 +1,7 @@
 """boildown.data.digits and mnist: parts, seeds, places to look in, and refusals."""
 
 import gzip
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -245,3 +246,25 @@ def test_real_fashion_mnist() -> None:
     data = FashionMNIST(**settings("fashion_mnist", download=False))
     check_real(data)
     assert data.classes[9] == "Ankle boot"
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        (bytes([0, 0, 8, 1, 0, 0, 0, 9]), "trailing bytes"),
+        (b"not an IDX file", "expected an IDX file"),
+        (bytes([0, 0, 8, 2, 255, 255, 255, 255, 255, 255, 255, 255]), "allow more with bytes_most"),
+        (bytes([0, 0, 8, 1, 0, 255, 255, 255]), "trailing bytes"),
+    ],
+)
+def test_a_gzip_is_inflated_no_further_than_its_header_promises(
+    head: bytes, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(gzip.compress(head + bytes(1 << 24), 9))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=message):
+        read_idx(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2_000_000 if head[5:6] != b"\xff" or len(head) > 9 else 80_000_000

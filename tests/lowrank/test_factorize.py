@@ -224,7 +224,7 @@ class Attends(nn.Module):
         ("layer.linear1", "TransformerEncoderLayer reads its weight"),
         ("layer.self_attn", "uses its weights directly"),
         ("attend", "write its projections as nn.Linear"),
-        ("attend.out_proj", "subclass"),
+        ("attend.out_proj", "out_proj of a MultiheadAttention"),
         ("computed", "weight_norm"),
         ("bound", "remove_parametrizations"),
         ("relu", "ReLU is not one of"),

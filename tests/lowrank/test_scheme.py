@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, prune
 from torch.utils.flop_counter import FlopCounterMode
 
 from boildown.lowrank import scheme as s
@@ -244,7 +244,8 @@ def test_bytes_are_those_of_the_parameters() -> None:
         (nn.Conv2d(4, 4, 3), ("channel", "spatial"), None),
         (nn.Embedding(3, 2, max_norm=1.0), (), "max_norm"),
         (nn.MultiheadAttention(4, 2), (), "projections as nn.Linear"),
-        (nn.MultiheadAttention(4, 2).out_proj, (), "subclass"),
+        (nn.MultiheadAttention(4, 2).out_proj, (), "out_proj of a MultiheadAttention"),
+        (prune.identity(nn.Linear(3, 2), "weight"), (), "prune.remove"),
         (nn.ConvTranspose2d(3, 3, 3), (), "transposed"),
         (nn.LayerNorm(3), (), "LayerNorm is not one of Linear"),
         (parametrizations.weight_norm(nn.Linear(3, 2)), (), "remove_parametrizations"),

@@ -3,7 +3,9 @@
 import base64
 import csv
 import hashlib
+import io
 import json
+import math
 import os
 import re
 import subprocess
@@ -11,6 +13,7 @@ import sys
 import time
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -286,3 +289,85 @@ def test_wandb_gets_the_tables_the_pictures_and_the_page(tmp_path: Path) -> None
     record = log.read_bytes()
     assert b"my-report-report" in record
     assert b"headline" in record
+
+
+def hostile() -> dict[str, Any]:
+    """Results that are sound but for one thing, by its name."""
+    deep: Any = 1
+    for _ in range(500):
+        deep = {"a": deep}
+    long = "x" * 1_000_000
+    values: dict[str, Any] = {}
+    figures = (1e308, -1e308, 1e-320, 5e-324, 10**400, -(10**400), math.nan, math.inf, 2**53, -1.0)
+    for key in ("compressed.metrics", "dense.metrics"):
+        values |= {f"{key} {v!r:.9}": result(seed=99, **{key: {"test/error": v}}) for v in figures}
+        values |= {
+            f"{key} {name!r:.9}": result(seed=99, **{key: {f"test/{name}": 0.1, name: 0.1}})
+            for name in (
+                "$$",
+                "$\\frac$",
+                "",
+                " ",
+                "\n",
+                long,
+                "=1",
+                "<b>",
+                "\ud800",
+                "a/b/c",
+                "{}",
+            )
+        }
+    for key in ("compute.flops", "compute.seconds", "compute.reused", "seed", "dense.params",
+                "compressed.bytes", "config.model.width", "config.compression.bytes",
+                "config.compression.prune.begin", "target.ratio", "ratio", "compute.budget.flops",
+                "compute.by_phase.dense.flops", "environment.torch"):  # fmt: skip
+        values |= {
+            f"{key} {v!r:.9}": result(**{"seed": 99, key: v})
+            for v in (*figures, deep, long, "$$", [])
+        }
+    for v in figures:
+        values[f"curve {v!r:.9}"] = result(
+            seed=99, curve=[{"progress": v, "val/error": v, "flops": v}] * 3
+        )
+        values[f"curve's values {v!r:.9}"] = result(
+            seed=99, curve=[{"progress": i / 9, "val/error": v, "flops": v} for i in range(10)]
+        )
+    values["name $$"] = result(seed=99, name="$$" * 99)
+    values["a long name"] = result(seed=99, name=long)
+    values["metrics"] = result(
+        seed=99, **{"compressed.metrics": {f"m{i}": 0.1 for i in range(5000)}}
+    )
+    values["phases"] = result(
+        **{"compute.by_phase": {f"$p{i}": {"flops": 1e308} for i in range(9)}}
+    )
+    return values
+
+
+def test_a_hostile_result_never_sinks_the_report(tmp_path: Path) -> None:
+    """Each alone beside sound ones in memory, and all of them on one page with its pictures."""
+    for i, (width, size) in enumerate(((16, 1000), (64, 1000), (256, 1000), (64, 3000))):
+        put(tmp_path / f"sound{i}", result(width=width, size=size))
+    for i, (name, content) in enumerate(hostile().items()):
+        put(tmp_path / "all" / f"hostile{i}", content)
+        alone = put(tmp_path / "one" / "hostile", content)
+        content = gather([*sorted(tmp_path.glob("sound*")), alone])
+        places = {run.place for part in content.parts for run in part.section.runs}
+        assert len(places & {f"sound{i}" for i in range(4)}) == 4, name
+        assert all(len(left.why) < 700 for left in content.left_out), name
+    put(tmp_path / "all" / "text", "[" * 100_000)
+    put(tmp_path / "all" / "wide", "[" + "1," * 2_000_000 + "1]")
+    (tmp_path / "all" / "pipe").mkdir()
+    os.mkfifo(tmp_path / "all" / "pipe" / "result.json")
+    out = tmp_path / "report.html"
+    files = write(gather([tmp_path]), out)
+    assert all(file.stat().st_size for file in files.all)
+
+
+def test_cells_are_no_formulas(tmp_path: Path) -> None:
+    put(tmp_path / "=a", result(name="=cmd|' /C calc'!A0"))
+    put(tmp_path / "+b", result(name="@SUM(1)", seed=1, **{"config.model.=x": "-1+1"}))
+    write(gather([tmp_path]), tmp_path / "report.html")
+    text = (tmp_path / "report.csv").read_text(encoding="utf-8")
+    cells = [cell for row in csv.reader(io.StringIO(text)) for cell in row]
+    assert any("cmd|" in cell for cell in cells)
+    assert not [c for c in cells if c.startswith(("=", "+", "@")) or c[:2] in ("-1", "-c")]

@@ -19,6 +19,7 @@ from boildown.codec.error import CodecError
 from boildown.codec.kernels import Words
 from boildown.codec.symbols import SYMBOL_CODERS
 
+_PIECE = 1 << 20  # codes counted together
 _FORM_SHIFT = 4  # of the byte before the table: below is the coder, above the form
 
 
@@ -48,7 +49,9 @@ def find_codebook(words: Words) -> Codebook | None:
     size = kernels.distinct(words, codes, found)
     if size < 0:
         return None
-    counts = np.bincount(codes, minlength=size).astype(np.int64)
+    counts = np.zeros(size, np.int64)
+    for i in range(0, codes.size, _PIECE):  # bincount makes them 8 bytes wide
+        counts += np.bincount(codes[i : i + _PIECE], minlength=size)
     return Codebook(found[:size].copy(), counts, codes)
 
 

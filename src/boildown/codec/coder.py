@@ -24,7 +24,7 @@ class Survey:
     Attributes:
         words: (n,), the bit patterns; must not change until written.
         dtype: of the tensor.
-        survivors: the words that are not 0, in order; `words` itself if there are no others.
+        nonzero: how many words are not 0.
         book: the distinct values among the survivors; None if there are over 65536.
         form: the narrowest, `values.GRID` aside, that holds every value.
         gaps: how the places of the survivors are written; None if none or all words are 0.
@@ -32,10 +32,14 @@ class Survey:
 
     words: Words
     dtype: str
-    survivors: Words
+    nonzero: int
     book: Codebook | None
     form: int
     gaps: GapCode | None
+
+    def survivors(self) -> Words:
+        """The words that are not 0, in order: gathered anew, unless that is all of them."""
+        return _gathered(self.words, self.nonzero)
 
 
 @dataclass(frozen=True)
@@ -90,11 +94,26 @@ def survey_of(words: Words, dtype: str) -> Survey:
         dtype: of the tensor.
     """
     nonzero, histograms = kernels.survey(words)
-    survivors = words
-    if nonzero < words.size:
-        survivors = np.empty(nonzero, words.dtype)
-        kernels.gather(words, survivors)
-    book = find_codebook(survivors)
-    form = values.narrowest_form(survivors if book is None else book.words, dtype)
+    book = None
+    if _may_have_a_book(words):
+        survivors = _gathered(words, nonzero)
+        book = find_codebook(survivors)
+    form = values.narrowest_form(words if book is None else book.words, dtype)  # 0 fits them all
     gaps = cheapest_gaps(histograms) if 0 < nonzero < words.size else None
-    return Survey(words, dtype, survivors, book, form, gaps)
+    return Survey(words, dtype, nonzero, book, form, gaps)
+
+
+def _may_have_a_book(words: Words) -> bool:
+    """Whether the beginning has few distinct values: all of it is copied only then."""
+    return words.size <= _BEGINNING or find_codebook(words[:_BEGINNING]) is not None
+
+
+_BEGINNING = 1 << 18  # words
+
+
+def _gathered(words: Words, nonzero: int) -> Words:
+    if nonzero == words.size:
+        return words
+    survivors = np.empty(nonzero, words.dtype)
+    kernels.gather(words, survivors)
+    return survivors

@@ -5,11 +5,13 @@
     varint    bytes of the header * 2, plus 1 if it is deflated
               header: names, dtypes, shapes, payload lengths, ties, config
               per tensor: payload, and its CRC-32 (little-endian)
-              zero bytes until the file has a byte per 2048 elements of all tensors
+              zero bytes until the file has a byte per 2048 elements of all tensors, an element of
+              more than 4 bytes counting as several of 4
     16 bytes  BLAKE2b of everything before
 
 The fill bounds what a reader may be asked to allocate: the header tells how long the file must be,
-and no file can promise more than 2048 elements per byte. Only files of tensors that are constant or
+and no file can promise more than 8192 bytes of tensors per byte of its own (2048 elements, where
+they are smaller than 4 bytes). Only files of tensors that are constant or
 all but empty have any.
 """
 
@@ -21,9 +23,9 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 from torch import Tensor
 
 from boildown.codec import dtypes, zeros
@@ -41,10 +43,13 @@ from boildown.codec.header import (
 from boildown.codec.kernels import Words
 from boildown.codec.tensor import plan, read_tensor
 from boildown.files.atomic import replace_file
+from boildown.files.regular import open_regular
 
 MAGIC = b"BOIL"
 VERSION = 1
-ELEMENTS_PER_BYTE = 2048
+BYTES_PER_BYTE = 8192
+_LEAST_ITEM = 4  # bytes that an element counts as, at the least
+_EARLY_MOST = 1 << 24  # such bytes, in a file whose fill counts elements of any size, as once
 CRC_BYTES = 4
 _DAMAGED = "it was damaged after it was written; copy it again, or pack the checkpoint again"
 _FOREIGN = (
@@ -143,7 +148,7 @@ def unpack(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         CodecError: unless this is an intact file, saying what is wrong and where.
         OSError: if the file cannot be read.
     """
-    with Path(path).open("rb") as file, naming(path):
+    with open_regular(path) as file, naming(path):
         return _tensors(open_file(file))
 
 
@@ -157,7 +162,7 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         CodecError: unless this is an intact file, saying what is wrong and where.
         OSError: if the file cannot be read.
     """
-    with Path(path).open("rb") as file, naming(path):
+    with open_regular(path) as file, naming(path):
         return open_file(file).header.config
 
 
@@ -244,7 +249,11 @@ def open_file(file: BinaryIO) -> Opened:
     file.seek(read.at)
     header = unpack_header(file.read(length), bool(deflated))
     start = read.at + length
-    expected = start + _payload_bytes(header) + _fill(header, start) + _DIGEST_BYTES
+    fill = _fill(header, start)
+    expected = start + _payload_bytes(header) + fill + _DIGEST_BYTES
+    if size < expected and _promised(header) <= _EARLY_MOST:
+        fill = _early_fill(header, start)
+        expected = start + _payload_bytes(header) + fill + _DIGEST_BYTES
     if size != expected:
         what = "cut short" if size < expected else "followed by something else"
         raise CodecError(
@@ -256,7 +265,7 @@ def open_file(file: BinaryIO) -> Opened:
             _payload(file, entry, at)
         raise CodecError(f"the digest is wrong, though each tensor's checksum is right: {_DAMAGED}")
     file.seek(start + _payload_bytes(header))
-    if any(file.read(_fill(header, start))):
+    if any(file.read(fill)):
         raise CodecError("the bytes that fill the file are not zero")
     return Opened(file, size, header, start)
 
@@ -341,11 +350,21 @@ def _payload_bytes(header: Header) -> int:
     return sum(entry.size + CRC_BYTES for entry in header.stored)
 
 
-def _fill(header: Header, start: int) -> int:
+def _promised(header: Header) -> int:
+    """Bytes of all tensors, small elements counting as larger ones."""
+    return sum(e.numel * max(dtypes.itemsize(e.dtype), _LEAST_ITEM) for e in header.stored)
+
+
+def _fill(header: Header, start: int, promised: int | None = None) -> int:
     """How many zero bytes stand before the digest."""
-    elements = sum(entry.numel for entry in header.stored)
-    least = -(-elements // ELEMENTS_PER_BYTE)
+    promised = _promised(header) if promised is None else promised
+    least = -(-promised // BYTES_PER_BYTE)
     return max(0, least - start - _payload_bytes(header) - _DIGEST_BYTES)
+
+
+def _early_fill(header: Header, start: int) -> int:
+    """The same in files from before elements of 8 and 16 bytes counted as several."""
+    return _fill(header, start, _LEAST_ITEM * sum(entry.numel for entry in header.stored))
 
 
 def _offsets(header: Header, start: int) -> Iterator[tuple[Entry, int]]:
@@ -354,12 +373,17 @@ def _offsets(header: Header, start: int) -> Iterator[tuple[Entry, int]]:
         start += entry.size + CRC_BYTES
 
 
-def _payload(file: BinaryIO, entry: Entry, at: int) -> bytes:
+def _payload(file: BinaryIO, entry: Entry, at: int) -> memoryview:
+    """The bytes of a tensor, placed so that raw values, from the second byte on, are aligned."""
     file.seek(at)
-    payload = file.read(entry.size)
+    payload = np.empty(_ALIGNED - 1 + entry.size, np.uint8)[_ALIGNED - 1 :].data
+    file.readinto(payload)  # type: ignore[attr-defined]
     if zlib.crc32(payload).to_bytes(CRC_BYTES, "little") != file.read(CRC_BYTES):
         raise CodecError(f"tensor {entry.name!r} at byte {at}: the checksum is wrong: {_DAMAGED}")
     return payload
+
+
+_ALIGNED = 16  # bytes
 
 
 def _digest(file: BinaryIO, size: int) -> bytes:

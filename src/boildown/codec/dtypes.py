@@ -32,6 +32,8 @@ NAMES = (
     "float8_e4m3fnuz",
     "float8_e5m2fnuz",
     "float8_e8m0fnu",
+    "float4_e2m1fn_x2",
+    "complex32",
 )
 _WORD_MOST = 8  # bytes of a word; an element of complex128 is two words
 
@@ -45,8 +47,21 @@ def name_of(tensor: Tensor) -> str:
     name = str(tensor.dtype).removeprefix("torch.")
     if name not in NAMES or tensor.layout is not torch.strided or tensor.is_meta:
         kind = f"{name}, {tensor.layout}, on {tensor.device}"
-        raise CodecError(f"only dense tensors of {', '.join(NAMES)} can be packed, this is {kind}")
+        raise CodecError(
+            f"only dense tensors of {', '.join(NAMES)} can be packed, this is {kind}: "
+            f"{_remedy(tensor)}"
+        )
     return name
+
+
+def _remedy(tensor: Tensor) -> str:
+    if tensor.layout is not torch.strided:
+        return "pack its to_dense()"
+    if tensor.is_meta:
+        return "it holds no values; load the checkpoint into it first"
+    if tensor.is_quantized:
+        return "pack its int_repr(), scale and zero point, or its dequantize()"
+    return "pack its bytes, view(torch.uint8)"
 
 
 def itemsize(dtype: str) -> int:

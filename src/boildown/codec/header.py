@@ -83,7 +83,7 @@ def _plain(value: Any, depth: int) -> Any:
     if isinstance(value, Mapping):
         for key in value:
             if type(key) is not str:
-                raise CodecError(f"the config has the key {key!r}; keys must be strings")
+                raise CodecError(f"the config has the key {key!r:.99}; keys must be strings")
         return {key: _plain(item, depth + 1) for key, item in value.items()}
     if type(value) in (list, tuple):  # not msgpack's ExtType, which is a tuple
         return [_plain(item, depth + 1) for item in value]
@@ -184,7 +184,7 @@ def check_shape(shape: Sequence[int]) -> None:
     # Sides beside a 0 count as well: torch multiplies them when it computes strides.
     fits = len(shape) <= _DIMENSIONS_MOST and all(0 <= side <= _NUMEL_MOST for side in shape)
     if not fits or math.prod(max(side, 1) for side in shape) > _NUMEL_MOST:
-        raise CodecError(f"the shape {list(shape)} is beyond what a file can hold")
+        raise CodecError(f"the shape {str(list(shape))[:_SHOWN]} is beyond what a file can hold")
 
 
 def _inflate(data: bytes) -> bytes:

@@ -19,4 +19,5 @@ def read(source: Reader, dtype: str, size: int, form: int) -> tuple[Words, Anato
     word = word_type(dtype)
     stored = source.take(values.size_of(form, size, dtype, word.itemsize))
     words = values.load(stored, dtype, form, word)
-    return (words if words.flags.writeable else words.copy()), Anatomy("raw")
+    own = words.flags.writeable and words.flags.aligned
+    return (words if own else words.copy()), Anatomy("raw")

@@ -5,7 +5,6 @@ Source: Han, Mao and Dally 2016, tables 2 to 5, https://arxiv.org/abs/1510.00149
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from boildown.codec import kernels, zeros
 from boildown.codec.codebook import find_codebook
 from boildown.codec.container import CRC_BYTES, naming, open_file
 from boildown.codec.kernels import Words
+from boildown.files.regular import open_regular
 
 __all__ = ["FileReport", "TensorReport", "inspect", "inspect_file"]
 
@@ -101,7 +101,7 @@ def inspect_file(path: str | os.PathLike[str]) -> FileReport:
         CodecError: unless this is an intact file.
         OSError: if the file cannot be read.
     """
-    with Path(path).open("rb") as file, naming(path):
+    with open_regular(path) as file, naming(path):
         opened = open_file(file)
         payloads = opened.payloads()
         tensors: list[TensorReport] = []

@@ -11,17 +11,17 @@ from boildown.codec.kernels import Words
 
 def plan_raw(survey: Survey, limit: int) -> Plan | None:
     """Gaps, form of the values, values of the nonzero elements."""
-    words, survivors, gaps = survey.words, survey.survivors, survey.gaps
+    words, gaps = survey.words, survey.gaps
     dtype, form = survey.dtype, survey.form
     if gaps is None:
         return None
     return Plan(
-        gaps.size + 1 + values.stored_size(survivors.size, words, form),
+        gaps.size + 1 + values.stored_size(survey.nonzero, words, form),
         lambda: [
             gaps.head,
             gaps.stream(words),
             bytes([form]),
-            values.store(survivors, dtype, form),
+            values.store(survey.survivors(), dtype, form),
         ],
         gaps.extra,
     )

@@ -50,7 +50,7 @@ def _cheapest(words: Words, dtype: str, coders: Mapping[int, Coder]) -> Plan:
     return Plan(1 + best.size, lambda: [first, *best.write()])
 
 
-def read_tensor(data: bytes, dtype: str, numel: int) -> tuple[Words, Anatomy]:
+def read_tensor(data: bytes | memoryview, dtype: str, numel: int) -> tuple[Words, Anatomy]:
     """The inverse of `plan`.
 
     Memory is allocated only once the bytes are known to suffice for it. The exception is a tensor

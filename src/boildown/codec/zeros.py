@@ -20,10 +20,16 @@ _SIGNED = (
     "bfloat16",
     "complex64",
     "complex128",
+    "complex32",
     "float8_e4m3fn",
     "float8_e5m2",
 )
-_PARTS = {"complex64": 2, "complex128": 1}  # floats in a word; one where a dtype is absent
+_PIECE = 1 << 20  # floats looked at together
+_PARTS = {
+    "complex32": 2,
+    "complex64": 2,
+    "complex128": 1,
+}  # floats in a word; one where a dtype is absent
 
 
 def unsigned(words: Words, dtype: str) -> Words:
@@ -36,11 +42,15 @@ def unsigned(words: Words, dtype: str) -> Words:
     if dtype not in _SIGNED:
         return words
     floats = _floats(words, dtype)
-    negative = floats == _negative_zero(floats)
-    if not negative.any():
+    zero = _negative_zero(floats)
+    pieces = range(0, floats.size, _PIECE)
+    if not any((floats[i : i + _PIECE] == zero).any() for i in pieces):
         return words
-    unsigned: Words = np.where(negative, floats.dtype.type(0), floats).view(words.dtype)
-    return unsigned
+    unsigned = floats.copy()
+    for i in pieces:
+        piece = unsigned[i : i + _PIECE]
+        piece[piece == zero] = 0
+    return unsigned.view(words.dtype)
 
 
 def signs(words: Words, dtype: str) -> Bytes:

@@ -21,8 +21,9 @@ import numpy as np
 
 from boildown.files.atomic import part_beside, remove_parts
 from boildown.files.progress import progress
+from boildown.files.regular import check_regular
 
-FORMAT = 1  # of the cached arrays; after a change old ones are no longer found
+FORMAT = 2  # of the cached arrays; after a change old ones are no longer found
 SUFFIXES = frozenset(
     ".bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split()  # noqa: SIM905
 )
@@ -30,6 +31,8 @@ TRAIN = "train"
 TESTS = ("test", "val")  # folders of the test part; the first that exists is taken
 CHUNK = 64  # images held in memory while decoding
 LARGE = 1 << 14  # bytes; handing a smaller image to a thread costs more than it gains
+PIXELS_MOST = 1 << 26  # of an image, some 200 MB once decoded
+BYTES_MOST = 1 << 26  # of an image's file
 WORKERS = 8  # threads; Pillow decodes without the interpreter lock
 
 
@@ -65,10 +68,17 @@ class _Listing:
     read: Callable[[], Iterator[tuple[str, bytes]]]  # each name with its bytes, in any order
 
 
-def decode(root: Path, size: int, cache: Path) -> Decoded:
+def decode(
+    root: Path,
+    size: int,
+    cache: Path,
+    *,
+    pixels_most: int = PIXELS_MOST,
+    bytes_most: int = BYTES_MOST,
+) -> Decoded:
     """Images of `root`, decoded now or earlier.
 
-    Each image is scaled so that its shorter side has `size` pixels, and its middle is cut out.
+    The middle of each image, as high as wide, is cut out and scaled to `size` pixels.
     Results lie in `cache` under a name that depends on the root's path, its files' sizes and
     times of change, and `size`; they appear there whole or not at all. A tar is read front to
     back and never unpacked.
@@ -78,10 +88,13 @@ def decode(root: Path, size: int, cache: Path) -> Decoded:
             test/<class>/<image>; val/ stands in for a missing test/.
         size: pixels, of both sides.
         cache: where to keep decoded images; made if missing.
+        pixels_most: the most pixels an image may have, looked at before it is decoded.
+        bytes_most: the most bytes the file of an image may have, in a tar too.
 
     Raises:
         FileNotFoundError: if `root` does not exist.
-        ValueError: if it is not laid out as described, or an image is damaged, naming it.
+        ValueError: if it is not laid out as described, or an image is damaged or too
+            large, naming it.
         ImportError: if there is something to decode and no Pillow.
     """
     root = root.absolute()
@@ -89,7 +102,7 @@ def decode(root: Path, size: int, cache: Path) -> Decoded:
         raise FileNotFoundError(f"no such directory or tar of images: {root}")
     listing = None
     if root.is_dir():
-        listing, stamp = _list_directory(root)
+        listing, stamp = _list_directory(root, bytes_most)
     else:
         status = root.stat()
         stamp = f"{status.st_size} {status.st_mtime_ns}"
@@ -98,14 +111,15 @@ def decode(root: Path, size: int, cache: Path) -> Decoded:
     found = _found(target) if target.is_dir() else None
     if found is None:
         if listing is None:
-            listing = _list_tar(root)
+            check_regular(root)
+            listing = _list_tar(root, bytes_most)
         _require_pillow()
         cache.mkdir(parents=True, exist_ok=True)
         remove_parts(cache)
         draft = part_beside(target)
         draft.mkdir()
         try:
-            _decode_all(root, listing, size, draft)
+            _decode_all(root, listing, size, draft, pixels_most)
             try:
                 draft.rename(target)
             except OSError:
@@ -151,7 +165,7 @@ def _load(folder: Path) -> Decoded:
     return Decoded(**arrays, **about)
 
 
-def _list_directory(root: Path) -> tuple[_Listing, str]:
+def _list_directory(root: Path, bytes_most: int) -> tuple[_Listing, str]:
     files, folders, stamp = [], set(), hashlib.sha256()
     for split in (TRAIN, *TESTS):
         for folder in sorted((root / split).iterdir()) if (root / split).is_dir() else []:
@@ -172,14 +186,20 @@ def _list_directory(root: Path) -> tuple[_Listing, str]:
         chosen = {TRAIN, _test_split(folders)}
         for name in files:
             if name.split("/")[0] in chosen:
+                _check_bytes(root, name, (root / name).stat().st_size, bytes_most)
                 yield name, (root / name).read_bytes()
 
     return _Listing(files, folders, read), stamp.hexdigest()
 
 
-def _list_tar(root: Path) -> _Listing:
+def _list_tar(root: Path, bytes_most: int) -> _Listing:
     with _stream_tar(root) as tar:
-        paths = [(_parts(m.name), m.isfile()) for m in tar if m.isfile() or m.isdir()]
+        paths = []
+        for member in tar:
+            if member.isfile():  # before it is passed over, which inflates it
+                _check_bytes(root, member.name, member.size, bytes_most)
+            if member.isfile() or member.isdir():
+                paths.append((_parts(member.name), member.isfile()))
     splits = {TRAIN, *TESTS}
     tops = {parts[0] for parts, _ in paths if parts}
     wrapped = len(tops) == 1 and not tops & splits
@@ -207,9 +227,17 @@ def _list_tar(root: Path) -> _Listing:
                 if name in wanted and member.isfile():
                     content = tar.extractfile(member)
                     assert content is not None
-                    yield name, content.read()
+                    yield name, content.read(bytes_most + 1)
 
     return _Listing(files, folders, read)
+
+
+def _check_bytes(root: Path, name: str, size: int, most: int) -> None:
+    if size > most:
+        raise ValueError(
+            f"{root}: {name[:200]} has {size:,} bytes, an image {most:,} at most; leave it out, or "
+            "allow more with bytes_most"
+        )
 
 
 @contextmanager
@@ -272,7 +300,7 @@ def _checked(root: Path, listing: _Listing) -> tuple[list[str], dict[str, list[s
     return sorted(found[TRAIN]), files
 
 
-def _decode_all(root: Path, listing: _Listing, size: int, folder: Path) -> None:
+def _decode_all(root: Path, listing: _Listing, size: int, folder: Path, pixels_most: int) -> None:
     classes, files = _checked(root, listing)
     number = {name: i for i, name in enumerate(classes)}
     place: dict[str, tuple[str, int]] = {}
@@ -282,7 +310,7 @@ def _decode_all(root: Path, listing: _Listing, size: int, folder: Path) -> None:
         np.save(folder / f"{part}_targets.npy", targets)
 
     def one(item: tuple[str, bytes]) -> np.ndarray:
-        return _decode_one(root, *item, size)
+        return _decode_one(root, *item, size, pixels_most)
 
     # In integers, so that the order the images come in does not show in the last digit.
     total, squares = np.zeros(3, np.int64), np.zeros(3, np.int64)
@@ -291,6 +319,7 @@ def _decode_all(root: Path, listing: _Listing, size: int, folder: Path) -> None:
         _Rows(folder / "test.npy", len(files["test"]), size) as test,
         ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool,
         progress(f"decoding {root.name}", len(place), in_bytes=False) as advance,
+        _own_limit(),
     ):
         rows = {"train": train, "test": test}
         stream = listing.read()
@@ -314,6 +343,18 @@ def _decode_all(root: Path, listing: _Listing, size: int, folder: Path) -> None:
     std = np.sqrt(np.maximum(squares / count - mean**2, 1.0))
     about = {"classes": classes, "mean": mean.tolist(), "std": std.tolist()}
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
+
+
+@contextmanager
+def _own_limit() -> Iterator[None]:
+    """Without Pillow's limit of pixels, as `_decode_one` looks at them itself."""
+    from PIL import Image
+
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 class _Rows:
@@ -343,24 +384,41 @@ class _Rows:
         self.file.close()
 
 
-def _decode_one(root: Path, name: str, content: bytes, size: int) -> np.ndarray:
+def _decode_one(
+    root: Path, name: str, content: bytes, size: int, pixels_most: int = PIXELS_MOST
+) -> np.ndarray:
     """One image as (3, size, size) uint8."""
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(content)) as image:
+            pixels = image.width * image.height
+            if pixels > pixels_most:
+                raise _TooLargeError(
+                    f"{root}: {name} has {image.width} x {image.height} pixels, an image "
+                    f"{pixels_most:,} at most; leave it out, or allow more with pixels_most"
+                )
             image.draft("RGB", (2 * size, 2 * size))  # a JPEG need not be decoded at full size
-            picture = image.convert("RGB")
+            left, top, side = _middle(*image.size)
+            part = image.crop((left, top, left + side, top + side))  # first, as it may be long
+            picture = part.convert("RGB")
+    except _TooLargeError:
+        raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{root}: cannot decode {name}: {error}") from error
-    width, height = picture.size
-    if (width, height) != (size, size):
-        scale = size / min(width, height)
-        width, height = max(size, round(width * scale)), max(size, round(height * scale))
-        left, top = (width - size) // 2, (height - size) // 2
-        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
-        picture = picture.crop((left, top, left + size, top + size))
+    if picture.size != (size, size):
+        picture = picture.resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(picture).transpose(2, 0, 1)
+
+
+class _TooLargeError(ValueError):
+    """An image has more pixels than are allowed."""
+
+
+def _middle(width: int, height: int) -> tuple[int, int, int]:
+    """Left and top edge and side of the square in the middle."""
+    side = min(width, height)
+    return (width - side) // 2, (height - side) // 2, side
 
 
 def _require_pillow() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from boildown.data.augment import crop_flip
 from boildown.data.base import Dataset, Part
 from boildown.data.cache import cache_dir
-from boildown.data.decode import decode
+from boildown.data.decode import BYTES_MOST, PIXELS_MOST, decode
 
 AUGMENTS = (None, "crop_flip")
 MARGIN = 4  # pixels of padding, from which a random window is cut
@@ -27,6 +27,8 @@ class ImageFolder(Dataset):
         augment: None, or "crop_flip": in training, pad by 4 black pixels, cut out at random, and
             mirror half of the images.
         cache: where decoded images are kept, 3 size^2 bytes each; None for the user's cache.
+        pixels_most: the most pixels an image may have; more are refused before it is decoded.
+        bytes_most: the most bytes an image's file may have.
         batch_size: see `boildown.data.base.Dataset`.
         eval_batch_size: see there.
         val_size: see there.
@@ -47,6 +49,8 @@ class ImageFolder(Dataset):
         eval_batch_size: int,
         val_size: int | float,
         seed: int,
+        pixels_most: int = PIXELS_MOST,
+        bytes_most: int = BYTES_MOST,
     ) -> None:
         super().__init__(
             batch_size=batch_size, eval_batch_size=eval_batch_size, val_size=val_size, seed=seed
@@ -57,12 +61,19 @@ class ImageFolder(Dataset):
             raise ValueError(f"augment must be null or crop_flip, got {augment!r}")
         self.root = Path(root).expanduser()
         self.size = size
+        self.pixels_most, self.bytes_most = pixels_most, bytes_most
         self.augment = augment
         self.cache = cache_dir() / "images" if cache is None else Path(cache).expanduser()
         self.input_shape = (3, size, size)
 
     def _read(self) -> tuple[Part, Part]:
-        images = decode(self.root, self.size, self.cache)
+        images = decode(
+            self.root,
+            self.size,
+            self.cache,
+            pixels_most=self.pixels_most,
+            bytes_most=self.bytes_most,
+        )
         self._classes = images.classes
         mean = torch.tensor(images.mean).view(3, 1, 1)
         std = torch.tensor(images.std).view(3, 1, 1)

@@ -54,7 +54,7 @@ def why_not(module: nn.Module, scheme: str | None = None) -> str | None:
         return _why_not_kind(module)
     weight = module.weight
     if not isinstance(weight, nn.Parameter):
-        return "its weight is computed from other tensors; remove weight_norm or the like first"
+        return _what_computes(module)
     if not weight.is_floating_point() or 0 in weight.shape:
         return f"its weight has no floats to factorise: {tuple(weight.shape)} {weight.dtype}"
     if isinstance(module, nn.Embedding) and module.max_norm is not None:
@@ -291,12 +291,33 @@ def _why_not_kind(module: nn.Module) -> str:
         )
     if isinstance(module, nn.MultiheadAttention):
         return "MultiheadAttention uses its weights directly; write its projections as nn.Linear"
+    if isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear):
+        return (
+            "it is the out_proj of a MultiheadAttention, which uses its weight directly; write "
+            "the attention's projections as nn.Linear"
+        )
     if isinstance(module, _TRANSPOSED):
         return f"{name}: transposed convolutions have no scheme; leave it out of the layers"
     if isinstance(module, tuple(SCHEMES)):
         return f"{name} is a subclass that may compute something else; use the plain torch.nn class"
     kinds = ", ".join(kind.__name__ for kind in SCHEMES)
     return f"{name} is not one of {kinds}; leave it out of the layers"
+
+
+def _what_computes(module: nn.Module) -> str:
+    """What computes a layer's weight from other tensors before each call, and how to end that."""
+    if hasattr(module, "weight_mask"):
+        return (
+            "it is pruned by torch.nn.utils.prune, whose mask is not part of the weight yet; make "
+            "it so first with torch.nn.utils.prune.remove(layer, 'weight')"
+        )
+    norm = "spectral_norm" if hasattr(module, "weight_u") else "weight_norm"
+    if hasattr(module, "weight_u") or hasattr(module, "weight_g"):
+        return (
+            f"its weight is computed by {norm}; bake it in first with "
+            f"torch.nn.utils.remove_{norm}(layer)"
+        )
+    return "its weight is computed from other tensors; make it a parameter of its own first"
 
 
 def bias_of(module: nn.Module) -> Tensor | None:

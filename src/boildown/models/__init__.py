@@ -4,7 +4,7 @@ A new model is a new module here; nothing else has to name it.
 """
 
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -71,7 +71,7 @@ def model_class(path: str) -> type[nn.Module]:
     stems = [found.name for found in pkgutil.iter_modules(__path__) if not found.ispkg]
     if package != __name__ or stem not in stems:
         raise ValueError(
-            f"_target_ {path!r} is not one of boildown's models, the classes in "
+            f"_target_ {_short(path)} is not one of boildown's models, the classes in "
             f"{__name__}.{{{','.join(stems)}}}; {_REMEDY}"
         )
     models = {
@@ -82,7 +82,8 @@ def model_class(path: str) -> type[nn.Module]:
     if name not in models:
         there = ", ".join(models) or "none"
         raise ValueError(
-            f"_target_ {path!r} is not one of boildown's models ({module} has {there}); {_REMEDY}"
+            f"_target_ {_short(path)} is not one of boildown's models ({module} has {there}); "
+            f"{_REMEDY}"
         )
     return models[name]
 
@@ -91,7 +92,9 @@ def _path(config: Mapping[str, Any]) -> str:
     """The `_target_` of a config, as it is called today."""
     target = config.get("_target_")
     if not isinstance(target, str):
-        raise ValueError(f"a model config needs _target_, the path of a model, got {target!r}")
+        raise ValueError(
+            f"a model config needs _target_, the path of a model, got {_short(target)}"
+        )
     return current(target)
 
 
@@ -102,8 +105,17 @@ def _inner(config: Mapping[str, Any]) -> Mapping[str, Any]:
         return config
     inner = config.get("model")
     if not isinstance(inner, Mapping):
-        raise ValueError(f"{path} needs the config of a model, got {inner!r}")
+        raise ValueError(f"{path} needs the config of a model, got {_short(inner)}")
     return inner
+
+
+def _short(value: Any, told: Callable[[Any], str] = repr) -> str:
+    """A value of a file for a message, cut to a line or two."""
+    text = told(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+_SHOWN = 300
 
 
 def _names(trust: Sequence[str]) -> list[str]:
@@ -118,7 +130,7 @@ def _found(path: str, trust: bool | Sequence[str]) -> Any:
         return model_class(path)
     found = _imported(path)
     if path not in names and not defined_in(found, names):
-        raise ValueError(f"_target_ {path!r} is defined elsewhere than in {', '.join(names)}")
+        raise ValueError(f"_target_ {_short(path)} is defined elsewhere than in {', '.join(names)}")
     return found
 
 
@@ -126,7 +138,7 @@ def _imported(path: str) -> Any:
     """What a trusted path names."""
     module, _, name = path.rpartition(".")
     if not module:
-        raise ValueError(f"_target_ must be a dotted path, got {path!r}")
+        raise ValueError(f"_target_ must be a dotted path, got {_short(path)}")
     try:
         return getattr(import_module(module), name)
     except AttributeError as error:
@@ -139,7 +151,9 @@ def _call(factory: Any, path: str, config: Mapping[str, Any]) -> nn.Module:
     try:
         model = factory(**arguments)
     except (TypeError, AttributeError) as error:  # the latter from a class that is only a base
-        raise ValueError(f"cannot build {path} from {arguments}: {error}") from error
+        raise ValueError(
+            f"cannot build {path} from {_short(arguments)}: {_short(error, str)}"
+        ) from error
     if not isinstance(model, nn.Module):
         raise ValueError(f"{path} makes a {type(model).__name__}, not a torch.nn.Module")
     return model

@@ -21,6 +21,11 @@ def draw(result: dict[str, Any], path: Path) -> None:
         result: the content of a result.json.
         path: of the PNG file.
     """
+    with mpl.rc_context({"text.parse_math": False}):  # a $ in a name starts no formula
+        _draw(result, path)
+
+
+def _draw(result: dict[str, Any], path: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), width_ratios=(3, 2))
     _curve(left, result)
     _layers(right, result["layers"])

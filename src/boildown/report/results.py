@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from boildown.files.regular import check_regular
+from boildown.report.limits import LARGEST, SMALLEST, why_too_much
+
 SCHEMA = 1
 # One of these in a directory marks it as a run's.
 MARKS = ("error.json", "newest.ckpt", "config.yaml", ".hydra")
@@ -123,6 +126,9 @@ def collect(
             runs.append(read(directory, place))
         except UnsoundError as error:
             left_out.append(LeftOut(place, str(error)))
+        except (ArithmeticError, RecursionError, TypeError, ValueError) as error:
+            why = f"result.json cannot be understood: {type(error).__name__}: {_short(error)}"
+            left_out.append(LeftOut(place, why))
         tick(1)
     left_out.extend(
         LeftOut(printable(str(path)), _nothing_in(path))
@@ -198,6 +204,9 @@ def read(directory: Path, place: str) -> Run:
     """
     path = directory / "result.json"
     try:
+        check_regular(path)
+        if path.stat().st_size > _BYTES_MOST:
+            raise UnsoundError(f"result.json has over {_BYTES_MOST:,} bytes, more than any run's")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UnsoundError(_unfinished(directory)) from None
@@ -209,14 +218,22 @@ def read(directory: Path, place: str) -> Run:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UnsoundError(f"result.json is broken or truncated: {_short(error)}") from None
+    reason = why_too_much(data)
+    if reason is not None:
+        raise UnsoundError(f"result.json: {reason}")
     return parse(data, directory, place)
+
+
+_BYTES_MOST = 1 << 26
 
 
 def _unfinished(directory: Path) -> str:
     try:
-        error = json.loads((directory / "error.json").read_text(encoding="utf-8"))["error"]
+        check_regular(directory / "error.json")
+        with (directory / "error.json").open(encoding="utf-8") as file:
+            error = json.loads(file.read(_BYTES_MOST))["error"]
         return f"failed: {_short(error)}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     if (directory / "newest.ckpt").exists():
         return "unfinished: a checkpoint but no result.json; resume=true goes on with it"
@@ -229,16 +246,14 @@ def _short(error: object) -> str:
 
 
 def _is_number(value: object) -> bool:
+    """Whether a report can compare, scale and draw a figure."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
+    return value == 0 or SMALLEST <= abs(value) <= LARGEST
 
 
 def _is_count(value: object) -> bool:
-    return type(value) is int and 0 < value < 2**63
+    return type(value) is int and 0 < value < 2**53
 
 
 def _is_cost(value: object) -> bool:
@@ -247,7 +262,7 @@ def _is_cost(value: object) -> bool:
 
 _NEEDED: dict[str, Callable[[Any], bool]] = {
     "name": lambda v: isinstance(v, str),
-    "seed": lambda v: type(v) is int,
+    "seed": lambda v: type(v) is int and abs(v) < 2**64,
     "config": lambda v: isinstance(v, dict),
     "dense.params": _is_count,
     "dense.metrics": lambda v: isinstance(v, dict),
@@ -287,9 +302,12 @@ def parse(data: Any, directory: Path, place: str) -> Run:
         phases[printable(phase)] = {k: float(v) for k, v in costs.items()}
     measured = {printable(k): v for k, v in data["compressed"]["metrics"].items()}
     metrics = _numbers(measured)
-    broken = [f"{k} = {_short(v)}" for k, v in measured.items() if k not in metrics]
-    if broken and not metrics:
-        raise UnsoundError(f"compressed.metrics: {', '.join(broken)}: no number to compare")
+    broken = [f"{_short(k)} = {_short(repr(v))}" for k, v in measured.items() if k not in metrics]
+    extreme = [m for m, v in measured.items() if m not in metrics and _is_extreme(v)]
+    if (broken and not metrics) or extreme:
+        raise UnsoundError(
+            f"compressed.metrics: {', '.join(broken[:_NAMED])}: no number to compare"
+        )
     target = data.get("target")
     met = target.get("met") if isinstance(target, dict) and target.get("ratio") else None
     return Run(
@@ -313,6 +331,15 @@ def parse(data: Any, directory: Path, place: str) -> Run:
         learning_rates=_rates(data.get("learning_rates")),
         environment=flatten(data.get("environment")),
     )
+
+
+_NAMED = 6
+
+
+def _is_extreme(value: object) -> bool:
+    """Whether a value is a finite number that no measurement gives."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and not _is_number(value) and abs(value) < math.inf  # type: ignore[arg-type]
 
 
 EXTRAS = ("skipped_steps", "wasted_flops", "flops_credited")
@@ -367,8 +394,18 @@ def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
         elif isinstance(value, dict | list):
             flat[key] = printable(json.dumps(value))
         else:
-            flat[key] = printable(value) if isinstance(value, str) else value
+            flat[key] = _plain(value)
     return flat
+
+
+def _plain(value: Any) -> Any:
+    """A value to compare, sort and show: numbers that no setting has are texts."""
+    if isinstance(value, str):
+        return printable(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return (
+        value if not number or _is_number(value) or value in (math.inf, -math.inf) else f"{value}"
+    )
 
 
 def printable(text: str) -> str:

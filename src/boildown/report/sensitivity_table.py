@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from boildown.allocate.amounts import wording
 from boildown.files.atomic import replacing
+from boildown.files.csv import inert
 from boildown.report import words
 
 if TYPE_CHECKING:
@@ -120,10 +121,10 @@ def write_csv(points: Sequence["Point"], path: Path) -> None:
     metrics, unit = list(points[0].metrics), wording(points[0].technique).cost_unit
     with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["layer", "technique", "level", "cost", "cost_unit", *metrics])
+        writer.writerow(["layer", "technique", "level", "cost", "cost_unit", *map(inert, metrics)])
         for p in points:
             level = "" if p.level is None else f"{p.level:g}"
-            row = [p.layer, p.technique, level, f"{p.cost:.12g}", unit]
+            row = [inert(p.layer), inert(p.technique), level, f"{p.cost:.12g}", unit]
             writer.writerow([*row, *(p.metrics[name] for name in metrics)])
 
 
