@@ -314,6 +314,17 @@ def signalled(monkeypatch: pytest.MonkeyPatch, number: int, step: int) -> None:
     monkeypatch.setattr(Classification, "training_step", training_step)
 
 
+@pytest.fixture
+def _in_front() -> Iterator[None]:
+    """The handlers of a process in front, which one that a shell put behind lacks."""
+    usual = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_in_front")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
 @pytest.mark.parametrize("step", [7, 20, 47])  # between validations and before one
 def test_a_run_that_is_asked_to_stop_saves_and_says_so(
@@ -333,6 +344,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_says_so(
     goes_on(tmp_path / "run", whole)
 
 
+@pytest.mark.usefixtures("_in_front")
 def test_ctrl_c_in_the_evaluation(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
