@@ -163,7 +163,7 @@ def test_a_technique_of_ones_own(run: Path) -> None:
         (["run", "--config", "wider.yaml"], "dense.safetensors does not fit the model of its con"),
         (["run", "--config", "unknown.yaml"], "NoSuchData"),
         (["alone/dense.safetensors"], "alone/config.yaml: there is no such config; --config names"),
-        (["run/config.yaml"], "run/config.yaml is no intact checkpoint"),
+        (["run/config.yaml"], "run/config.yaml is a text, which begins 'data:"),
     ],
 )
 def test_errors_are_one_line(
