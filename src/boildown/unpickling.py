@@ -114,6 +114,7 @@ def unpickle(file: BinaryIO) -> Unpickled:
     with warnings.catch_warnings(action="ignore"), _chosen_here():
         # Not the file itself: from a true file torch would unpack the oldest format's tar to disk.
         opened: Any = file if zipped else _Plain(file)
+        # False is what lets torch take another unpickler than its own: the one above runs nothing.
         held = torch.load(opened, map_location="cpu", weights_only=False, pickle_module=Module)
     return Unpickled(held, list(left))
 
@@ -175,12 +176,28 @@ def _check_zip(file: BinaryIO, size: int) -> None:
 _Machine: Any = pickle._Unpickler
 
 
+_PLAIN = """
+    PROTO FRAME STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG
+    LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8
+    UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 EMPTY_LIST LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2
+    TUPLE3 EMPTY_DICT GET BINGET LONG_BINGET PUT BINPUT LONG_BINPUT MEMOIZE
+    GLOBAL STACK_GLOBAL INST OBJ
+"""  # those of the last line name something, by `find_class`, or make it, by `_instantiate`
+
+
 class _Inert(_Machine):  # type: ignore[misc]
-    """pickle's machine, whose calls are those below and no others."""
+    """pickle's machine with the instructions below and those of `_PLAIN`, and no others.
+
+    What an instruction may call is said in `find_class` and `made` alone. Any other instruction,
+    one of a later Python too, ends the reading.
+    """
 
     most: int
     named: dict[str, None]
-    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(_Machine.dispatch)
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
+        code: _Machine.dispatch[code]
+        for code in (getattr(pickle, name)[0] for name in _PLAIN.split())
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         module = _OF_PYTHON_2.get(module, module)
@@ -200,9 +217,6 @@ class _Inert(_Machine):  # type: ignore[misc]
         if path not in _QUIET:
             self.named[path] = None
         return StandIn(path)
-
-    def get_extension(self, code: int) -> None:
-        raise pickle.UnpicklingError(f"extension {code}")
 
     def made(self, func: Any, args: Any) -> Any:
         """What a call gives; of anything but the functions for tensors no more than its name."""
