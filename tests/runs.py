@@ -38,6 +38,27 @@ def composed(*overrides: str) -> DictConfig:
         return compose("config", accept_plus(overrides))
 
 
+def config_of_a_run(widths: list[int]) -> dict[str, Any]:
+    """What config.yaml of a run needs to be built from: an MLP on digits."""
+    return {
+        "data": {
+            "_target_": "boildown.data.digits.Digits",
+            "batch_size": 64,
+            "eval_batch_size": 100,
+            "val_size": 200,
+            "seed": 0,
+        },
+        "model": {"_target_": "boildown.models.mlp.MLP", "widths": widths},
+        "task": {
+            "_target_": "boildown.tasks.classification.Classification",
+            "base_width": None,
+            "label_smoothing": 0.0,
+            "optimizer": {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.1},
+        },
+        "trainer": {"_target_": "lightning.pytorch.Trainer", "accelerator": "cpu"},
+    }
+
+
 def choices(group: str) -> list[str]:
     """The files there are in a group of conf/."""
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))

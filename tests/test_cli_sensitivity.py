@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import OmegaConf
+from runs import config_of_a_run
 from safetensors.torch import load_file, save_file
 
 from boildown import codec
@@ -16,24 +17,8 @@ from boildown.cli import main
 from boildown.data.digits import Digits
 from boildown.models.mlp import MLP
 
-MODEL = {"_target_": "boildown.models.mlp.MLP", "widths": [12]}
-CONFIG = {
-    "data": {
-        "_target_": "boildown.data.digits.Digits",
-        "batch_size": 64,
-        "eval_batch_size": 100,
-        "val_size": 200,
-        "seed": 0,
-    },
-    "model": MODEL,
-    "task": {
-        "_target_": "boildown.tasks.classification.Classification",
-        "base_width": None,
-        "label_smoothing": 0.0,
-        "optimizer": {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.1},
-    },
-    "trainer": {"_target_": "lightning.pytorch.Trainer", "accelerator": "cpu"},
-}
+CONFIG = config_of_a_run([12])
+MODEL = CONFIG["model"]
 
 
 @pytest.fixture

@@ -4,13 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from draws import draw
 from torch import Tensor, nn
 
 from boildown.calibrate.batches import calibration_flops, collect
-
-
-def draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def test_collect_reads_no_more_than_it_needs() -> None:

@@ -4,15 +4,12 @@ from typing import Any
 
 import pytest
 import torch
+from draws import draw
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from boildown.calibrate.gradients import gradients, parts_of, projected, watching
 from boildown.forward import run
-
-
-def draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def generator() -> torch.Generator:

@@ -1,12 +1,14 @@
 """boildown.calibrate.samples: the rows of layers' inputs and outputs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
+from draws import draw
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import Net
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
@@ -15,23 +17,6 @@ from boildown.calibrate.batches import CalibrationError, calibration_flops
 from boildown.calibrate.samples import Samples, feed, samples_of
 from boildown.calibrate.tracing import Following, follows
 from boildown.models.lenet import LeNet5
-
-
-def draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-class Net(nn.Module):
-    """A forward pass over named layers, given as a function."""
-
-    def __init__(self, forward: Callable[["Net", Tensor], Any], **layers: nn.Module) -> None:
-        super().__init__()
-        for name, layer in layers.items():
-            self.add_module(name, layer)
-        self.run = forward
-
-    def forward(self, x: Tensor) -> Any:
-        return self.run(self, x)
 
 
 def weights_of(layer: nn.Linear | nn.Conv2d, groups: int) -> tuple[Tensor, Tensor]:

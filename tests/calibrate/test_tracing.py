@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+from draws import draw
+from networks import Net
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,23 +15,6 @@ from boildown.calibrate.tracing import Following, follows, read_elsewhere
 from boildown.models.lenet import LeNet5
 from boildown.models.resnet import ResNet
 from boildown.models.vgg import VGG16
-
-
-def draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-class Net(nn.Module):
-    """A forward pass over named layers, given as a function."""
-
-    def __init__(self, forward: Callable[["Net", Tensor], Any], **layers: nn.Module) -> None:
-        super().__init__()
-        for name, layer in layers.items():
-            self.add_module(name, layer)
-        self.run = forward
-
-    def forward(self, x: Tensor) -> Any:
-        return self.run(self, x)
 
 
 def conv() -> nn.Conv2d:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from draws import draw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -21,10 +22,6 @@ from boildown.lowrank.gap import relative_gap
 from boildown.lowrank.prune_ranks import METHODS, RankPruning, prune_ranks
 from boildown.lowrank.rank_search import filled_curve, lower_hull
 from boildown.models.transformer import GPT
-
-
-def draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def mlp(bias: bool = True) -> nn.Sequential:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+from runs import config_of_a_run
 from safetensors.torch import save_file
 
 from boildown import codec
@@ -20,24 +21,8 @@ from boildown.run import prove
 from boildown.run.allowed import check_allowed
 from boildown.run.errors import ConfigError
 
-MODEL = {"_target_": "boildown.models.mlp.MLP", "widths": [4]}
-CONFIG: dict[str, Any] = {
-    "data": {
-        "_target_": "boildown.data.digits.Digits",
-        "batch_size": 64,
-        "eval_batch_size": 100,
-        "val_size": 200,
-        "seed": 0,
-    },
-    "model": MODEL,
-    "task": {
-        "_target_": "boildown.tasks.classification.Classification",
-        "base_width": None,
-        "label_smoothing": 0.0,
-        "optimizer": {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.1},
-    },
-    "trainer": {"_target_": "lightning.pytorch.Trainer", "accelerator": "cpu"},
-}
+CONFIG = config_of_a_run([4])
+MODEL = CONFIG["model"]
 RAN = "ran"  # the file that whatever is run or imported leaves
 LEAVE = f"__import__('pathlib').Path({RAN!r}).touch()"
 
