@@ -53,10 +53,8 @@ def make_result(
     file = directory / "model.boil"
     size, report = file.stat().st_size, codec.inspect(file)
     dense_bytes = DENSE_BYTES * params
-    added: dict[str, Any] = {"ranks": []}
-    for technique in recipe.techniques.values():
-        added |= technique.results
-    return {
+    added = _added(recipe)
+    own = {
         "schema": 1,
         "name": name,
         "seed": cfg.seed,
@@ -72,12 +70,23 @@ def make_result(
         "target": target(recipe.asked.ratio if recipe.asked else None, dense_bytes, size),
         "compute": compute,
         "learning_rates": rates,
-        **added,
+        "ranks": added["ranks"],
         "layers": _layers(report, added["ranks"]),
         "curve": list(curve),
         "environment": _environment(),
         "files": digests_of(directory),
     }
+    return added | own  # a technique takes no key of the run's own
+
+
+def _added(recipe: Recipe) -> dict[str, Any]:
+    """What the techniques have to say; lists under one key are joined."""
+    added: dict[str, Any] = {"ranks": []}
+    for technique in recipe.techniques.values():
+        for key, value in technique.results.items():
+            joined = isinstance(value, list) and isinstance(added.get(key, []), list)
+            added[key] = [*added.get(key, []), *value] if joined else value
+    return added
 
 
 def _config(cfg: DictConfig, recipe: Recipe) -> Any:
