@@ -1,6 +1,7 @@
 """What is held is what is trained, however the optimizer steps."""
 
 import copy
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,58 @@ def test_a_teacher_is_left_alone(technique: Any) -> None:
     fit([technique(), look], make=Distilled, model=model, max_epochs=10)
     after = kept[0].teacher.state_dict()
     assert all(torch.equal(look.before[name], after[name]) for name in after)
+
+
+@pytest.mark.parametrize(
+    ("technique", "said"),
+    [
+        (
+            lambda: Prune(sparsity=0.9, exclude=["2"], **CUT),
+            "prune holds model.0.weight; not model.2.weight (prune.exclude), teacher.0.weight, "
+            "teacher.2.weight (no optimizer trains it)",
+        ),
+        (
+            lambda: Prune(keep={"0": 0.5}, **CUT),
+            "prune holds model.0.weight; not teacher.0.weight, teacher.2.weight (no optimizer "
+            "trains it), model.2.weight (not in prune.keep)",
+        ),
+        (
+            lambda: ShareWeights(bits=1, begin=0.5),
+            "share holds model.0.weight, model.2.weight; not teacher.0.weight, teacher.2.weight "
+            "(no optimizer trains it)",
+        ),
+        (
+            lambda: LearnRanks(ranks={"model.0": 3}, begin=0.2, end=0.9, steps=3, metric="weights"),
+            "lowrank holds model.0.weight; not model.2.weight (not in lowrank.ranks), "
+            "teacher.0.weight, teacher.2.weight (no optimizer trains it)",
+        ),
+    ],
+)
+def test_what_is_held_and_what_is_not_is_said_once(
+    technique: Any, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "lightning.pytorch.utilities.rank_zero")
+    logging.getLogger("lightning.pytorch").addHandler(caplog.handler)
+    try:
+        model = nn.Sequential(nn.Linear(12, 32), nn.ReLU(), nn.Linear(32, 3))
+        fit([technique()], make=Distilled, model=model, max_epochs=6)
+    finally:
+        logging.getLogger("lightning.pytorch").removeHandler(caplog.handler)
+    ours = [r.getMessage() for r in caplog.records if " holds " in r.getMessage()]
+    assert set(ours) == {said}
+
+
+def test_a_layer_at_its_floor_is_named() -> None:
+    model = nn.Sequential(nn.Linear(12, 64), nn.ReLU(), nn.Linear(64, 3))
+    with torch.no_grad():
+        model[2].weight.mul_(1e-4)  # type: ignore[operator]
+    with pytest.warns(UserWarning, match="floor") as said:
+        fit([Prune(sparsity=0.9, cuts=4, end=0.9)], lambda p: SGD(p, lr=1e-6), model=model,
+            max_epochs=4)  # fmt: skip
+    (floor,) = [str(w.message) for w in said if "floor" in str(w.message)]
+    assert "model.2.weight keeps" in floor
+    assert "prune.scope=layer" in floor
+    assert "model.0.weight" not in floor
 
 
 def test_a_copy_for_averaging_is_left_alone() -> None:

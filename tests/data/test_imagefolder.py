@@ -117,7 +117,7 @@ def test_decoded_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["about.json", "train.npy", "test.npy", "train_targets.npy"])
-@pytest.mark.parametrize("damage", ["cut", "emptied", "gone", "overwritten"])
+@pytest.mark.parametrize("damage", ["cut", "emptied", "gone", "overwritten", "flipped"])
 def test_a_damaged_cache_is_named_and_rebuilt(root: Path, name: str, damage: str) -> None:
     before = everything(images(root))
     (folder,) = (root.parent / "cache").iterdir()
@@ -127,6 +127,7 @@ def test_a_damaged_cache_is_named_and_rebuilt(root: Path, name: str, damage: str
         file.unlink()
     else:
         damaged = {"cut": content[:-3], "emptied": b"", "overwritten": b"\xff" * len(content)}
+        damaged["flipped"] = content[:-1] + bytes([content[-1] ^ 1])
         file.write_bytes(damaged[damage])
     with pytest.warns(UserWarning, match=f"{folder.name}: the decoded images are damaged"):
         after = everything(images(root))

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boildown.prune.masks import global_masks, layer_masks, smallest
+from boildown.prune.masks import at_floor, global_masks, layer_masks, smallest
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.data())
@@ -37,6 +37,14 @@ def test_no_tensor_is_emptied_by_a_ranking_of_all(sparsity: float, scale: float,
     for mask in masks.values() if round(sparsity * 422) < 419 else ():
         assert int(mask.sum()) >= 0.1 * (1.0 - sparsity) * mask.numel()
         assert mask.any()
+
+
+def test_tensors_at_their_floor_are_found() -> None:
+    torch.manual_seed(0)
+    scores = {"large": 1.0 + torch.rand(40, 10), "small": torch.rand(20, 10), "one": torch.rand(1)}
+    assert at_floor(global_masks(scores, 0.6)) == {"small": pytest.approx(0.04)}
+    assert at_floor(global_masks({"a": torch.rand(40, 10), "b": torch.rand(400)}, 0.9)) == {}
+    assert at_floor(global_masks(scores, 0.0)) == at_floor(global_masks(scores, 1.0)) == {}
 
 
 def test_bad_input_is_named() -> None:

@@ -6,7 +6,7 @@ back into the set after every step that really happened.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -20,14 +20,12 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 from torch.optim import Optimizer
 
 from boildown.amp.plugins import check_optimizers
 from boildown.callbacks.budget import callbacks_of, progress_of
 from boildown.callbacks.technique import HOLDING, Technique
-from boildown.name_patterns import without
-from boildown.structure.weights import weights_in
 
 Check = Literal["stage", "step"]
 
@@ -228,27 +226,6 @@ def fitting(trainer: Trainer) -> bool:
     return trainer.state.fn == TrainerFn.FITTING
 
 
-def check_apart(trainer: Trainer, kind: type[Constraint], held: str) -> None:
-    """Refuse two constraints of one kind on one tensor.
-
-    Args:
-        trainer: in a fit that has begun.
-        kind: of the constraints.
-        held: their attribute with the names of the tensors.
-
-    Raises:
-        ValueError: naming the tensor.
-    """
-    seen: set[str] = set()
-    for other in callbacks_of(trainer):
-        names = set(getattr(other, held)) if isinstance(other, kind) else set()
-        if names & seen:
-            raise ValueError(
-                f"{min(names & seen)} would be held by two {kind.__name__}; exclude it from one"
-            )
-        seen |= names
-
-
 @contextmanager
 def taking_up(who: str) -> Iterator[None]:
     """Refuse to go on with what is held from an earlier fit if the network is not the same."""
@@ -260,79 +237,6 @@ def taking_up(who: str) -> Iterator[None]:
             f"{who} goes on with what it held in an earlier fit, and that does not fit the weights "
             f"of this one ({found}); give each network a new {who}"
         ) from error
-
-
-def trained_in(trainer: Trainer) -> set[int]:
-    """The identities of the parameters that the optimizers train.
-
-    A teacher, a copy for averaging or a branch left out is in no optimizer, whatever its
-    `requires_grad` says.
-    """
-    return {
-        id(parameter)
-        for optimizer in trainer.optimizers
-        for group in optimizer.param_groups
-        for parameter in group["params"]
-        if parameter.requires_grad
-    }
-
-
-def candidates(
-    trainer: Trainer,
-    pl_module: LightningModule,
-    who: str,
-    exclude: Sequence[str],
-    vectors: bool = False,
-) -> list[str]:
-    """The trained weights that `exclude` does not name.
-
-    Known when the fit starts: before it, a network may not be built. What is left alone for another
-    reason than `exclude` is said.
-
-    Args:
-        trainer: whose optimizers train.
-        pl_module: what is trained.
-        who: the technique, for messages.
-        exclude: patterns of names.
-        vectors: whether every parameter is a candidate, biases and norms too.
-
-    Raises:
-        ValueError: for a pattern that matches nothing, a lazy layer without a shape, or if no
-            weight is left, saying why.
-    """
-    weights = weights_in(pl_module)
-    chosen = dict(pl_module.named_parameters()) if vectors else weights
-    left = without(exclude, chosen, f"{who}.exclude") if chosen else []
-    there = trained_in(trainer)
-    names = [name for name in left if id(chosen[name]) in there]
-    untrained = [name for name in left if name not in names and name in weights]
-    if not names:
-        excluded = [name for name in chosen if name not in left and id(chosen[name]) in there]
-        raise ValueError(
-            f"{who}: no weight is left: {who}.exclude takes {', '.join(excluded) or 'none'}, and "
-            f"in no optimizer or frozen are {', '.join(untrained) or 'none'}"
-        )
-    if untrained:
-        rank_zero_info(
-            f"{who}: {', '.join(untrained)} stay as they are: no optimizer trains them now"
-        )
-    return names
-
-
-def check_dense(pl_module: LightningModule, who: str, names: Iterable[str]) -> None:
-    """Refuse embeddings with sparse gradients.
-
-    Raises:
-        ValueError: naming the parameter and the remedies.
-    """
-    kinds = torch.nn.Embedding | torch.nn.EmbeddingBag
-    sparse = [m.weight for m in pl_module.modules() if isinstance(m, kinds) and m.sparse]
-    for name in names:
-        if any(pl_module.get_parameter(name) is weight for weight in sparse):
-            raise ValueError(
-                f"{who}: the gradient of {name} is a sparse tensor, which cannot be held in a "
-                f"constraint; build the embedding with sparse=False, or give {who}.exclude=[{name}]"
-            )
 
 
 def _let_the_last_model_win(trainer: Trainer, pl_module: LightningModule) -> None:

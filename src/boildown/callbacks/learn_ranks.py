@@ -12,23 +12,25 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from boildown.callbacks.budget import clock_of
-from boildown.callbacks.constraint import BrokenConstraintError, Check, trained_in
+from boildown.callbacks.constraint import BrokenConstraintError, Check
 from boildown.callbacks.evidence import OutputForms, weights_read_elsewhere
+from boildown.callbacks.held import tell_held, trained_in
 from boildown.callbacks.learning_rate import rates_before_schedules
 from boildown.callbacks.restructuring import Restructuring
 from boildown.flops import layer_positions
 from boildown.forward import inputs_of
 from boildown.lowrank import learning_compression as lc
 from boildown.lowrank.costs import Counting, Layer, cost_of, dense_cost_of
-from boildown.lowrank.factorize import describe, structure
+from boildown.lowrank.factorize import describe, factorisable, refused, structure
 from boildown.lowrank.scheme import Unit
 from boildown.lowrank.target import Spectra, Target
+from boildown.name_patterns import without
 from boildown.schedule import Cubic, Schedule
+from boildown.structure.weights import weights_in
 
 EASED = Cubic()
 
@@ -168,6 +170,8 @@ class LearnRanks(Restructuring):
             names = self.counting.unread(names, read)
         positions = layer_positions(pl_module, inputs) if self.counting.unit == "flops" else {}
         self.layers = self.counting.layers(pl_module, names, positions)
+        if fits:
+            self._tell(pl_module)
         if self.learned.step < 0:
             self.target.check_reach(self.layers, self.counting.unit)
 
@@ -178,9 +182,29 @@ class LearnRanks(Restructuring):
         others = [name for name in names if name not in left]
         if not left or (others and self.counting.only is not None):
             raise ValueError(f"lowrank: no optimizer trains {', '.join(others)}; leave them out")
-        if others:
-            rank_zero_info(f"lowrank: {', '.join(others)} stay dense: no optimizer trains them")
         return left
+
+    def _tell(self, pl_module: LightningModule) -> None:
+        """Say which layers learn their ranks, and why the others do not."""
+        trained = trained_in(pl_module.trainer)
+        reasons = refused(pl_module)
+        named = set(without(self.counting.exclude, factorisable(pl_module), "lowrank.exclude"))
+        left = {}
+        for name, weight in weights_in(pl_module).items():
+            layer = name.removesuffix(".weight")
+            if layer in self.layers:
+                continue
+            if id(weight) not in trained:
+                left[name] = "no optimizer trains it"
+            elif layer in reasons:
+                left[name] = reasons[layer]
+            elif layer not in named:
+                left[name] = "lowrank.exclude"
+            elif self.counting.only is not None:
+                left[name] = "not in lowrank.ranks"
+            else:
+                left[name] = "read by more than its layer"
+        tell_held("lowrank", [f"{layer}.weight" for layer in self.layers], left)
 
     def _network(self, pl_module: LightningModule) -> lc.Network:
         return lc.Network(self.layers, dict(pl_module.named_parameters()))

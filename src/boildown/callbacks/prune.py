@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -17,20 +18,18 @@ from boildown.callbacks.constraint import (
     BrokenConstraintError,
     Check,
     Constraint,
-    candidates,
-    check_apart,
-    check_dense,
     fitting,
     forget_cut,
     forget_momentum,
     taking_up,
 )
 from boildown.callbacks.evidence import evidence_of
+from boildown.callbacks.held import check_apart, check_dense, tell_held, to_hold
 from boildown.callbacks.learning_rate import ScheduleLearningRate
 from boildown.callbacks.technique import is_number, trained_like, trained_matrices
 from boildown.name_patterns import by_pattern, without
 from boildown.prune.criteria import Criterion, magnitude, scored
-from boildown.prune.masks import global_masks, layer_masks
+from boildown.prune.masks import at_floor, global_masks, layer_masks
 from boildown.schedule import Cubic, OneShot, Rounds, Schedule, check_window, fraction
 
 CUBIC = Cubic()
@@ -132,6 +131,7 @@ class Prune(Constraint):
         self._scores: dict[str, Tensor] = {}  # while a cut is made
         self._time = -1.0
         self._target = 0.0
+        self._at_floor: set[str] = set()  # those that were warned of
         self._settled = False  # whether the asked size was met once more before what follows
         self._early: dict[str, Tensor] = {}
         if rewind == "weights" and (begin == 1.0 or end == self._last == 1.0):
@@ -196,9 +196,11 @@ class Prune(Constraint):
         self._find(trainer, pl_module)
 
     def _find(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.names = candidates(trainer, pl_module, "prune", self.exclude)
-        if self.keep is not None:
-            self.names = list(by_pattern(self.keep, self.names, "prune.keep"))
+        only = None if self.keep is None else ("prune.keep", self.keep)
+        names, left = to_hold(trainer, pl_module, "prune", self.exclude, only)
+        if names != self.names:
+            tell_held("prune", names, left)
+        self.names = names
         check_dense(pl_module, "prune", self.names)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -240,10 +242,24 @@ class Prune(Constraint):
         if not first:
             masks = {name: mask & self.masks[name] for name, mask in masks.items()}
         self._set_masks(masks, pl_module)
+        if self.keep is None and self.scope == "global":
+            self._warn_of_floors()
         for name, mask in self.masks.items():
             forget_cut(trainer, pl_module.get_parameter(name), mask)
         self.hold(pl_module)
         self.verify(pl_module)
+
+    def _warn_of_floors(self) -> None:
+        """Name the layers that a ranking of all would have emptied, each once."""
+        found = {n: d for n, d in at_floor(self.masks).items() if n not in self._at_floor}
+        self._at_floor |= set(found)
+        if found:
+            named = ", ".join(f"{name} keeps {kept:.2%}" for name, kept in found.items())
+            rank_zero_warn(
+                f"prune: at a sparsity of {self.sparsity:.1%} over all, {named}: ranked by score "
+                "nearly all would go, and the floor alone is left. Remedies: prune.scope=layer, "
+                "prune.keep for each layer, prune.exclude, or less sparsity"
+            )
 
     def _score(self, pl_module: LightningModule, samples: int) -> Evidence:
         """Find the scores of the weights as they are now; gives what they were judged by."""

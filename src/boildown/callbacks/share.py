@@ -24,12 +24,10 @@ from boildown.callbacks.constraint import (
     BrokenConstraintError,
     Check,
     Constraint,
-    candidates,
-    check_apart,
-    check_dense,
     forget_momentum,
     taking_up,
 )
+from boildown.callbacks.held import check_apart, check_dense, tell_held, to_hold
 from boildown.callbacks.prune import Prune
 from boildown.callbacks.technique import dtype_named, is_number, trained_like, trained_matrices
 from boildown.name_patterns import by_pattern, without
@@ -201,9 +199,11 @@ class ShareWeights(Constraint):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_fit_start(trainer, pl_module)
-        names = candidates(
-            trainer, pl_module, "share", self.exclude, vectors=isinstance(self.bits, Mapping)
+        only = ("share.bits", self.bits) if isinstance(self.bits, Mapping) else None
+        names, left = to_hold(
+            trainer, pl_module, "share", self.exclude, only, vectors=only is not None
         )
+        tell_held("share", names, left)
         self.bits_of = self._bits_of(names)
         check_dense(pl_module, "share", self.bits_of)
 

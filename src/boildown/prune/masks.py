@@ -72,9 +72,32 @@ def global_masks(scores: Mapping[str, Tensor], sparsity: float) -> dict[str, Ten
     return {name: piece.reshape(score.shape).clone() for (name, score), piece in named}
 
 
+def at_floor(masks: Mapping[str, Tensor]) -> dict[str, float]:
+    """The tensors of which a ranking of all together left no more than the floor.
+
+    Args:
+        masks: of `global_masks`.
+
+    Returns:
+        name -> fraction kept, of each that its scores would have cut further, or nearly.
+    """
+    of_all = sum(int(m.sum()) for m in masks.values()) / sum(m.numel() for m in masks.values())
+    density = {name: int(mask.sum()) / mask.numel() for name, mask in masks.items()}
+    return {
+        name: density[name]
+        for name, mask in masks.items()
+        if density[name] * mask.numel() <= _floor(mask, of_all) and density[name] < of_all
+    }
+
+
+def _floor(tensor: Tensor, kept: float) -> int:
+    """How many entries of a tensor stay in any case, where `kept` of all do."""
+    return min(math.ceil(FLOOR * kept * tensor.numel() - 1e-9), tensor.numel())
+
+
 def _with_floor(scores: Tensor, kept: float) -> Tensor:
     """The scores of one tensor, with infinity for those that stay in any case."""
-    stay = min(math.ceil(FLOOR * kept * scores.numel()), scores.numel())
+    stay = _floor(scores, kept)
     if not stay:
         return scores
     raised = scores.clone()

@@ -253,8 +253,18 @@ def _check_devices(cfg: DictConfig) -> None:
 def quiet() -> None:
     """Silence what a user of a run can do nothing about."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    told = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    told.setLevel(logging.INFO)
+    told.addFilter(_spoken)
     for message in ("LeafSpec", "does not have many workers", "GPU available", "logging interval"):
         warnings.filterwarnings("ignore", f".*{message}.*")
+
+
+def _spoken(record: logging.LogRecord) -> bool:
+    """Print what boildown says; what Lightning says by the same logger is dropped."""
+    if Path(__file__).parents[1] in Path(record.pathname).parents:
+        print(record.getMessage(), flush=True)
+    return False
 
 
 def _validate_every(
