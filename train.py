@@ -50,6 +50,11 @@ def job(cfg: DictConfig) -> float:
         from boildown.run import run
 
         return run(cfg, directory)
+    except SystemExit:  # the run was stopped, and has said how it goes on
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            where = HydraConfig.get().sweep.dir
+            print(f"the sweep: the same command with resume=true hydra.sweep.dir={where}")
+        raise
     except Exception as error:
         if not expected(error) or os.environ.get("BOILDOWN_TRACEBACK"):
             raise

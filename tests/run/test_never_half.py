@@ -345,6 +345,22 @@ def test_a_run_that_is_asked_to_stop_saves_and_says_so(
 
 
 @pytest.mark.usefixtures("_in_front")
+def test_a_sweep_that_is_asked_to_stop_starts_no_other_run(whole: Path, tmp_path: Path) -> None:
+    sweep = ("-m", f"hydra.sweep.dir={tmp_path}", "seed=0,1", "logger=none", *TINY)
+    with pytest.MonkeyPatch.context() as patched:
+        signalled(patched, signal.SIGTERM, 20)
+        stopped = call_here(*sweep)
+    assert stopped.returncode == 75
+    assert f"same command with resume=true hydra.sweep.dir={tmp_path}" in stopped.stdout
+    assert "Traceback" not in stopped.stderr
+    assert not (tmp_path / "1").exists()
+    resumed = call_here(*sweep, "resume=true")
+    assert resumed.returncode == 0, resumed.stderr
+    assert_as_undisturbed(tmp_path / "0", whole)
+    assert (tmp_path / "1" / "result.json").exists()
+
+
+@pytest.mark.usefixtures("_in_front")
 def test_ctrl_c_in_the_evaluation(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
