@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
@@ -24,7 +24,13 @@ class Task(LightningModule):
         optimizer: parameters, or groups of them -> optimizer.
         factors: parameter of the model -> factor on its learning rate
             (`boildown.tasks.width.width_factors`), 1 where absent; None is one rate for all.
+
+    Attributes:
+        objectives: the `objective` of the data it is for, None for classes to tell apart; empty if
+            any will do.
     """
+
+    objectives: ClassVar[tuple[str | None, ...]] = ()
 
     def __init__(
         self,
@@ -82,6 +88,8 @@ class Classification(Task):
         label_smoothing: in [0, 1), on the training loss only.
         factors: see `Task`.
     """
+
+    objectives = (None,)
 
     def __init__(
         self,

@@ -25,6 +25,8 @@ class Language(Task):
         factors: see `Task`.
     """
 
+    objectives = ("causal", "masked")
+
     def __init__(
         self,
         model: nn.Module,
