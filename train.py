@@ -47,6 +47,10 @@ def job(cfg: DictConfig) -> float:
         check(
             cfg, HydraConfig.get().overrides.task
         )  # a typing error is answered before the slow import
+        if cfg.search is not None:
+            from boildown.run.search import search
+
+            return search(cfg, directory, HydraConfig.get().overrides.task)
         from boildown.run import run
 
         return run(cfg, directory)

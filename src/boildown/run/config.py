@@ -18,6 +18,7 @@ GROUPS = ("compression", "experiment")
 KEYS = (
     "data", "model", "task", "trainer", "logger", "budget", "compression", "experiment",
     "name", "seed", "resume", "share_dense", "validations", "learning_rate", "loss_scaling", "run",
+    "search",
 )  # fmt: skip
 RUN_KEYS = {"task": ("base_width",)}  # in a group, but read by the run, not by the target
 SET_BY_RUN = {  # keys of `trainer` -> what to say instead, "" where there is nothing
