@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +27,7 @@ from boildown.callbacks.constraint import (
 from boildown.callbacks.evidence import evidence_of
 from boildown.callbacks.held import check_apart, check_dense, tell_held, to_hold
 from boildown.callbacks.learning_rate import ScheduleLearningRate
+from boildown.callbacks.movement import Movement
 from boildown.callbacks.technique import is_number, trained_like, trained_matrices
 from boildown.name_patterns import by_pattern, without
 from boildown.prune.criteria import Criterion, magnitude, scored
@@ -129,6 +131,7 @@ class Prune(Constraint):
         self._bits: list[Tensor] = []
         self.names: list[str] = []
         self._scores: dict[str, Tensor] = {}  # while a cut is made
+        self._movement: Movement | None = None  # if the criterion has asked for it
         self._time = -1.0
         self._target = 0.0
         self._at_floor: set[str] = set()  # those that were warned of
@@ -211,6 +214,12 @@ class Prune(Constraint):
         if not self.masks:
             self._score(pl_module, samples=1)  # what is wrong with the criterion shows now
             self._scores = {}
+        if self._movement is not None and (self.begin == self.end or self.schedule(0.0, 1.0) > 0):
+            raise ValueError(
+                "prune.criterion judges by the movement since the first cut, at which nothing has "
+                "moved yet: prune gradually, with end after begin and a schedule such as "
+                f"boildown.schedule.Cubic(), not {type(self.schedule).__name__}"
+            )
 
     def act(self, trainer: Trainer, pl_module: LightningModule, progress: float) -> None:
         if self.rewind == "weights" and not self._early and progress >= self.rewind_to:
@@ -264,11 +273,20 @@ class Prune(Constraint):
     def _score(self, pl_module: LightningModule, samples: int) -> Evidence:
         """Find the scores of the weights as they are now; gives what they were judged by."""
         weights = {name: pl_module.get_parameter(name) for name in self.names}
-        evidence = evidence_of(pl_module, self.names, self.calibration, samples)
+        moved = partial(self._moved, weights)
+        evidence = evidence_of(pl_module, self.names, self.calibration, samples, moved)
         self._scores = scored(self.criterion, weights, evidence)
+        if self._movement is not None and not self._movement.sums:
+            self._scores = magnitude(weights, evidence)  # until something has moved
         for name, mask in self.masks.items():  # what is cut goes first, so it stays cut
             self._scores[name] = self._scores[name].masked_fill(~mask, -torch.inf)
         return evidence
+
+    def _moved(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """What the criterion asks for, from now on at hand."""
+        self._movement = self._movement or Movement()
+        sums = self._movement.sums
+        return {n: sums[n] if n in sums else torch.zeros_like(w) for n, w in weights.items()}
 
     def _choose(self, pl_module: LightningModule, time: float) -> dict[str, Tensor]:
         if self.keep is not None:
@@ -345,12 +363,16 @@ class Prune(Constraint):
 
     @torch.no_grad()
     def steer(self, pl_module: LightningModule) -> None:
+        if self._movement is not None:
+            self._movement.before_step(dict(zip(self.masks, self._held, strict=True)))
         for parameter, bits in zip(self._held, self._bits, strict=True):
             if parameter.grad is not None:
                 parameter.grad.view(bits.dtype).bitwise_and_(bits)
 
     @torch.no_grad()
     def hold(self, pl_module: LightningModule, stepped: Optimizer | None = None) -> None:
+        if self._movement is not None and stepped is not None:
+            self._movement.after_step(stepped)
         for parameter, bits in zip(self._held, self._bits, strict=True):
             parameter.view(bits.dtype).bitwise_and_(bits)
 
@@ -375,12 +397,15 @@ class Prune(Constraint):
         shapes = {name: list(mask.shape) for name, mask in self.masks.items()}
         own = {"masks": packed, "shapes": shapes, "time": self._time, "target": self._target}
         own |= {"settled": self._settled}
+        if self._movement is not None:
+            own["movement"] = self._movement.sums
         return super().state_dict() | own | {"early": self._early}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self._time, self._target = state_dict["time"], state_dict["target"]
         self._early = state_dict["early"]
+        self._movement = Movement(state_dict["movement"]) if "movement" in state_dict else None
         self._settled = state_dict.get("settled", False)  # the first version did not settle
         self.masks = {
             name: torch.from_numpy(
