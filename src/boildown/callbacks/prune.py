@@ -28,10 +28,11 @@ from boildown.callbacks.evidence import evidence_of
 from boildown.callbacks.held import check_apart, check_dense, tell_held, to_hold
 from boildown.callbacks.learning_rate import ScheduleLearningRate
 from boildown.callbacks.movement import Movement
-from boildown.callbacks.technique import is_number, trained_like, trained_matrices
+from boildown.callbacks.selection import Selection
+from boildown.callbacks.technique import trained_like, trained_matrices
 from boildown.name_patterns import by_pattern, without
 from boildown.prune.criteria import Criterion, magnitude, scored
-from boildown.prune.masks import at_floor, global_masks, layer_masks
+from boildown.prune.masks import at_floor
 from boildown.schedule import Cubic, OneShot, Rounds, Schedule, check_window, fraction
 
 CUBIC = Cubic()
@@ -54,6 +55,8 @@ class Prune(Constraint):
         keep: pattern -> final fraction of a tensor's weights that stay, in (0, 1]; tensors that no
             pattern names are not pruned. First match wins.
         scope: with `sparsity`, rank all tensors together ("global") or each by itself ("layer").
+        pattern: what is cut as one (`boildown.prune.patterns`): None single weights, "2:4" all but
+            two of each four inputs, and by itself no more, "1x4" blocks of outputs x inputs.
         begin: progress at the first cut, as a fraction of the budget.
         end: progress from which the target holds.
         schedule: target over the window (`boildown.schedule`); `Rounds` is prune, fine-tune, prune
@@ -75,8 +78,9 @@ class Prune(Constraint):
 
     Raises:
         ValueError: for a value out of its range, naming it; when the fit starts for a criterion
-            that scores wrongly, a pattern that matches nothing, if no parameter is left to prune,
-            or if the masks held are of another network.
+            that scores wrongly, a pattern of names that matches nothing, a tensor that `pattern`
+            does not divide, if no parameter is left to prune, or if the masks held are of another
+            network.
 
     Source: Han et al. 2015, https://arxiv.org/abs/1506.02626; rewinding: Frankle et al. 2019,
     https://arxiv.org/abs/1903.01611, Renda et al. 2020, https://arxiv.org/abs/2003.02389
@@ -88,6 +92,7 @@ class Prune(Constraint):
         sparsity: float | None = None,
         keep: Mapping[str, float] | None = None,
         scope: Literal["global", "layer"] = "global",
+        pattern: str | None = None,
         criterion: Criterion = magnitude,
         calibration: Callable[[], Iterable[Any]] | None = None,
         samples: int = 512,
@@ -103,9 +108,6 @@ class Prune(Constraint):
     ) -> None:
         super().__init__(check, name)
         check_window("prune", begin, end)
-        _check_amounts(sparsity, keep)
-        if scope not in ("global", "layer"):
-            raise ValueError(f"prune.scope must be 'global' or 'layer', got {scope!r}")
         for what, count in (("cuts", cuts), ("samples", samples)):
             if type(count) is not int or count < 1:
                 raise ValueError(
@@ -113,6 +115,7 @@ class Prune(Constraint):
                 )
         _check_function("schedule", schedule, "boildown.schedule.Cubic()")
         _check_function("criterion", criterion, "boildown.prune.criteria.magnitude")
+        self.selection = Selection(sparsity, keep, scope, pattern, schedule)
         if rewind not in (None, "weights", "learning_rate"):
             raise ValueError(f"prune.rewind must be weights, learning_rate or null, got {rewind!r}")
         if not 0.0 <= rewind_to <= begin:
@@ -120,7 +123,6 @@ class Prune(Constraint):
                 f"prune.rewind_to must lie in [0, begin = {begin}], before the first cut, "
                 f"got {rewind_to}"
             )
-        self.final, self.keep, self.scope = sparsity, keep, scope
         self.calibration, self.samples = calibration, samples
         self.begin, self.end, self.schedule, self.criterion = begin, end, schedule, criterion
         self.cuts = schedule.n if isinstance(schedule, OneShot | Rounds) else cuts
@@ -149,12 +151,9 @@ class Prune(Constraint):
 
     @property
     def settings(self) -> dict[str, Any]:
-        keep = None if self.keep is None else dict(self.keep)
-        kind = type(self.schedule).__name__
-        same = ("scope", "begin", "end", "cuts", "rewind", "rewind_to")
-        return {name: getattr(self, name) for name in same} | {
-            "sparsity": self.final, "keep": keep, "schedule": kind, "exclude": list(self.exclude),
-        }  # fmt: skip
+        same = ("begin", "end", "cuts", "rewind", "rewind_to")
+        own = {name: getattr(self, name) for name in same} | {"exclude": list(self.exclude)}
+        return own | {"schedule": type(self.schedule).__name__} | self.selection.settings
 
     @property
     def begun(self) -> bool:
@@ -166,7 +165,7 @@ class Prune(Constraint):
 
     @property
     def amounts(self) -> dict[str, Any]:
-        return {"sparsity": self.final, "keep": self.keep}
+        return {"sparsity": self.selection.sparsity, "keep": self.selection.keep}
 
     @property
     def sparsity(self) -> float:
@@ -181,7 +180,8 @@ class Prune(Constraint):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
-        if stage == "fit" and self.is_open and self.size is None:
+        undecided = self.is_open and self.size is None and not self.selection.pattern.least
+        if stage == "fit" and undecided:
             raise ValueError(
                 "prune: how much is to be cut? give sparsity, such as Prune(sparsity=0.9), or keep"
             )
@@ -199,12 +199,14 @@ class Prune(Constraint):
         self._find(trainer, pl_module)
 
     def _find(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        only = None if self.keep is None else ("prune.keep", self.keep)
+        keep = self.selection.keep
+        only = None if keep is None else ("prune.keep", keep)
         names, left = to_hold(trainer, pl_module, "prune", self.exclude, only)
         if names != self.names:
             tell_held("prune", names, left)
         self.names = names
         check_dense(pl_module, "prune", self.names)
+        self.selection.check_shapes({n: pl_module.get_parameter(n).shape for n in self.names})
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         check_apart(trainer, Prune, "names")
@@ -251,7 +253,7 @@ class Prune(Constraint):
         if not first:
             masks = {name: mask & self.masks[name] for name, mask in masks.items()}
         self._set_masks(masks, pl_module)
-        if self.keep is None and self.scope == "global":
+        if self.selection.keep is None and self.selection.scope == "global":
             self._warn_of_floors()
         for name, mask in self.masks.items():
             forget_cut(trainer, pl_module.get_parameter(name), mask)
@@ -289,14 +291,12 @@ class Prune(Constraint):
         return {n: sums[n] if n in sums else torch.zeros_like(w) for n, w in weights.items()}
 
     def _choose(self, pl_module: LightningModule, time: float) -> dict[str, Tensor]:
-        if self.keep is not None:
-            return self._masks(self._scores, time)
+        target = None
         if self.size is not None and self.is_open:
             if not self.masks or time >= self._last:
                 self._target = self._asked_target(pl_module)
-        else:
-            self._target = float(self.final or 0.0)
-        return self._masks(self._scores, time, self._target)
+            target = self._target
+        return self.selection.masks(self._scores, time, target)
 
     def _asked_target(self, pl_module: LightningModule) -> float:
         """The sparsity that meets the asked size.
@@ -311,27 +311,17 @@ class Prune(Constraint):
         self.size.check_reach(weights)
         return replace(self.size, bytes=self.size.bytes * (1.0 + REWOUND)).amount(weights)
 
-    def _masks(
-        self, scores: Mapping[str, Tensor], time: float, target: float = 0.0
-    ) -> dict[str, Tensor]:
-        if self.keep is not None:
-            kept = by_pattern(self.keep, scores, "prune.keep")
-            return layer_masks(scores, {n: self.schedule(time, 1 - k) for n, k in kept.items()})
-        now = self.schedule(time, target)
-        if self.scope == "layer":
-            return layer_masks(scores, dict.fromkeys(scores, now))
-        return global_masks(scores, now)
-
     def preview(
         self, weights: Mapping[str, Tensor], amount: float | None = None
     ) -> dict[str, Tensor]:
         scores = self._scores
         if not scores:  # before the training, where magnitudes stand for what is not known yet
             names = without(self.exclude, trained_matrices(weights), "prune.exclude")
-            if self.keep is not None:
-                names = list(by_pattern(self.keep, names, "prune.keep"))
+            if self.selection.keep is not None:
+                names = list(by_pattern(self.selection.keep, names, "prune.keep"))
+            names = self.selection.fitting(weights, names)
             scores = {name: weights[name].detach().abs() for name in names}
-        masks = self._masks(scores, 1.0, (self.final or 0.0) if amount is None else amount)
+        masks = self.selection.masks(scores, 1.0, amount)
         cut = {
             name: trained_like(torch.where(mask, weights[name].detach(), 0.0), weights[name])
             for name, mask in masks.items()
@@ -420,18 +410,6 @@ class Prune(Constraint):
 def _integers(tensor: Tensor) -> torch.dtype:
     """The integers as wide as the tensor's floats."""
     return {2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
-
-
-def _check_amounts(sparsity: object, keep: object) -> None:
-    if sparsity is not None and keep is not None:
-        raise ValueError("prune: give either sparsity or keep, and not both")
-    if sparsity is not None and not (is_number(sparsity) and 0.0 <= sparsity < 1.0):
-        raise ValueError(f"prune.sparsity must be a number in [0, 1), got {sparsity!r}")
-    if keep is not None and (not isinstance(keep, Mapping) or not keep):
-        raise ValueError(f"prune.keep must name at least one layer, got {keep!r}")
-    for pattern, kept in keep.items() if isinstance(keep, Mapping) else ():
-        if not (is_number(kept) and 0.0 < kept <= 1.0):
-            raise ValueError(f"prune.keep[{pattern!r}] must be in (0, 1], got {kept!r}")
 
 
 def _check_function(what: str, given: object, example: str) -> None:
