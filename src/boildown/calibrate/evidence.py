@@ -67,6 +67,15 @@ class Evidence:
         self.flops = 0
 
     @cached_property
+    def inputs(self) -> list[Tensor]:
+        """The calibration inputs, batch by batch.
+
+        Raises:
+            EvidenceError: without batches.
+        """
+        return [inputs_of(batch) for batch in self._calibration("inputs")]
+
+    @cached_property
     def gradients(self) -> Gradients:
         """Of the loss, for each parameter that is judged.
 

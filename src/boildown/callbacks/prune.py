@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -28,11 +28,13 @@ from boildown.callbacks.evidence import evidence_of
 from boildown.callbacks.held import check_apart, check_dense, tell_held, to_hold
 from boildown.callbacks.learning_rate import ScheduleLearningRate
 from boildown.callbacks.movement import Movement
+from boildown.callbacks.refit import not_fitted, refit
 from boildown.callbacks.selection import Selection
 from boildown.callbacks.technique import trained_like, trained_matrices
 from boildown.name_patterns import by_pattern, without
 from boildown.prune.criteria import Criterion, magnitude, scored
 from boildown.prune.masks import at_floor
+from boildown.prune.reconstruct import Method, Named, method_named
 from boildown.schedule import Cubic, OneShot, Rounds, Schedule, check_window, fraction
 
 CUBIC = Cubic()
@@ -70,6 +72,10 @@ class Prune(Constraint):
             training dataloader.
         samples: how many of its samples to judge by, at least 1.
         exclude: patterns of tensors to leave alone.
+        reconstruct: "sparsegpt" or "alps" (`boildown.prune.reconstruct`) let the weights and biases
+            of linear layers and two-dimensional convolutions make up for each cut, and choose
+            which of a tensor's weights go; how many do, the criterion decides. None: the training
+            alone makes up for it.
         rewind: "weights" sets the survivors back to their values at `rewind_to` after each cut (the
             lottery ticket), "learning_rate" restarts its schedule at each round, None does neither.
         rewind_to: progress whose weights are kept for rewinding.
@@ -101,6 +107,7 @@ class Prune(Constraint):
         schedule: Schedule = CUBIC,
         cuts: int = 20,
         exclude: Sequence[str] = (),
+        reconstruct: Named | Method | None = None,
         rewind: Literal["weights", "learning_rate"] | None = None,
         rewind_to: float = 0.0,
         check: Check = "stage",
@@ -116,13 +123,6 @@ class Prune(Constraint):
         _check_function("schedule", schedule, "boildown.schedule.Cubic()")
         _check_function("criterion", criterion, "boildown.prune.criteria.magnitude")
         self.selection = Selection(sparsity, keep, scope, pattern, schedule)
-        if rewind not in (None, "weights", "learning_rate"):
-            raise ValueError(f"prune.rewind must be weights, learning_rate or null, got {rewind!r}")
-        if not 0.0 <= rewind_to <= begin:
-            raise ValueError(
-                f"prune.rewind_to must lie in [0, begin = {begin}], before the first cut, "
-                f"got {rewind_to}"
-            )
         self.calibration, self.samples = calibration, samples
         self.begin, self.end, self.schedule, self.criterion = begin, end, schedule, criterion
         self.cuts = schedule.n if isinstance(schedule, OneShot | Rounds) else cuts
@@ -136,10 +136,30 @@ class Prune(Constraint):
         self._movement: Movement | None = None  # if the criterion has asked for it
         self._time = -1.0
         self._target = 0.0
+        self.method = None
+        if reconstruct is not None:
+            self.method = method_named(reconstruct, "prune.reconstruct")
         self._at_floor: set[str] = set()  # those that were warned of
         self._settled = False  # whether the asked size was met once more before what follows
         self._early: dict[str, Tensor] = {}
-        if rewind == "weights" and (begin == 1.0 or end == self._last == 1.0):
+        self._check_rewinding()
+
+    def _check_rewinding(self) -> None:
+        begin, end = self.begin, self.end
+        if self.rewind not in (None, "weights", "learning_rate"):
+            raise ValueError(
+                f"prune.rewind must be weights, learning_rate or null, got {self.rewind!r}"
+            )
+        if not 0.0 <= self.rewind_to <= begin:
+            raise ValueError(
+                f"prune.rewind_to must lie in [0, begin = {begin}], before the first cut, "
+                f"got {self.rewind_to}"
+            )
+        if self.rewind == "weights" and self.method is not None:
+            raise ValueError(
+                "prune.rewind=weights sets back what prune.reconstruct has fitted; give one of them"
+            )
+        if self.rewind == "weights" and (begin == 1.0 or end == self._last == 1.0):
             raise ValueError(
                 f"prune.rewind=weights needs training after the last cut, which falls at the very "
                 f"end of the budget with {begin=} {end=}; give an earlier begin or end"
@@ -153,6 +173,7 @@ class Prune(Constraint):
     def settings(self) -> dict[str, Any]:
         same = ("begin", "end", "cuts", "rewind", "rewind_to")
         own = {name: getattr(self, name) for name in same} | {"exclude": list(self.exclude)}
+        own["reconstruct"] = getattr(self.method, "__name__", None)
         return own | {"schedule": type(self.schedule).__name__} | self.selection.settings
 
     @property
@@ -214,8 +235,14 @@ class Prune(Constraint):
             self._set_masks(self.masks, pl_module)
             self.verify(pl_module)
         if not self.masks:
-            self._score(pl_module, samples=1)  # what is wrong with the criterion shows now
+            evidence = self._score(pl_module, samples=1)  # what is wrong with it shows now
             self._scores = {}
+            left = not_fitted(pl_module, evidence) if self.method is not None else []
+            if left:
+                rank_zero_info(
+                    f"prune.reconstruct: {', '.join(left)} will be cut, and nothing makes up for "
+                    "it: only linear layers and two-dimensional convolutions can be fitted"
+                )
         if self._movement is not None and (self.begin == self.end or self.schedule(0.0, 1.0) > 0):
             raise ValueError(
                 "prune.criterion judges by the movement since the first cut, at which nothing has "
@@ -244,14 +271,17 @@ class Prune(Constraint):
         if not self.masks:  # parameters may have been unfrozen since the fit began
             self._find(trainer, pl_module)
         evidence = self._score(pl_module, self.samples)
-        masks = trainer.strategy.broadcast(self._choose(pl_module, time))
+        masks = self._choose(pl_module, time)
+        before = self.masks or {name: torch.ones_like(mask) for name, mask in masks.items()}
+        masks = trainer.strategy.broadcast({n: mask & before[n] for n, mask in masks.items()})
+        if self.method is not None and not self._settled:  # then the file was measured as it is
+            pattern = self.selection.pattern
+            masks = refit(trainer, pl_module, evidence, masks, before, pattern, self.method)
         self._scores = {}
         clock = clock_of(trainer)
         if clock is not None and evidence.flops:
             clock.charge(evidence.flops * trainer.world_size)
-        first, self._time = not self.masks, time
-        if not first:
-            masks = {name: mask & self.masks[name] for name, mask in masks.items()}
+        self._time = time
         self._set_masks(masks, pl_module)
         if self.selection.keep is None and self.selection.scope == "global":
             self._warn_of_floors()
