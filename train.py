@@ -14,7 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from boildown.files.atomic import replace_file
 from boildown.files.lock import LockedError
-from boildown.run.config import accept_plus, check, register_resolvers, sweep_first
+from boildown.run.config import (
+    accept_plus,
+    check,
+    check_choices,
+    register_resolvers,
+    sweep_first,
+)
 from boildown.run.errors import expected, one_line
 from boildown.run.help import help_text
 
@@ -94,6 +100,7 @@ def main() -> None:
             if sweep
             else contextlib.nullcontext()
         ):
+            check_choices(sys.argv[1:], conf)
             job()
     except SaidError:
         sys.exit(1)
