@@ -103,7 +103,10 @@ CASES: list[tuple[str, Sequence[str]]] = [  # overrides, what the line must say
     ("model=mlp model.width=big", ["model.width", "a whole number", "'big'"]),
     ("model=mlp model.widths=300", ["model.widths", "a list of whole numbers", "300"]),
     # the data
-    (f"{DATA}Module", ["data._target_", "Module", "no prepare()", "boildown.data.base.Dataset"]),
+    (
+        f"{DATA}Module",
+        ["data._target_", "Module", "no train_dataloader()"],
+    ),
     (f"{DATA}Few", ["data: Few", "target 9", "num_classes is 3"]),
     (f"{DATA}Damaged", ["data: bad_input.Damaged", "KeyError: 'gone'"]),
     # the budget and the optimizer

@@ -103,7 +103,7 @@ def _check_objective(data: Any, model: nn.Module, task: Any) -> None:
     """Refuse a model or a task for other data: text, numbers to predict, or classes."""
     offered = getattr(data, "objective", None)
     wanted = getattr(model, "objective", None)
-    kind, name = type(data).__name__, type(model).__name__
+    kind, name = type(getattr(data, "module", data)).__name__, type(model).__name__
     text = offered in Language.objectives
     if wanted is not None and not text:
         raise ConfigError(f"model: {name} reads text, which data {kind} is not; data=text")

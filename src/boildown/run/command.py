@@ -48,7 +48,6 @@ class Unannounced:
         return getattr(self.stream, name)
 
 
-@hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
 def job(cfg: DictConfig) -> float:
     """Run one config in its own directory; returns the compressed model's test error."""
     directory = Path(HydraConfig.get().runtime.output_dir)
@@ -107,7 +106,7 @@ def main(called: str = "python train.py") -> None:
             else contextlib.nullcontext()
         ):
             check_choices(sys.argv[1:], CONF)
-            job()
+            hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(job)()
     except SaidError:
         sys.exit(1)
     except KeyboardInterrupt:  # before a run begins; during one it says so itself

@@ -32,6 +32,7 @@ from boildown.run.allowed import targets_of
 from boildown.run.build import build_task, model_config
 from boildown.run.built import built, refusal
 from boildown.run.config import check
+from boildown.run.datamodule import data_of
 from boildown.run.errors import ConfigError
 from boildown.run.file_size import FileSize
 from boildown.run.prove import proven
@@ -209,11 +210,11 @@ def prepared(cfg: DictConfig) -> Any:
     Raises:
         ConfigError: for what is no data of a run.
     """
-    data = built(cfg.data, "data")
+    data = data_of(cfg, built(cfg.data, "data"))
     check_data(data, cfg)
     try:
         data.prepare()
-    except OSError:
+    except (ConfigError, OSError):
         raise
     except Exception as error:
         raise refusal(error, "data", f"{cfg.data['_target_']} cannot be prepared") from error
@@ -304,7 +305,7 @@ def _validate_every(
         raise ConfigError(
             f"budget.{budget.unit}={budget.total:g} does not pay for one step, which takes "
             f"{budget.total / batches * accumulate:.4g} {budget.unit} at data.batch_size="
-            f"{cfg.data.batch_size}"
+            f"{cfg.data.get('batch_size')}"
         )
     return max(1, round(batches / int(cfg.validations)))
 

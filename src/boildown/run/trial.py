@@ -18,6 +18,7 @@ from boildown.run.built import built, refusal
 from boildown.run.errors import ConfigError
 from boildown.tasks.classification import Classification, Task
 from boildown.tasks.language import Language
+from boildown.tasks.regression import Regression
 
 _OFFERS = ("prepare", "train_dataloader", "val_dataloader", "test_dataloader")
 _OF_DEVICES = re.compile(r"cuda|gpu|device|dtype|half|float16|autocast", re.IGNORECASE)
@@ -34,7 +35,7 @@ def check_data(data: Any, cfg: DictConfig) -> None:
         raise ConfigError(
             f"data._target_: {cfg.data['_target_']} makes a {type(data).__name__}, which has no "
             f"{lacks[0]}(); a run takes data derived from boildown.data.base.Dataset "
-            "(docs/extend.md), not a LightningDataModule, a torch Dataset or a DataLoader"
+            "(docs/extend.md) or a LightningDataModule, not a torch Dataset or a DataLoader"
         )
 
 
@@ -110,7 +111,7 @@ def check_fit(cfg: DictConfig, data: Any, task: LightningModule, batch: Any) -> 
     Raises:
         ConfigError: naming the model, the data and what does not fit.
     """
-    kinds = (Classification, Language)
+    kinds = (Classification, Language, Regression)
     if not isinstance(task, Task) or type(task).training_step not in [
         kind.training_step for kind in kinds
     ]:
@@ -126,6 +127,9 @@ def check_fit(cfg: DictConfig, data: Any, task: LightningModule, batch: Any) -> 
             f"{type(task).__name__}, got a {type(batch).__name__}"
         )
     inputs, targets = batch
+    if isinstance(task, Regression):
+        _check_numbers(cfg, name, task, inputs[:2], targets[:2])
+        return
     classes = int(data.num_classes)
     wrong = targets[(targets != IGNORE) & ((targets < 0) | (targets >= classes))]
     if len(wrong):
@@ -149,6 +153,19 @@ def _outputs(cfg: DictConfig, data: str, task: Task, inputs: Tensor) -> list[Any
         shape = tuple(inputs.shape[1:])
         what = f"{cfg.model['_target_']} cannot take the samples {shape} of data {data}"
         raise refusal(error, "model", what) from error
+
+
+def _check_numbers(
+    cfg: DictConfig, data: str, task: Regression, inputs: Tensor, targets: Tensor
+) -> None:
+    if _outputs(cfg, data, task, inputs) is None:
+        return
+    device = next(task.parameters()).device
+    try:
+        with _untouched(task):
+            task.training_step((inputs.to(device), targets.to(device)), 0)
+    except ValueError as error:
+        raise ConfigError(f"model: {cfg.model['_target_']} on data {data}: {error}") from error
 
 
 def _check_outputs(
