@@ -21,9 +21,11 @@ from boildown.report.metric import headline
 from boildown.run.wandb_file import complete
 
 COLUMNS = ("name", "shape", "nonzero", "distinct", "rank", "bits_per_weight", "bytes", "coder")
-LESS_IS_BETTER = ("error", "loss", "bits_per_byte", "mse", "mae")
-MORE_IS_BETTER = ("accuracy", "r2")
+# Of which the summary has the best value beside the last.
+LESS_IS_BETTER = ("train/loss", "val/loss", "val/error", "val/bits_per_byte", "val/mse", "val/mae")
+MORE_IS_BETTER = ("val/accuracy", "val/r2")
 BINS = 64
+_OF = ("model", "data")  # whose names an artifact has
 MOST_BARS = 5_000_000  # entries of a weight of which a histogram is made; of more, a part
 
 
@@ -37,12 +39,9 @@ def begin(logger: WandbLogger) -> None:
     for axis in AXES:
         run.define_metric(axis, hidden=True)
     run.define_metric("*", step_metric="progress", step_sync=True)
-    names = [("min", name) for name in LESS_IS_BETTER] + [("max", n) for n in MORE_IS_BETTER]
-    for best, name in names:
-        for stage in ("train", "val"):
-            run.define_metric(
-                f"{stage}/{name}", step_metric="progress", step_sync=True, summary=f"{best},last"
-            )
+    best = dict.fromkeys(LESS_IS_BETTER, "min") | dict.fromkeys(MORE_IS_BETTER, "max")
+    for name, which in best.items():
+        run.define_metric(name, step_metric="progress", step_sync=True, summary=f"{which},last")
 
 
 def place(logger: WandbLogger) -> dict[str, str]:
@@ -137,14 +136,11 @@ def _log_files(run: Any, result: Mapping[str, Any], directory: Path) -> None:
     """
     import wandb
 
-    model = str(result["name"]).partition("-")[0]
-    kind = re.sub(r"[^A-Za-z0-9_.-]", "-", f"{model}-{run.job_type or 'run'}")
+    parts = [str(result["config"][key]["_target_"]).rpartition(".")[2].lower() for key in _OF]
+    kind = re.sub(r"[^A-Za-z0-9_.-]", "-", "-".join([*parts, run.job_type or "run"]))
     digests = result.get("files", {})
-    dense = wandb.Artifact(
-        re.sub(r"[^A-Za-z0-9_.-]", "-", f"{model}-before-{run.job_type or 'run'}"),
-        type="model",
-        metadata={**result["dense"], "sha256": digests.get("dense.safetensors")},
-    )
+    before = {**result["dense"], "sha256": digests.get("dense.safetensors")}
+    dense = wandb.Artifact(f"{kind}-before", type="model", metadata=before)
     dense.add_file(str(directory / "dense.safetensors"), policy="immutable")
     _use(run, dense)
     figures = final_figures(result)
