@@ -3,15 +3,20 @@
 python benchmarks/overhead.py --root DIR [--repeats 7]
 
 1. A Lightning step with Prune and ShareWeights holding / the same step without them.
-2. A dense run's training with boildown's callbacks / a bare PyTorch loop, and / a bare Lightning
+2. A whole dense run of MNIST (--epochs) with logger=wandb, offline, / with logger=none.
+3. A dense run's training with boildown's callbacks / a bare PyTorch loop, and / a bare Lightning
    fit, doing the same work (same batches, same validations).
 """
 
 import argparse
+import contextlib
+import io
 import statistics
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,10 +30,13 @@ from boildown.callbacks.record import Record
 from boildown.callbacks.share import ShareWeights
 from boildown.data.mnist import MNIST
 from boildown.models.lenet import LeNet5, LeNet300
+from boildown.run import run
+from boildown.run.config import register_resolvers
 from boildown.run.job import quiet
 from boildown.schedule import Cosine, OneShot
 from boildown.tasks.classification import Classification
 
+ROOT = Path(__file__).parents[1]
 FUSED = True  # as in conf/task; --plain-adam measures torch's default
 SHAPE = {"input_shape": (1, 28, 28), "num_classes": 10}
 
@@ -111,6 +119,28 @@ def whole(make: Callable[..., torch.nn.Module], data: MNIST, epochs: int) -> lis
     return seconds
 
 
+def logged(root: str, epochs: int) -> list[float]:
+    """Seconds of a whole dense run of MNIST, with wandb offline and without a logger."""
+    from hydra import compose, initialize_config_dir
+
+    seconds = []
+    register_resolvers()
+    for logger in ("wandb", "none"):
+        settings = [
+            f"logger={logger}",
+            "data=mnist",
+            f"data.root={root}",
+            f"budget.epochs={epochs}",
+        ]
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            cfg = compose("config", settings)
+        with tempfile.TemporaryDirectory() as place, contextlib.redirect_stdout(io.StringIO()):
+            began = time.perf_counter()
+            run(cfg, Path(place) / "run")
+            seconds.append(time.perf_counter() - began)
+    return seconds
+
+
 def loop(model: torch.nn.Module, data: MNIST, epochs: int) -> None:
     optimizer = adam(model.parameters())
     loader = data.train_dataloader()
@@ -126,12 +156,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", required=True)
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--epochs", type=int, default=10, help="of the runs that log")
+    parser.add_argument("--only-logging", action="store_true", help="the second table alone")
     parser.add_argument("--plain-adam", action="store_true", help="torch's unfused AdamW")
     arguments = parser.parse_args()
     global FUSED
     FUSED = not arguments.plain_adam
     quiet()
     warnings.filterwarnings("ignore")
+    print("| dense MNIST run | with wandb, s | without, s | more: min, median, max |")
+    print("|---|---|---|---|")
+    pairs = [logged(arguments.root, arguments.epochs) for _ in range(arguments.repeats)]
+    more = sorted(a / b - 1 for a, b in pairs)
+    with_wandb, without = (statistics.median(p[i] for p in pairs) for i in (0, 1))
+    print(
+        f"| LeNet-300-100, {arguments.epochs} epochs | {with_wandb:.1f} | {without:.1f} | "
+        f"{more[0]:+.1%}, {statistics.median(more):+.1%}, {more[-1]:+.1%} |\n",
+        flush=True,
+    )
+    if arguments.only_logging:
+        return
     data = MNIST(
         root=arguments.root,
         download=False,
