@@ -6,6 +6,7 @@ What is logged over time is in `boildown.callbacks.observe`. Nothing here needs 
 import contextlib
 import math
 import re
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ COLUMNS = ("name", "shape", "nonzero", "distinct", "rank", "bits_per_weight", "b
 LESS_IS_BETTER = ("train/loss", "val/loss", "val/error", "val/bits_per_byte", "val/mse", "val/mae")
 MORE_IS_BETTER = ("val/accuracy", "val/r2")
 BINS = 64
+PATIENCE = 10.0  # seconds for wandb's service to write the end of a run
 _OF = ("model", "data")  # whose names an artifact has
 MOST_BARS = 5_000_000  # entries of a weight of which a histogram is made; of more, a part
 
@@ -180,6 +182,9 @@ def end(logger: WandbLogger, exit_code: int) -> None:
     directory, offline = Path(run.dir).parent, bool(getattr(run, "offline", False))
     run.finish(exit_code=exit_code)
     for file in directory.glob("run-*.wandb") if offline else ():
+        until = time.monotonic() + PATIENCE  # its service may still be writing
+        while not complete(file) and time.monotonic() < until:
+            time.sleep(0.1)
         if not complete(file):
             raise OSError(f"{file} is cut, as on a full disk: `wandb sync` uploads what is there")
 
