@@ -211,11 +211,14 @@ class KillsWandb(Failing):
 def test_a_logger_that_fails_does_not_end_the_run(
     loggers: tuple[str, str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(tmp_path, *TINY, *loggers)
+    train(tmp_path / "first", *TINY, *loggers)
     said = capsys.readouterr().err
     assert said.count("boildown: ") == 1
     assert says in said
-    assert result_of(tmp_path)["curve"]
+    assert result_of(tmp_path / "first")["curve"]
+    train(tmp_path / "next", *TINY, "logger=wandb")
+    assert kept_in(tmp_path / "next")[0].summary["final/bytes"]
+    assert not capsys.readouterr().err
 
 
 def test_a_run_needs_no_wandb(

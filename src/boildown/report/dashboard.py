@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 NAME = "boildown"
@@ -38,8 +39,8 @@ def make(project: str, entity: str | None, metric: str) -> tuple[str, str]:
             f"{INSTEAD}, or WANDB_MODE=online"
         )
     try:
-        import wandb_workspaces.reports.v2 as reports
-        import wandb_workspaces.workspaces as workspaces
+        reports: Any = import_module("wandb_workspaces.reports.v2")
+        workspaces: Any = import_module("wandb_workspaces.workspaces")
     except ImportError as error:
         raise ValueError(
             f"a dashboard needs wandb-workspaces (pip install boildown[dashboard]): {error}"
@@ -52,7 +53,7 @@ def make(project: str, entity: str | None, metric: str) -> tuple[str, str]:
         if owner is None:
             raise ValueError("wandb names no user or team; give --entity NAME")
         api.create_project(project, owner)
-        workspace = workspaces.Workspace(
+        workspace: Any = workspaces.Workspace(
             entity=owner,
             project=project,
             name=TITLE,

@@ -111,7 +111,9 @@ def front_rows(section: Section, server: str, entity: str | None) -> list[Row]:
 def coordinates(section: Section) -> dict[str, Any]:
     """Parallel coordinates of a section's runs: what differs, and what came of it, with ranges."""
     runs = section.runs
-    columns = {key: [run.config.get(key) for run in runs] for key in _differing(runs)}
+    columns: dict[str, list[Any]] = {
+        key: [run.config.get(key) for run in runs] for key in _differing(runs)
+    }
     columns |= {
         "bytes": [run.bytes for run in runs],
         "ratio": [run.ratio for run in runs],
@@ -169,7 +171,8 @@ def link(run: Run, server: str, entity: str | None) -> str | None:
         return None
     owner = place.get("entity") or entity
     if owner and "id" in place and "project" in place:
-        return f"{server}/{quote(owner)}/{quote(place['project'])}/runs/{quote(place['id'])}"
+        parts = (owner, place["project"], "runs", place["id"])
+        return "/".join([server, *(quote(part, safe="") for part in parts)])
     directory = place.get("directory", "")
     return f"{run.place}/wandb/{directory}" if directory else None
 

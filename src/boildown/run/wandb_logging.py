@@ -4,6 +4,7 @@ What is logged over time is in `boildown.callbacks.observe`. Nothing here needs 
 """
 
 import contextlib
+import logging
 import math
 import re
 import time
@@ -194,6 +195,13 @@ def forget() -> None:
     with contextlib.suppress(ImportError):
         import wandb
 
+        run: Any = wandb.run
+        with contextlib.suppress(Exception):  # else all that is printed would go to it
+            run._restore()
         with contextlib.suppress(Exception, SystemExit):
             wandb.teardown()
         wandb.run = None
+        log = logging.getLogger("wandb")  # into a file, on what may be a full disk
+        for handler in list(log.handlers):
+            log.removeHandler(handler)
+        log.addHandler(logging.NullHandler())
