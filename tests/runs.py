@@ -130,7 +130,7 @@ def refused(error: BaseException, says: Sequence[str]) -> None:
     assert [part for part in says if part not in line] == [], line
 
 
-class InterruptedHereError(Exception):
+class InterruptedHereError(BaseException):  # no failure of a logger, which a run survives
     """A run was stopped on purpose."""
 
 

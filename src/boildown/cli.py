@@ -100,6 +100,14 @@ def report(args: argparse.Namespace) -> None:
         print(f"wandb: {log(content, files, args.wandb)}")
 
 
+def dashboard(args: argparse.Namespace) -> None:
+    """Make or update the dashboard of a project on wandb."""
+    from boildown.report.dashboard import make
+
+    for address in make(args.project, args.entity, args.metric):
+        print(address)
+
+
 _MANY = 200  # results that take long enough for a bar
 
 
@@ -223,6 +231,12 @@ def _parser() -> argparse.ArgumentParser:
         help="log it to wandb too, offline unless WANDB_MODE says otherwise",
     )
     command.set_defaults(run=report)
+
+    command = commands.add_parser("dashboard", help="compare a project's runs on wandb, as code")
+    command.add_argument("--project", required=True, help="of wandb, that the runs are logged to")
+    command.add_argument("--entity", help="the user or team that owns it; default: your own")
+    command.add_argument("--metric", default="error", help="to compare by; default: error")
+    command.set_defaults(run=dashboard)
 
     _add_sensitivity(commands)
     return parser

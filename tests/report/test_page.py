@@ -20,7 +20,9 @@ import pytest
 from made import BIG_PAYS, family, put, result
 
 from boildown.cli import main
+from boildown.report import wandb_run
 from boildown.report.build import gather, write
+from boildown.report.results import collect
 
 HOSTILE = '</script><script>alert(1)</script><img src="http://x.example/a" onerror=alert(1)>&'
 VOID = {"meta", "link", "img", "br"}
@@ -285,10 +287,36 @@ def test_wandb_gets_the_tables_the_pictures_and_the_page(tmp_path: Path) -> None
     assert str(run) in done.stdout
     media = {path.name.partition("_")[0] for path in run.glob("files/media/**/*") if path.is_file()}
     assert {"runs", "comparison", "my report-size", "my report-lead"} <= media
+    assert "settings" in media  # parallel coordinates
+    (front,) = run.glob("files/media/table/pareto*front_[0-9]*.json")
+    table = json.loads(front.read_text())
+    found = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    assert [(row["bytes"], row["test/error"]) for row in found] == [(1000, 0.1)]
+    (coordinates,) = run.glob("files/media/plotly/*.json")
+    (drawn,) = json.loads(coordinates.read_text())["data"]
+    ranges = {d["label"]: d["range"] for d in drawn["dimensions"]}
+    assert ranges["model.width"] == [16, 256]
+    assert ranges["test/error"] == [0.1, 0.21]
     (log,) = run.glob("*.wandb")
     record = log.read_bytes()
     assert b"my-report-report" in record
     assert b"headline" in record
+
+
+@pytest.mark.parametrize(
+    ("place", "found"),
+    [
+        ({"id": "abc", "project": "p", "entity": "me"}, "https://wandb.ai/me/p/runs/abc"),
+        ({"id": "a/b", "project": "p q", "entity": "me"}, "https://wandb.ai/me/p%20q/runs/a%2Fb"),
+        ({"id": "abc", "project": "p", "directory": "offline-run-1"}, "a/wandb/offline-run-1"),
+        ({"id": 1, "project": {}}, None),
+        (["a"], None),
+    ],
+)
+def test_a_report_on_wandb_links_its_runs(place: Any, found: str | None, tmp_path: Path) -> None:
+    put(tmp_path / "a", json.dumps(result(loggers={"wandb": place})))
+    (run,) = collect([tmp_path])[0]
+    assert wandb_run.link(run, "https://wandb.ai", None) == found
 
 
 def hostile() -> dict[str, Any]:

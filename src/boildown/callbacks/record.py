@@ -31,7 +31,8 @@ class Record(Callback):
         if clock is not None:
             row |= {"phase": clock.phase, "steps": clock.steps, "flops": clock.flops}
             row["seconds"] = round(clock.seconds, 3)
-        row |= {name: value.item() for name, value in trainer.callback_metrics.items()}
+        logged = {name: value.item() for name, value in trainer.callback_metrics.items()}
+        row |= {name: value for name, value in logged.items() if name not in row}
         self.rows.append(row)
         self._write(trainer)
 

@@ -26,6 +26,7 @@ KEYS = (
 UNITS = ("epochs", "steps", "seconds", "flops")  # of a budget
 _LEAST, _MOST = sys.float_info.min, sys.float_info.max
 RUN_KEYS = {"task": ("base_width",)}  # in a group, but read by the run, not by the target
+WANDB_MODES = ("offline", "online", "shared", "disabled", "dryrun", "run")
 SET_BY_RUN = {  # keys of `trainer` -> what to say instead, "" where there is nothing
     "max_epochs": "budget.epochs",
     "val_check_interval": "validations",
@@ -123,8 +124,8 @@ def check(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
         _check_target(cfg[group], group, RUN_KEYS.get(group, ()))
     if "shape" in cfg.learning_rate:
         _check_target(cfg.learning_rate.shape, "learning_rate.shape")
-    if cfg.logger:
-        _check_target(cfg.logger, "logger")
+    for key, node in loggers_in(cfg.logger).items():
+        _check_target(node, f"logger.{key}".removesuffix("."))
     if cfg.get("loss_scaling") is not None:
         _check_target(cfg.loss_scaling, "loss_scaling")
     for key, node in nodes_of(cfg.compression).items():
@@ -185,6 +186,27 @@ def _check_allow(run: DictConfig) -> None:
         raise ConfigError(
             f"run.allow must be a list of modules, such as [my_package], got {allow!r}"
         )
+
+
+def loggers_in(loggers: Any) -> dict[str, DictConfig]:
+    """The loggers of a config by their keys; {} if there are none, "" for one without a key.
+
+    Raises:
+        ConfigError: for a knob that no logger reads, or a mode that wandb does not have.
+    """
+    if not loggers:
+        return {}
+    if "_target_" in loggers:
+        return {"": loggers}
+    nodes = nodes_of(loggers)
+    text = str(OmegaConf.to_container(loggers, resolve=False))
+    for key in map(str, loggers):
+        if key not in nodes and f"${{logger.{key}}}" not in text:
+            raise ConfigError(f"logger.{key}={loggers[key]}: no logger reads it")
+    mode = loggers.get("mode")
+    if mode is not None and mode not in WANDB_MODES:
+        raise ConfigError(f"logger.mode={mode}: there are {', '.join(WANDB_MODES)}")
+    return nodes
 
 
 def _check_trainer(trainer: DictConfig) -> None:

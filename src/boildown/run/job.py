@@ -11,10 +11,9 @@ from typing import Any
 
 import lightning
 import torch
-from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 from torch import nn
 
@@ -23,6 +22,7 @@ from boildown.allocate.size import DENSE_BYTES
 from boildown.amp.plugins import precision_of
 from boildown.callbacks.bar import BudgetBar
 from boildown.callbacks.budget import ComputeBudget
+from boildown.callbacks.observe import Observe
 from boildown.callbacks.record import Record
 from boildown.callbacks.save import SaveDense, SaveNewest, Stopped, plain_state
 from boildown.files.atomic import remove_parts
@@ -35,8 +35,10 @@ from boildown.run.config import check
 from boildown.run.datamodule import data_of
 from boildown.run.errors import ConfigError
 from boildown.run.file_size import FileSize
+from boildown.run.loggers import close, loggers_of
+from boildown.run.names import run_name
 from boildown.run.prove import proven
-from boildown.run.recipe import Recipe, nodes_of
+from boildown.run.recipe import Recipe
 from boildown.run.result import compute_of, headline_figure, make_result, present, rates_of_run
 from boildown.run.resume import earlier, keep_config, plain
 from boildown.run.signals import Signals, end_others, leads, stoppable
@@ -86,10 +88,13 @@ def _run(cfg: DictConfig, directory: Path, signals: Signals) -> float:
     job = Job.prepare(cfg, directory, signals)
     if leads():
         keep_config(cfg, directory)
-    stages = stages_of(job.recipe.techniques.values())
-    for fit in fits(stages, job.model, job.newest, resume=cfg.resume):
-        trainer = job.train(fit)
-    return job.finish(trainer) if trainer.is_global_zero else float("nan")
+    try:
+        stages = stages_of(job.recipe.techniques.values())
+        for fit in fits(stages, job.model, job.newest, resume=cfg.resume):
+            trainer = job.train(fit)
+        return job.finish(trainer) if trainer.is_global_zero else float("nan")
+    finally:  # a run that has ended well has closed them
+        close(job.loggers, exit_code=1)
 
 
 @dataclass
@@ -107,7 +112,7 @@ class Job:
         after: callbacks behind them.
         record: of them, the curve.
         newest: of them, what saves the checkpoints.
-        logger: of all fits.
+        loggers: of all fits.
         size: what the file would take.
     """
 
@@ -121,7 +126,7 @@ class Job:
     after: list[Callback]
     record: Record
     newest: SaveNewest
-    logger: Any
+    loggers: list[Logger]
     size: FileSize
 
     @classmethod
@@ -149,13 +154,14 @@ class Job:
             asked=lambda: signals.asked is not None,
         )
         before = _before(cfg, directory, budget, recipe)
-        after = [record, BudgetBar(label=str(cfg.name or "")), signals, newest]
-        logger = _logger(cfg, directory)
+        after = [Observe(), record, BudgetBar(label=str(cfg.name or "")), signals, newest]
         size = FileSize(described, recipe.techniques.values())
         recipe.ask(size)
+        loggers = loggers_of(cfg, directory)  # last: what fails before it leaves none open
         return cls(
-            cfg, directory, data, model, recipe, budget, before, after, record, newest, logger, size
-        )
+            cfg, directory, data, model, recipe, budget, before, after, record, newest, loggers,
+            size,
+        )  # fmt: skip
 
     def train(self, fit: Fit) -> Trainer:
         """Train one stage to its end."""
@@ -172,7 +178,7 @@ class Job:
             self.recipe.check_reach(dict(task.named_parameters()))
         every = _validate_every(cfg, self.budget, task, len(data.train_dataloader()))
         callbacks = [*self.before, *fit.stage.techniques, *self.after]
-        trainer = _trainer(cfg, self.directory, callbacks, self.logger, every)
+        trainer = _trainer(cfg, self.directory, callbacks, self.loggers, every)
         fit.go_on(trainer, self.budget)
         loaders = data.train_dataloader(), data.val_dataloader()
         try:
@@ -200,7 +206,7 @@ class Job:
             rates=rates_of_run(self.cfg, trainer),
             curve=self.record.rows,
         )
-        present(result, self.directory, trainer)
+        present(result, self.directory, self.loggers)
         return headline_figure(result)
 
 
@@ -310,31 +316,19 @@ def _validate_every(
     return max(1, round(batches / int(cfg.validations)))
 
 
-def _logger(cfg: DictConfig, directory: Path) -> Any:
-    """The logger, or False where there is none or it cannot start."""
-    if not (cfg.logger and "_target_" in cfg.logger):
-        return False
-    try:
-        logger = instantiate(cfg.logger, save_dir=str(directory), name=run_name(cfg))
-        if isinstance(logger, WandbLogger):
-            if logger._wandb_init.get("anonymous") is None:
-                logger._wandb_init.pop("anonymous", None)  # of which wandb warns, None or not
-            _ = logger.experiment
-    except Exception as error:
-        warnings.warn(f"no logger: {cfg.logger['_target_']} says {error}", stacklevel=2)
-        return False
-    return logger
-
-
 def _trainer(
-    cfg: DictConfig, directory: Path, callbacks: list[Callback], logger: Any, validate_every: int
+    cfg: DictConfig,
+    directory: Path,
+    callbacks: list[Callback],
+    loggers: list[Logger],
+    validate_every: int,
 ) -> Trainer:
     trainer: Trainer = built(
         cfg.trainer,
         "trainer",
         search=True,
         callbacks=callbacks,
-        logger=logger,
+        logger=loggers or False,
         max_epochs=-1,
         val_check_interval=validate_every,
         check_val_every_n_epoch=None,
@@ -351,12 +345,3 @@ def _trainer(
             "lightning.pytorch.Trainer"
         )
     return trainer
-
-
-def run_name(cfg: DictConfig) -> str:
-    """What the run is called: its name, or model, data and techniques."""
-    if cfg.name:
-        return str(cfg.name)
-    techniques = list(nodes_of(cfg.compression))
-    model, data = (str(cfg[k]["_target_"]).rpartition(".")[2].lower() for k in ("model", "data"))
-    return "-".join([model, data, *(techniques or ["dense"])])
