@@ -21,6 +21,7 @@ LAYERS: tuple[set[str], ...] = (  # a room imports from its own layer and those 
         "foreign_masks",
         "name_matching",
         "loading",
+        "saving",
         "data",
     },
     {"tasks"},

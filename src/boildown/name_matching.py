@@ -56,6 +56,50 @@ def matched(
     return filled | rest
 
 
+def places(wanted: Iterable[str], there: Iterable[str]) -> list[dict[str, str]]:
+    """Which of a model's modules a file's may be: the closest kind of matches that there is.
+
+    Names match as in `matched`. Those within another that is wanted, which a model has only once
+    that one is replaced, follow it.
+
+    Args:
+        wanted: dotted paths in the file.
+        there: dotted paths of all modules of the model.
+
+    Returns:
+        Ways to match, each for all names; [] if there is none.
+    """
+    names = {_path(name) for name in wanted}
+    own = {_path(name): name for name in there}
+    outer = [n for n in names if not any(n != other and n.startswith(other) for other in names)]
+    starts = _common(outer)
+    for pairs in ([("", "")], [(start, "") for start in starts[1:]],
+                  [("", other) for other in own if other]):  # fmt: skip
+        found = []
+        for start, other in pairs:
+            way = {name: own.get(other + name.removeprefix(start)) for name in outer}
+            if all(value is not None for value in way.values()):
+                found.append({n: w for n, w in way.items() if w is not None})
+        if found:
+            return [_with_inner(way, wanted) for way in found]
+    return []
+
+
+def _with_inner(way: Mapping[str, str], wanted: Iterable[str]) -> dict[str, str]:
+    """A match of the outermost modules, and what lies in them."""
+    full: dict[str, str] = {}
+    for name in wanted:
+        outer = next(one for one in way if _path(name).startswith(one))
+        rest = _path(name).removeprefix(outer).removesuffix(".")
+        full[name] = ".".join(part for part in (way[outer], rest) if part)
+    return full
+
+
+def _path(name: str) -> str:
+    """A module's path without wrappers, as the names of its tensors begin."""
+    return _unwrapped(f"{name}.") if name else ""
+
+
 def _candidates(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[dict[str, str]]:
     """Ways to match, name in the file -> name in the model: the closest kind that there is."""
     for plain in (False, True):
