@@ -63,6 +63,9 @@ class BudgetBar(ProgressBar):
         if now - self._drawn < 0.1:
             return
         self._drawn = now
+        self._draw(trainer)
+
+    def _draw(self, trainer: Trainer) -> None:
         clock = clock_of(trainer)
         progress = progress_of(trainer)
         phase = clock.phase if clock else "train"
@@ -83,6 +86,8 @@ class BudgetBar(ProgressBar):
         return "  ".join(f"{name} {logged[name]:.4f}" for name in self.metrics if name in logged)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._enabled and trainer.is_global_zero:
+            self._draw(trainer)  # the last step may have come too soon after the one drawn
         self._close()
 
     def on_exception(self, *_: Any) -> None:
