@@ -33,17 +33,9 @@ def matched(
     Raises:
         ValueError: if several parts of the file or of the model match, naming them.
     """
-    found = _candidates(state, wanted)
-    fitting = [pairs for pairs in found if _same_shapes(pairs, state, wanted)] or found
-    if not fitting:
+    pairs = pairs_of(state, wanted, path)
+    if pairs is None:
         return None
-    if len(fitting) > 1:
-        first = [f"{min(pairs)} as {pairs[min(pairs)]}" for pairs in fitting]
-        raise ValueError(
-            f"{path} fits the model in several ways ({', '.join(first)}): pass the part of the "
-            "model, or load boildown.unpack's tensors by their names"
-        )
-    pairs = fitting[0]
     aside = [name for name in state if name not in pairs]
     filled = {model_name: state[name] for name, model_name in pairs.items()}
     there = {id(wanted[name]): tensor for name, tensor in filled.items()}
@@ -54,6 +46,30 @@ def matched(
         warnings.warn("; ".join(told), stacklevel=4)
     rest = {n: there.get(id(t), t) for n, t in wanted.items() if n not in filled}
     return filled | rest
+
+
+def pairs_of(
+    state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: str | Path
+) -> dict[str, str] | None:
+    """Name in a file -> name in a model, for those that match as in `matched`.
+
+    Args:
+        state: of the file.
+        wanted: the model's.
+        path: of the file, for messages.
+
+    Raises:
+        ValueError: if several parts match.
+    """
+    found = _candidates(state, wanted)
+    fitting = [pairs for pairs in found if _same_shapes(pairs, state, wanted)] or found
+    if len(fitting) > 1:
+        first = [f"{min(pairs)} as {pairs[min(pairs)]}" for pairs in fitting]
+        raise ValueError(
+            f"{path} fits the model in several ways ({', '.join(first)}): pass the part of the "
+            "model, or load boildown.unpack's tensors by their names"
+        )
+    return fitting[0] if fitting else None
 
 
 def places(wanted: Iterable[str], there: Iterable[str]) -> list[dict[str, str]]:
