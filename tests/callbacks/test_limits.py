@@ -104,6 +104,18 @@ def test_skipped_steps_leave_no_technique_unfinished(
     assert all(p.equal(p.half().float()) for p in model.parameters())
 
 
+def test_a_trainer_gets_its_own_limit_back_after_an_error() -> None:
+    class Failing(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+            self.trainer = trainer
+            raise RuntimeError(f"at {trainer.max_epochs}")
+
+    failing = Failing()
+    with pytest.raises(RuntimeError, match="at 5"):
+        fits.fit([ComputeBudget(epochs=5), failing])
+    assert failing.trainer.max_epochs == -1
+
+
 def test_progress_in_a_pipe_ends_with_all(monkeypatch: pytest.MonkeyPatch) -> None:
     bar = BudgetBar(label="digits")
     written = io.StringIO()

@@ -181,7 +181,15 @@ class ComputeBudget(Callback):
             self._gave_epochs = True
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit" and self._gave_epochs:
+        self._take_epochs_back(trainer)
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        self._take_epochs_back(trainer)
+
+    def _take_epochs_back(self, trainer: Trainer) -> None:
+        if self._gave_epochs:
             trainer.fit_loop.max_epochs = -1
             self._gave_epochs = False
 
@@ -239,7 +247,8 @@ class ComputeBudget(Callback):
             )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.until < 1.0 or self.unit not in ("epochs", "steps"):
+        limit = {"epochs": trainer.max_epochs, "steps": trainer.max_steps}.get(self.unit)
+        if self.until < 1.0 or limit is None or limit < 0:
             return
         skipped = self._wasted_batches / self._batches_per_epoch
         skipped = self.skipped_steps if self.unit == "steps" else skipped

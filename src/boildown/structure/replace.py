@@ -17,7 +17,7 @@ def noted(new: nn.Module, old: nn.Module, **change: Any) -> None:
         old: what it takes the place of, whose own note it carries on.
         change: as an entry of `boildown.lowrank.factorize.structure` has it.
     """
-    entry = {**getattr(old, _NOTE, {}), **change}
+    entry = {**vars(old).get(_NOTE, {}), **change}
     if entry:
         setattr(new, _NOTE, entry)
 
@@ -32,7 +32,7 @@ def structure_of(model: nn.Module) -> dict[str, dict[str, Any]]:
         Dotted path -> entry, as `boildown.lowrank.factorize.structure` has it of two networks.
     """
     modules = model.named_modules(remove_duplicate=False)
-    return {name: dict(getattr(one, _NOTE)) for name, one in modules if hasattr(one, _NOTE)}
+    return {name: dict(vars(one)[_NOTE]) for name, one in modules if _NOTE in vars(one)}
 
 
 def replaced(model: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:
