@@ -27,7 +27,7 @@ LAYERS: tuple[set[str], ...] = (  # a room imports from its own layer and those 
     {"tasks"},
     {"callbacks"},
     {"run"},
-    {"packing", "inspecting", "verifying", "compressing"},
+    {"entry", "packing", "inspecting", "verifying", "compressing"},
     {"cli"},
     {"__main__", ""},  # the package itself
 )

@@ -200,7 +200,7 @@ def _fit(task: LightningModule, loader: Any, epochs: float, techniques: list[Cal
             shape=Cosine(floor=0.01, warmup=0.02), peaks={"share": ShareWeights.peak}
         ),
         *techniques,
-        BudgetBar(metrics=("loss",)),
+        BudgetBar(),
     ]
     with _quiet():
         trainer = Trainer(
