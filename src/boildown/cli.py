@@ -1,6 +1,7 @@
 """The command line. What a command needs is imported when it runs, so that --help is instant."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
