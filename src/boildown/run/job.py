@@ -32,6 +32,7 @@ from boildown.run.build import build_task, model_config
 from boildown.run.config import check
 from boildown.run.errors import ConfigError
 from boildown.run.file_size import FileSize
+from boildown.run.measure import samples_in
 from boildown.run.prove import proven
 from boildown.run.recipe import Recipe, nodes_of
 from boildown.run.result import compute_of, headline_figure, make_result, present, rates_of_run
@@ -136,7 +137,8 @@ class Job:
         for technique in recipe.techniques.values():
             technique.calibration = technique.calibration or data.train_dataloader
         budget = instantiate(cfg.budget, phases=recipe.phases)
-        record = Record(directory / "metrics.csv")
+        size = FileSize(described, recipe.techniques.values())
+        record = Record(directory / "metrics.csv", size.as_it_is)
         newest = SaveNewest(
             directory / "newest.ckpt",
             _dense_trajectory(cfg, recipe),
@@ -147,7 +149,6 @@ class Job:
         before = _before(cfg, directory, budget, recipe)
         after = [record, BudgetBar(label=str(cfg.name or "")), signals, newest]
         logger = _logger(cfg, directory)
-        size = FileSize(described, recipe.techniques.values())
         recipe.ask(size)
         return cls(
             cfg, directory, data, model, recipe, budget, before, after, record, newest, logger, size
@@ -185,6 +186,7 @@ class Job:
             name=run_name(self.cfg),
             params=sum(p.numel() for p in self.model.parameters()),
             recipe=self.recipe,
+            samples=samples_in(self.data.test_dataloader()),
             metrics=proven(self.directory, [*self.cfg.run.allow, *targets_of(self.cfg)]),
             compute=compute_of(self.budget, self.newest.reused, precision_of(trainer)),
             rates=rates_of_run(self.cfg, trainer),
