@@ -207,9 +207,9 @@ def test_variants_of_a_model_are_told_apart_by_what_differs() -> None:
     runs.append(result(asked=None, **{"config.compression": {}}))
     (section,) = sections_of(*runs)
     assert [line.label for line in section.lines] == [
-        "MLP, not compressed",
-        "MLP, x=0.1",
-        "MLP, x=0.2",
+        "not compressed",
+        "x=0.1",
+        "x=0.2",
     ]
     assert [len(line.cells[0].runs) for line in section.lines] == [1, 2, 2]
 

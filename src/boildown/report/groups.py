@@ -78,6 +78,7 @@ class Line:
     phrase: str
     params: int
     cells: tuple[Cell, ...]
+    variant: str = ""  # what tells it from other lines of its model
 
     @property
     def runs(self) -> list[Run]:
@@ -105,6 +106,12 @@ class Section:
         """What it is about."""
         measured = self.metric.replace("/", " ").replace("_", " ")
         return f"{self.data}, {measured}, budget {self.budget}"
+
+    @property
+    def samples(self) -> int | None:
+        """In the test set; None where a run does not say, or they differ."""
+        (count, *others) = {run.samples for run in self.runs}
+        return None if others else count
 
     @property
     def sizes(self) -> list[int]:
@@ -247,14 +254,16 @@ def _section(data: str, metric: str, budget: Items, runs: Sequence[Run]) -> Sect
     for (model_key, other_key, techniques), cells in grouped.items():
         label, phrase = labels[model_key]
         variant = variants[model_key, other_key, techniques]
-        if variant:
+        if variant and len(models) == 1:
+            label = phrase = variant
+        elif variant:
             label, phrase = f"{label}, {variant}", f"{phrase} ({variant})"
         made = [
             Cell(label, phrase, models[model_key], tuple(sorted(members, key=lambda r: r.seed)))
             for members in cells.values()
         ]
         made.sort(key=lambda cell: cell.bytes)
-        lines.append(Line(label, phrase, models[model_key], tuple(made)))
+        lines.append(Line(label, phrase, models[model_key], tuple(made), variant))
     lines.sort(key=lambda line: (line.params, line.label))
     return Section(data, metric, _budget_name(budget), tuple(lines), labelled_by)
 
@@ -313,22 +322,17 @@ def _variant_labels(
     labels = {}
     for members in by_model.values():
         settings = {group: dict(group[1]) for group in members}
-        keys = list(dict.fromkeys(key for other in settings.values() for key in other))
-        columns: dict[tuple[Any, ...], str] = {}
-        for key in keys:
-            held = [settings[g].get(key, ABSENT) for g in members]
-            if len({v for v in held if v != ABSENT}) > 1:
-                known = columns.get(tuple(held))
-                if known is None or key.count(".") < known.count("."):
-                    columns[tuple(held)] = key
+        shared = [key for key in _columns([*settings.values()]) if not _of_recipe(key)]
+        own = {t: _columns([settings[g] for g in members if g[2] == t]) for t in recipes | {()}}
         for group in members:
+            columns = [*shared, *filter(_of_recipe, own[group[2]])]
             parts = []
             if mixed and (len(recipes) > 1 or not group[2]):
                 parts.append(" + ".join(group[2]) or "not compressed")
-            for key in columns.values():
-                held_here = settings[group].get(key, ABSENT)
-                if held_here != ABSENT:
-                    parts.append(f"{_short(key, columns.values())}={_plain(held_here)}")
+            for key in columns:
+                held = settings[group].get(key, ABSENT)
+                if held != ABSENT:
+                    parts.append(f"{_short(key, columns)}={_plain(held)}")
             labels[group] = ", ".join(parts)
         counts: dict[str, int] = defaultdict(int)
         for group in members:
@@ -336,6 +340,23 @@ def _variant_labels(
             if counts[labels[group]] > 1:
                 labels[group] += f" ({counts[labels[group]]})"
     return labels
+
+
+def _of_recipe(key: str) -> bool:
+    """Whether other recipes have other values as a matter of course."""
+    return key.startswith("compression.")
+
+
+def _columns(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys whose values differ, of those that always change together the shortest."""
+    columns: dict[tuple[Any, ...], str] = {}
+    for key in dict.fromkeys(key for own in settings for key in own):
+        held = tuple(own.get(key, ABSENT) for own in settings)
+        if len({v for v in held if v != ABSENT}) > 1:
+            known = columns.get(held)
+            if known is None or key.count(".") < known.count("."):
+                columns[held] = key
+    return list(columns.values())
 
 
 def _short(key: str, among: Iterable[str]) -> str:

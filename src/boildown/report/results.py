@@ -39,6 +39,9 @@ class Run:
         extras: further costs (skipped_steps, wasted_flops, flops_credited) where they are given.
         curve: what each validation gave, in order: "phase", and the finite figures; each row has
             "progress".
+        samples: in the test set; None where the result does not say.
+        layers: what each tensor of the file takes: "name", "shape" (as text), and of "bytes",
+            "nonzero", "distinct", "rank" and "numel" those that are given.
         learning_rates: the rule of the learning rate, dotted key -> value, where it is given.
         environment: versions and machine.
     """
@@ -60,6 +63,8 @@ class Run:
     by_phase: Mapping[str, Mapping[str, float]]
     extras: Mapping[str, float] = field(default_factory=dict)
     curve: Sequence[Mapping[str, Any]] = ()
+    samples: int | None = None
+    layers: Sequence[Mapping[str, Any]] = ()
     learning_rates: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
 
@@ -328,6 +333,8 @@ def parse(data: Any, directory: Path, place: str) -> Run:
         by_phase=phases,
         extras={k: float(compute[k]) for k in EXTRAS if _is_cost(compute.get(k))},
         curve=_rows(data.get("curve")),
+        samples=data["test_samples"] if _is_count(data.get("test_samples")) else None,
+        layers=_layers(data.get("layers")),
         learning_rates=_rates(data.get("learning_rates")),
         environment=flatten(data.get("environment")),
     )
@@ -368,6 +375,28 @@ def _rows(curve: Any) -> list[dict[str, Any]]:
             phase = row.get("phase")
             rows.append({**numbers, "phase": phase if isinstance(phase, str) else "dense"})
     return rows
+
+
+def _layers(layers: Any) -> list[dict[str, Any]]:
+    """The tensors that are named and counted; a tied one takes no bytes and is left out."""
+    rows = []
+    for layer in layers if isinstance(layers, list) else []:
+        if not isinstance(layer, dict) or not isinstance(layer.get("name"), str):
+            continue
+        shape = layer.get("shape")
+        if not isinstance(shape, list) or not all(_is_count(size) for size in shape):
+            continue
+        row = {k: layer.get(k) for k in _COUNTED if k == "bytes" or layer.get(k) is not None}
+        if not all(_is_count(v) or v == 0 for v in row.values()):
+            continue
+        numel = math.prod(shape)
+        if _is_count(numel) and not str(layer.get("coder", "")).startswith("tied"):
+            name, sizes = printable(layer["name"]), "x".join(map(str, shape)) or "scalar"
+            rows.append({"name": name, "shape": sizes, "numel": numel, **row})
+    return rows
+
+
+_COUNTED = ("bytes", "nonzero", "distinct", "rank")
 
 
 def _rates(rates: Any) -> dict[str, Any]:
