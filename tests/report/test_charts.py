@@ -12,7 +12,8 @@ from made import BIG_PAYS, family, result
 from PIL import Image
 
 from boildown.report import png
-from boildown.report.charts import Chart, charts
+from boildown.report.chart import Chart
+from boildown.report.charts import charts
 from boildown.report.colours import THEMES, colour, names
 from boildown.report.groups import Section, sections
 from boildown.report.ledger import ledger

@@ -123,7 +123,8 @@ def _hashable(value: Any) -> Any:
     return (type(value).__name__, value) if isinstance(value, bool) else value
 
 
-def _is_free(key: str) -> bool:
+def is_free(key: str) -> bool:
+    """Whether a setting does not affect the training."""
     return key.partition(".")[0] in FREE
 
 
@@ -140,7 +141,7 @@ def _is_target(key: str) -> bool:
 
 def identity(run: Run) -> object:
     """What is equal in repeats of a run: config and seed."""
-    items = ((k, _hashable(v)) for k, v in run.config.items() if not _is_free(k))
+    items = ((k, _hashable(v)) for k, v in run.config.items() if not is_free(k))
     return run.seed, frozenset(items)
 
 
@@ -240,7 +241,7 @@ def _section(data: str, metric: str, budget: Items, runs: Sequence[Run]) -> Sect
         other: list[tuple[str, Any]] = []
         target: list[tuple[str, Any]] = []
         for key, value in run.config.items():
-            if _is_free(key) or _is_seed(key, value, run) or key.startswith("budget."):
+            if is_free(key) or _is_seed(key, value, run) or key.startswith("budget."):
                 continue
             kind = model if key.startswith("model.") else target if _is_target(key) else other
             kind.append((key, _hashable(value)))
@@ -396,14 +397,7 @@ def differences(runs: Sequence[Run]) -> tuple[list[Setting], list[Setting]]:
         counts: dict[str, int] = defaultdict(int)
         for text in column:
             counts[text] += 1
-        ordered = sorted(counts.items(), key=lambda item: _numeric(item[0]))
+        ordered = sorted(counts.items(), key=lambda item: words.numeric(item[0]))
         also = tuple(n for n in names if n != first)
         differing.append(Setting(first, tuple(ordered), also))
     return differing, common
-
-
-def _numeric(text: str) -> tuple[int, float, str]:
-    try:
-        return 0, float(text), text
-    except ValueError:
-        return 1, 0.0, text

@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import quote
 
 from boildown.report import words
-from boildown.report.charts import Chart
+from boildown.report.answers import Answer
+from boildown.report.chart import Chart
 from boildown.report.colours import THEMES, colour, names
 from boildown.report.compare import pareto_front, spread
 from boildown.report.groups import Section, Setting
@@ -36,6 +37,7 @@ class Part:
     section: Section
     verdicts: Sequence[Verdict]
     headline: Headline
+    answers: Sequence[Answer]
     charts: Sequence[Chart]
 
 

@@ -82,8 +82,13 @@ class Run:
     @property
     def begin(self) -> float:
         """The progress at which compression begins; 1 for a dense run."""
-        begins = [self.config.get(f"compression.{t}.begin") for t in self.techniques]
-        return min((b for b in begins if isinstance(b, int | float)), default=1.0)
+        return min(self.begins.values(), default=1.0)
+
+    @property
+    def begins(self) -> dict[str, float]:
+        """Technique -> the progress at which it begins, where the config says so."""
+        found = {t: self.config.get(f"compression.{t}.begin") for t in self.techniques}
+        return {t: float(b) for t, b in found.items() if isinstance(b, int | float)}
 
     def at_end(self, metric: str) -> float | None:
         """The last value of a validation metric, if it was measured at the end."""

@@ -164,3 +164,11 @@ def listing(items: list[str]) -> str:
     ('a', 'a, b and c')
     """
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def numeric(text: str) -> tuple[int, float, str]:
+    """A sort key that puts numbers in their order, before other texts."""
+    try:
+        return 0, float(text), text
+    except ValueError:
+        return 1, 0.0, text
