@@ -42,8 +42,8 @@ def answers(section: Section, found: Sequence[Verdict], asked: Asked) -> list[An
     chosen = choice(section, asked)
     if chosen is not None:
         made.append(Answer("asked", chosen))
-    made += _ratio_answers(section)
     made += [Answer("recipes", told) for told in [recipe_sentence(section)] if told]
+    made += _ratio_answers(section)
     if len(section.sizes) > 1:
         made.append(Answer("widths", headline(section, found).sentence))
     made.append(Answer("seeds", seed_sentence(section)))
@@ -78,9 +78,10 @@ def ratio_sentence(drops: Sequence[Drop], section: Section) -> str:
     if len(shown) > _DROPS:
         shown = [shown[round(i * (len(shown) - 1) / (_DROPS - 1))] for i in range(_DROPS)]
     parts = []
-    for measurable, members in groupby(shown, key=lambda d: d.measurable):
+    for outcome, members in groupby(shown, key=lambda d: d.outcome):
         group = list(members)
-        parts += [_cost(d, metric) for d in group] if measurable else [_nothing(group, metric)]
+        nothing = outcome == "nothing"
+        parts += [_nothing(group, metric)] if nothing else [_cost(d, metric) for d in group]
     told = f"{', '.join(parts)}."
     found = knee(drops)
     if found is None:
@@ -96,7 +97,12 @@ def ratio_sentence(drops: Sequence[Drop], section: Section) -> str:
 def _nothing(group: Sequence[Drop], metric: str) -> str:
     verb = "costs" if len(group) == 1 else "cost"
     ratios = words.listing([words.ratio(d.cell.ratio) for d in group])
-    return f"{ratios} {verb} nothing measurable ({_change(group[-1], metric)})"
+    low, high = (f(group, key=lambda d: d.after) for f in (min, max))
+    change = _change(high, metric)
+    if high.after > low.after:
+        lowest = words.value(metric, low.after).removesuffix(" %")
+        change = change.replace("→ ", f"→ {lowest} to ")
+    return f"{ratios} {verb} nothing measurable ({change})"
 
 
 def _cost(drop: Drop, metric: str) -> str:
@@ -104,7 +110,8 @@ def _cost(drop: Drop, metric: str) -> str:
     if cost.mean < 0:
         cost, verb = Difference(-cost.mean, cost.half, cost.p), "gains"
     ratio = words.ratio(drop.cell.ratio)
-    return f"{ratio} {verb} {amount(cost, metric)} ({_change(drop, metric)})"
+    told = f"{ratio} {verb} {amount(cost, metric)} ({_change(drop, metric)})"
+    return told if drop.measurable else f"{told}, of which the seeds are not sure"
 
 
 def _change(drop: Drop, metric: str) -> str:
@@ -130,22 +137,46 @@ def recipe_sentence(section: Section) -> str | None:
             "No two recipes have files of the same size (within 10 %): nothing says which wins. "
             "Sweep compression.bytes, or the same compression.ratio for all."
         )
-    parts = [_contest(contest, section) for contest in found[:_DROPS]]
-    told = f"{'; '.join(parts)}."
-    if len(found) > _DROPS:
-        told += f" {len(found) - _DROPS} more sizes are in the plot."
+    shown = found[:_DROPS]
+    parts = []
+    for _, members in groupby(shown, key=_standing):
+        group = list(members)
+        parts.append(_contests(group, section))
+    told = " ".join(parts)
+    if len(found) > len(shown):
+        told += f" {len(found) - len(shown)} more sizes are in the plot."
     return told
 
 
-def _contest(contest: Contest, section: Section) -> str:
-    place = f"At {words.size(contest.bytes)} ({words.ratio(contest.winner.ratio)})"
-    told = amount(contest.lead, section.metric)
-    winner, rival = contest.winner.label, contest.rival.label
-    if contest.lead.low > 0:
-        return f"{place} {winner} wins, by {told} over {rival}"
-    if contest.lead.half is None:
-        return f"{place} {winner} leads {rival} by {told}, with no spread to judge it by"
-    return f"{place} nothing tells {winner} from {rival} ({told})"
+def _standing(contest: Contest) -> tuple[object, ...]:
+    """What contests have in common that are told in one sentence."""
+    first, second = contest.winner.label, contest.rival.label
+    if contest.lead.low > 0 or contest.lead.high < 0 or contest.lead.half is None:
+        return contest.lead.low > 0, contest.lead.high < 0, first
+    return False, False, *sorted((first, second))
+
+
+def _contests(group: Sequence[Contest], section: Section) -> str:
+    """One sentence for contests of the same standing at several sizes."""
+    metric, first = section.metric, group[0]
+    winner, rival = first.winner.label, first.rival.label
+    where = words.listing([words.size(c.bytes) for c in group])
+    if first.lead.half is None:
+        told = [f"{amount(c.lead, metric)} at {words.size(c.bytes)}" for c in group]
+        return f"{winner} leads by {words.listing(told)}, with no spread to judge it by."
+    if first.lead.low > 0:
+        told = [
+            f"at {words.size(c.bytes)} ({words.ratio(c.winner.ratio)}) by {amount(c.lead, metric)} "
+            f"over {c.rival.label}"
+            for c in group
+        ]
+        return f"{winner} wins {words.listing(told)}."
+    if first.lead.high < 0:
+        return f"At {where} {winner} is best on validation, but worse than {rival} on test."
+    widest = max(group, key=lambda c: abs(c.lead.mean))
+    size = Difference(abs(widest.lead.mean), widest.lead.half, widest.lead.p)
+    most = "at most " if len(group) > 1 else ""
+    return f"At {where} nothing tells {winner} from {rival} ({most}{amount(size, metric)})."
 
 
 def seed_sentence(section: Section) -> str:

@@ -10,8 +10,9 @@ from boildown.report import words
 from boildown.report.answers import answers
 from boildown.report.asked import Asked
 from boildown.report.charts import charts
+from boildown.report.content import Content, Part
 from boildown.report.groups import differences, identity, sections
-from boildown.report.page import Content, Part, page
+from boildown.report.page import page
 from boildown.report.results import LeftOut, collect, printable, without_repeats
 from boildown.report.sentences import Headline, headline
 from boildown.report.tables import comparison_rows, run_rows

@@ -31,7 +31,7 @@ Curve = tuple[Line, int, np.ndarray, np.ndarray]
 
 def charts(section: Section, found: Sequence[Verdict]) -> list[Chart]:
     """The charts of a section; those with nothing to show are absent."""
-    made = [size_chart(section, found), *through_charts(section)]
+    made: list[Chart | None] = [size_chart(section, found), *through_charts(section)]
     if len(section.sizes) > 1:
         made += [learning_chart(section), lead_chart(section, found)]
     made += [ledger_chart(section, "flops"), ledger_chart(section, "seconds")]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Literal
 
 from boildown.report import words
 from boildown.report.compare import Difference, paired, sampling_error
@@ -11,6 +12,9 @@ from boildown.report.groups import Cell
 
 _SHARP = 2.0  # a knee is where the cost of halving the file grows by this factor
 _TWO_SIDED = 1.96  # standard errors of a 95 % interval
+
+
+Outcome = Literal["sure", "nothing", "open"]
 
 
 @dataclass(frozen=True)
@@ -22,16 +26,22 @@ class Drop:
         before: mean metric of its dense models.
         after: mean metric of its files.
         cost: after minus before, pair by pair; positive is worse, whatever the metric.
-        measurable: whether the cost is told from nothing: its interval over the seeds leaves out
-            zero and it is at least one sample of the test set. A single seed has no interval; its
-            cost must exceed what two independent test sets of that size would differ by.
+        outcome: "sure" where the interval over the seeds leaves out zero and the cost is at least
+            one sample of the test set; "nothing" where it does not and the cost is within what
+            two test sets of that size would differ by; "open" where it is larger, but the seeds
+            do not agree. A single seed has no interval: it is sure beyond that difference.
     """
 
     cell: Cell
     before: float
     after: float
     cost: Difference
-    measurable: bool
+    outcome: Outcome
+
+    @property
+    def measurable(self) -> bool:
+        """Whether the cost is told from nothing."""
+        return self.outcome == "sure"
 
 
 def drop(cell: Cell, metric: str, samples: int | None) -> Drop | None:
@@ -52,22 +62,24 @@ def drop(cell: Cell, metric: str, samples: int | None) -> Drop | None:
     after, before = [a for a, _ in pairs], [b for _, b in pairs]
     worse = (before, after) if words.larger_is_better(metric) else (after, before)
     cost = paired(*worse)
-    made = fmean(before), fmean(after)
-    return Drop(cell, *made, cost, _is_measurable(cost, made, len(pairs), metric, samples))
+    means = fmean(before), fmean(after)
+    return Drop(cell, *means, cost, _outcome(cost, means, len(pairs), metric, samples))
 
 
-def _is_measurable(
+def _outcome(
     cost: Difference, means: tuple[float, float], seeds: int, metric: str, samples: int | None
-) -> bool:
-    counted = samples is not None and words.is_fraction(metric)
-    if counted and abs(cost.mean) < 0.999 / samples:  # type: ignore[operator]
-        return False
-    if cost.half is not None:
-        return cost.low > 0 or cost.high < 0
-    if seeds > 1 or not counted:
-        return cost.mean != 0.0
-    before, after = (sampling_error(mean, samples) for mean in means)  # type: ignore[arg-type]
-    return abs(cost.mean) > _TWO_SIDED * math.hypot(before, after)
+) -> Outcome:
+    if samples is None or not words.is_fraction(metric):
+        noise = step = 0.0
+    else:
+        noise = _TWO_SIDED * math.hypot(*(sampling_error(mean, samples) for mean in means))
+        step = 0.999 / samples
+    size = abs(cost.mean)
+    alone = noise if seeds == 1 else 0.0
+    sure = size > (alone if cost.half is None else cost.half)
+    if sure and size >= step:
+        return "sure"
+    return "nothing" if size <= max(noise, step) or size == 0.0 or not noise else "open"
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,9 @@ def _dense(section: Section) -> list[Series]:
 
 
 def _points(dense: Sequence[Series]) -> list[tuple[float, float]]:
-    return [(x, float(y)) for series in dense for x, y in zip(series.x, series.y, strict=True)]
+    return [
+        (x, float(y)) for series in dense for x, y in zip([*series.x], [*series.y], strict=True)
+    ]
 
 
 def _band(section: Section, points: Sequence[tuple[float, float]]) -> list[Series]:

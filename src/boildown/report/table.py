@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from boildown.report.page import Content
+    from boildown.report.content import Content
 
 from boildown.report.metric import number
 

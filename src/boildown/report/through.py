@@ -9,6 +9,7 @@ from boildown.report.chart import Chart, Series, log_axis, on_one_grid, wide
 from boildown.report.groups import Cell, Line, Section
 from boildown.report.results import Run
 
+_END = 0.999  # of the budget
 _CURVES = 10  # in one plot
 _PERCENT = 100.0
 
@@ -69,6 +70,8 @@ def column(run: Run, name: str) -> list[tuple[float, float]]:
         value = _sparsity(row) if name == "sparsity" else row.get(name)
         if value is not None:
             found.append((row["progress"], value))
+    if name == "bytes" and found:  # biases are rounded to the file's precision at the very end
+        found = [*(point for point in found if point[0] < _END), (1.0, float(run.bytes))]
     return found
 
 
@@ -123,7 +126,7 @@ def _told(what: str, metric: str, value: float) -> str:
 def _y_label(what: str, metric: str) -> str:
     if what == "error":
         return words.axis(f"val/{metric.rpartition('/')[2]}")
-    return "weights that are zero, %" if what == "sparsity" else "bytes of the file so far"
+    return "weights that are zero, %" if what == "sparsity" else "bytes of the file"
 
 
 def _title(what: str, metric: str, ends: Sequence[tuple[str, float]]) -> str:
@@ -145,7 +148,7 @@ def _caption(what: str, shown: int, count: int, several: bool) -> str:
     start = {
         "error": "At each validation, from dense training to the finished file",
         "sparsity": "Fraction of the weights that are held at zero",
-        "bytes": "What the file would take if it were packed then, exactly",
+        "bytes": "What the file would take if it were packed then; last, what it takes",
     }[what]
     mean = "; mean over the seeds" if several else ""
     some = f"; {shown} of {count} settings, spread over the ratios" if shown < count else ""

@@ -130,7 +130,7 @@ def plus_minus(mean: float, half: float) -> str:
     ('1.9 ± 0.2', '0.0123 ± 0.0017')
     """
     places = decimals(half)
-    return f"{mean:.{places}f} ± {half:.{places}f}"
+    return f"{mean:z.{places}f} ± {half:.{places}f}"
 
 
 def unit(metric: str) -> str:
