@@ -42,12 +42,17 @@ def test_the_plots_are_drawn(page: Path, tmp_path: Path) -> None:
     told = browse(page, tmp_path, "--dump-dom")
     assert complaints(told) == []
     assert "<title>boildown report</title>" in told.stdout
-    charts = re.split(r'<div class="chart', told.stdout)[1:]
-    assert len(charts) == 5
+    charts = re.split(r'<div class="chart[" ]', told.stdout)[1:]
+    assert len(charts) == 9
     for chart in charts:
         assert 'class="main-svg"' in chart
-    size, lead, learning, flops, _ = charts
-    assert len(re.findall(r'class="trace scatter', size)) == 4
+    size, lead, error, sparsity, size_so_far, learning, flops, _, look = charts
+    for through in (error, sparsity, size_so_far):
+        assert len(re.findall(r'class="trace scatter', through)) == 10
+        assert ">prune</text>" in through
+    assert len(re.findall(r'class="trace scatter', look)) == 3
+    assert len(re.findall(r'class="trace scatter', size)) == 5
+    assert "dense, fp32" in size
     assert len(re.findall(r'class="point"', size)) >= 12
     assert "width 256" in size
     assert len(re.findall(r'class="trace scatter', learning)) == 6
@@ -94,7 +99,7 @@ def test_a_heading_sorts(page: Path, tmp_path: Path) -> None:
         told = browse(copy, tmp_path / f"profile{clicks}", "--dump-dom")
         assert complaints(told) == []
         table = told.stdout.rpartition('<table class="sortable"')[2].partition("</table>")[0]
-        rows = table.partition("<tbody>")[2].split("<tr>")[1:]
+        rows = table.partition("<tbody>")[2].split("<tr")[1:]
         orders.append([int(re.findall(r'data-v="(\d+)"', row)[1]) for row in rows])
     assert orders[0] == sorted(orders[0])
     assert orders[1] == orders[0][::-1]

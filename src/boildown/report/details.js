@@ -6,7 +6,7 @@
     for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
     return node;
   };
-  const state = { filter: "", picked: [null, null] }; // outlives a refresh; runs by their place
+  const state = { filter: "", all: false, picked: [null, null] }; // outlives a refresh; runs by their place
 
   // A filter is words that must all occur, and comparisons such as ratio>20 or seed=1.
   const comparison = /^([a-z ]+?)(<=|>=|<|>|=)(.+)$/;
@@ -35,15 +35,15 @@
     const box = document.getElementById("filter");
     if (!table || !box) return;
     const names = [...table.tHead.rows[0].cells].map((c) => c.textContent.toLowerCase());
-    const rows = [...table.tBodies[0].rows].map((row) => {
+    const most = 150; // rows at once, so that no layout takes longer than one notices
+    const entries = new Map([...table.tBodies[0].rows].map((row) => {
       const cells = [...row.cells];
-      return {
-        row,
+      return [row, {
         text: row.textContent.toLowerCase(),
         words: cells.map((c) => c.textContent.toLowerCase()),
         values: cells.map((c) => (c.dataset.v === undefined ? null : Number(c.dataset.v))),
-      };
-    });
+      }];
+    }));
     const input = make("input", undefined, {
       type: "search", id: "filter-text", placeholder: "seed=1 ratio>20", "aria-describedby": "filter-count",
     });
@@ -52,19 +52,25 @@
     const apply = () => {
       state.filter = input.value;
       const tests = parse(input.value, names);
-      let shown = 0;
-      for (const entry of rows) {
-        const keep = tests.every((test) => test(entry));
-        entry.row.hidden = !keep;
-        shown += keep;
+      let found = 0;
+      for (const row of table.tBodies[0].rows) {
+        const keep = tests.every((test) => test(entries.get(row)));
+        found += keep;
+        row.hidden = !keep || (found > most && !state.all);
       }
       const folded = table.closest("details");
       if (folded && input.value) folded.open = true;
-      const all = rows.length.toLocaleString("en");
-      count.textContent = input.value ? ` ${shown.toLocaleString("en")} of ${all} runs` : ` ${all} runs; words, or comparisons of a column`;
+      const all = entries.size.toLocaleString("en");
+      const told = input.value ? ` ${found.toLocaleString("en")} of ${all} runs` : ` ${all} runs; words, or comparisons of a column`;
+      const cut = found > most && !state.all;
+      count.textContent = cut ? `${told}; the first ${most} are shown ` : told;
+      more.hidden = !cut;
     };
+    const more = make("button", "show all", { type: "button", class: "pick" });
+    more.addEventListener("click", () => { state.all = true; apply(); });
+    table.addEventListener("sorted", apply);
     input.addEventListener("input", apply);
-    box.replaceChildren(label, input, count);
+    box.replaceChildren(label, input, count, more);
     input.value = state.filter;
     apply();
   };
@@ -114,8 +120,13 @@
   // What was set differently, in words.
   const difference = (runs, settings) => {
     const [a, b] = runs;
+    const only = (one, other) => one.k.filter((technique) => !other.k.includes(technique));
+    const alone = [...only(a, b), ...only(b, a)];
     const told = [];
+    if (only(a, b).length) told.push(`only A has ${only(a, b).join(" and ")}`);
+    if (only(b, a).length) told.push(`only B has ${only(b, a).join(" and ")}`);
     for (const [key, { values, of }] of settings) {
+      if (alone.some((t) => key === `compression.${t}` || key.startsWith(`compression.${t}.`))) continue;
       const [x, y] = [values[of[a.place]], values[of[b.place]]];
       if (x === y) continue;
       if (x === "(absent)") told.push(`${key} is ${y} in B and absent in A`);
@@ -123,7 +134,7 @@
       else told.push(`${key} is ${x} in A and ${y} in B`);
     }
     if (!told.length) return "A and B were set alike.";
-    return `${told.join("; ")}. All else that was set is the same.`;
+    return `They differ: ${told.join("; ")}. All else that was set is the same.`;
   };
 
   const bar = (value, most, tag) => {

@@ -92,6 +92,7 @@ def _run(
     curves = {"e": f"val/{leaf}", "s": "sparsity", "b": "bytes"}
     made: dict[str, Any] = {
         "n": run.place,
+        "k": list(run.techniques),
         "t": f"{label}, {words.ratio(run.ratio)}, seed {run.seed}",
         "v": [
             run.bytes,

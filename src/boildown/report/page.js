@@ -44,6 +44,7 @@ const boildown = { paint: null, theme: null, afterDraw: [], afterSetUp: [] };
     });
     if (down) rows.reverse();
     body.append(...rows.map(([, row]) => row));
+    table.dispatchEvent(new Event("sorted"));
   };
   const sortable = (table) => {
     const heads = [...table.tHead.rows[0].cells];

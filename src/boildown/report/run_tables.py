@@ -32,6 +32,10 @@ def settings_tables(content: Content) -> str:
         "Settings that differ, each value with its number of runs", ["key", "values"], rows,
         wide=(0, 1),
     )  # fmt: skip
+    if _FEW < len(rows) <= LONG:
+        differing = (
+            f"<details><summary>Settings that differ: {len(rows)}</summary>{differing}</details>"
+        )
     common = table(
         "Settings and environment that are the same in all runs",
         ["key", "value"],
@@ -47,12 +51,16 @@ def settings_tables(content: Content) -> str:
     return f"<section><h2>Settings</h2>{differing}{none}{common}{_rates(content)}</section>"
 
 
+_FEW = 12  # settings that are not folded
+
+
 def _rates(content: Content) -> str:
     told: dict[tuple[str, str], None] = {}
     for part in content.parts:
         for line in part.section.lines:
             for run in line.runs:
-                rule = ", ".join(f"{k} = {_rate(v)}" for k, v in run.learning_rates.items())
+                given = {k: v for k, v in run.learning_rates.items() if v is not None}
+                rule = ", ".join(f"{k} = {_rate(v)}" for k, v in given.items())
                 if rule:
                     told[line.label, rule] = None
     return table(

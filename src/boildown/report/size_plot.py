@@ -18,7 +18,7 @@ def size_chart(section: Section, found: Sequence[Verdict]) -> Chart:
     cells = [cell for line in section.lines for cell in line.cells]
     points = [(cell.bytes, words.scale(metric) * fmean(cell.values(metric))) for cell in cells]
     dense = _dense(section)
-    band = _band(section, [*points, *_points(dense)])
+    band = _band(section, [*points, *_points(dense)]) if dense else []
     front = _front(points, metric)
     drawn = [*band, *front, *lines, *dense]
     means = [y for _, y in [*points, *_points(dense)]]
