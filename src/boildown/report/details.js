@@ -9,15 +9,20 @@
   const state = { filter: "", all: false, picked: [null, null] }; // outlives a refresh; runs by their place
 
   // A filter is words that must all occur, and comparisons such as ratio>20 or seed=1.
-  const comparison = /^([a-z ]+?)(<=|>=|<|>|=)(.+)$/;
+  const comparison = /^([a-z]+)(<=|>=|<|>|=)(.+)$/;
+  const columnOf = (word, names) => {
+    const starts = names.findIndex((name) => name.startsWith(word));
+    return starts >= 0 ? starts : names.findIndex((name) => name.split(" ").includes(word));
+  };
   const parse = (text, names) =>
     text.toLowerCase().split(/\s+/).filter(Boolean).map((word) => {
       const found = comparison.exec(word);
-      const column = found ? names.findIndex((name) => name.replaceAll(" ", "").startsWith(found[1])) : -1;
+      const column = found ? columnOf(found[1], names) : -1;
       if (column < 0) return (row) => row.text.includes(word);
       const value = found[3].endsWith("%") ? Number(found[3].slice(0, -1)) / 100 : Number(found[3]);
       const wanted = Number.isNaN(value) ? found[3] : value;
       return (row) => {
+        if (row.values[column] === null && found[2] === "=") return row.words[column].includes(found[3]);
         const own = typeof wanted === "number" ? row.values[column] : row.words[column];
         if (own === null) return false;
         switch (found[2]) {
@@ -278,10 +283,13 @@
           const text = await (await fetch("./")).text();
           const next = new DOMParser().parseFromString(text, "text/html").getElementById("page");
           const open = [...document.querySelectorAll("details")].map((d) => d.open);
+          const [at, typed] = [window.scrollY, document.activeElement?.id];
           document.querySelectorAll(".js-plotly-plot").forEach((plot) => Plotly.purge(plot));
           document.getElementById("page").replaceChildren(...next.childNodes);
           document.querySelectorAll("details").forEach((d, i) => { d.open = open[i] ?? d.open; });
           boildown.setUp();
+          if (typed) document.getElementById(typed)?.focus({ preventScroll: true });
+          window.scrollTo(0, at);
         }
       } catch {
         document.title = "boildown report (the server has stopped)";

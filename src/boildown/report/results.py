@@ -1,5 +1,6 @@
 """Read the result.json files of runs; what is not sound is left out, with the reason."""
 
+import csv
 import json
 import math
 import os
@@ -246,8 +247,21 @@ def _unfinished(directory: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     if (directory / "newest.ckpt").exists():
-        return "unfinished: a checkpoint but no result.json; resume=true goes on with it"
+        told = f"unfinished{_at(directory / 'metrics.csv')}: a checkpoint but no result.json"
+        return f"{told}; it runs, or resume=true goes on with it"
     return "no result.json: stopped before its first checkpoint"
+
+
+def _at(metrics: Path) -> str:
+    """How far an unfinished run was at its last validation, where that can be read."""
+    try:
+        check_regular(metrics)
+        with metrics.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file.read(_BYTES_MOST).splitlines()))
+        progress = float(rows[-1]["progress"])
+    except (OSError, ValueError, LookupError, TypeError, csv.Error):
+        return ""
+    return f" at {progress:.0%} of its budget" if 0.0 <= progress <= 1.0 else ""
 
 
 def _short(error: object) -> str:

@@ -34,8 +34,8 @@ class Live:
         digest = hashlib.sha256()
         for directory in find(self._paths):
             digest.update(f"{directory}".encode(errors="surrogateescape"))
-            for name in ("result.json", "error.json", "newest.ckpt"):
-                digest.update(f"{name} {_stamp(directory / name, name)}".encode())
+            for name in ("result.json", "error.json", "metrics.csv"):
+                digest.update(f"{name} {_stamp(directory / name)}".encode())
         return digest.hexdigest()[:16]
 
     def page(self) -> str:
@@ -54,13 +54,13 @@ class Live:
         return live_page(content, "", version)
 
 
-def _stamp(path: Path, name: str) -> str:
-    """When and how large; of a checkpoint, which is written again and again, only that it is."""
+def _stamp(path: Path) -> str:
+    """When it was written, and how large it is."""
     try:
         status = path.stat()
     except OSError:
         return "none"
-    return "there" if name == "newest.ckpt" else f"{status.st_mtime_ns} {status.st_size}"
+    return f"{status.st_mtime_ns} {status.st_size}"
 
 
 def server(paths: Sequence[Path], port: int, asked: Asked) -> ThreadingHTTPServer:
