@@ -201,7 +201,7 @@
     panels.forEach(([key, title, scale], i) => {
       const name = i ? `y${i + 1}` : "y";
       const top = 1 - i * (height + gap);
-      layout[`yaxis${i ? i + 1 : ""}`] = { ...axis, title: { text: title }, domain: [Math.max(0, top - height), top], rangemode: "tozero" };
+      layout[`yaxis${i ? i + 1 : ""}`] = { ...axis, title: { text: title }, domain: [Math.max(0, top - height), top], ...(key === "b" ? { type: "log", tickformat: "~s" } : { rangemode: "tozero" }) };
       runs.forEach((run) => {
         if (!run[key]) return;
         const colour = `@phase:${TAGS.indexOf(run.tag)}`;
@@ -239,10 +239,11 @@
     target.replaceChildren(make("h3", "Look into a run, or hold two side by side", { id: "look-title" }), pickers, note, body);
     const show = () => {
       const runs = state.picked.map(find).map((place, j) => (place < 0 ? null : { ...shown.runs[place], place, tag: TAGS[j] })).filter(Boolean);
-      const parts = [facts(runs, shown.metrics)];
-      if (runs.length > 1) parts.unshift(make("p", difference(runs, shown.settings), { id: "difference" }));
+      const parts = runs.length > 1 ? [make("p", difference(runs, shown.settings), { id: "difference" })] : [];
+      const both = make("div", undefined, { class: "both" });
       const chart = make("div", undefined, { class: "chart", id: "look-curves", role: "img", "aria-label": "Curves of the runs picked; their ends are in the table." });
-      body.replaceChildren(...parts, chart, layerTable(runs, shown.layers));
+      both.append(facts(runs, shown.metrics), chart);
+      body.replaceChildren(...parts, both, layerTable(runs, shown.layers));
       const figure = curves(runs, shown);
       if (figure) boildown.plot(chart, figure, colours);
       else chart.remove();
