@@ -31,14 +31,14 @@ class Record(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not validates_fit(trainer):
             return
-        clock = clock_of(trainer)
+        size = {} if self.size is None else {"bytes": self.size()}
         row: dict[str, Any] = {"progress": progress_of(trainer), "epoch": trainer.current_epoch}
+        row |= size
+        clock = clock_of(trainer)
         if clock is not None:
             row |= {"phase": clock.phase, "steps": clock.steps, "flops": clock.flops}
             row["seconds"] = round(clock.seconds, 3)
         row |= {name: value.item() for name, value in trainer.callback_metrics.items()}
-        if self.size is not None:
-            row["bytes"] = self.size()
         self.rows.append(row)
         self._write(trainer)
 
