@@ -1,13 +1,15 @@
 """What pruning and weight sharing cost in accuracy, drawn for the documentation.
 
-python benchmarks/trade_offs.py --root DIR [--out DIR] [--epochs 10] [--seed 0]
+python benchmarks/trade_offs.py --root DIR [--out DIR] [--epochs 10] [--seeds 0 1 2]
 
-LeNet-300-100 on MNIST, one technique at a time, test error read from the files. Writes
+LeNet-300-100 on MNIST, one technique at a time, test error read from the files, means over the
+seeds with their standard deviation. Writes
 docs/pruning.png and docs/weight_sharing.png; finished runs are not repeated.
 """
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +31,7 @@ SCHEDULES = {
     ],
 }
 BITS = (1, 2, 3, 4, 5)
+Lines = dict[str, list[list[dict[str, Any]]]]  # name -> for each setting, the seeds' results
 SHARINGS = {
     "optimal k-means, centroids tuned": [],
     "linear k-means, centroids tuned": ["compression.init=linear"],
@@ -36,19 +39,33 @@ SHARINGS = {
 }
 
 
-def measure(arguments: argparse.Namespace, name: str, overrides: list[str]) -> dict[str, Any]:
-    """The result of one run."""
-    directory = arguments.out / name.replace(" ", "_").replace(",", "")
-    command = [sys.executable, "train.py", "+compression=deep", "data=mnist", "model=lenet300"]
-    command += [f"data.root={arguments.root}", f"budget.epochs={arguments.epochs}"]
-    command += [f"seed={arguments.seed}", "logger=none", "validations=5", "compression.ratio=null"]
-    command += [f"hydra.run.dir={directory}", "resume=true", *overrides]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return dict(json.loads((directory / "result.json").read_text()))
+def measure(arguments: argparse.Namespace, name: str, overrides: list[str]) -> list[dict[str, Any]]:
+    """The result of one run for each seed."""
+    found = []
+    for seed in arguments.seeds:
+        directory = arguments.out / f"{name.replace(' ', '_').replace(',', '')}-{seed}"
+        command = [sys.executable, "train.py", "+compression=deep", "data=mnist", "model=lenet300"]
+        command += [f"data.root={arguments.root}", f"budget.epochs={arguments.epochs}"]
+        command += [f"seed={seed}", "logger=none", "validations=5", "compression.ratio=null"]
+        command += [f"hydra.run.dir={directory}", "resume=true", *overrides]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        found.append(json.loads((directory / "result.json").read_text()))
+    return found
+
+
+def over(results: list[dict[str, Any]], part: str) -> tuple[float, float]:
+    """Mean and standard deviation over the seeds: test error in %, of "dense" or "compressed"."""
+    errors = [100 * result[part]["metrics"]["test/error"] for result in results]
+    return statistics.mean(errors), statistics.stdev(errors) if len(errors) > 1 else 0.0
+
+
+def size(results: list[dict[str, Any]]) -> float:
+    """Mean bytes of the files."""
+    return statistics.mean(result["compressed"]["bytes"] for result in results)
 
 
 def draw(
-    lines: dict[str, list[dict[str, Any]]],
+    lines: Lines,
     at: tuple[Any, ...],
     label: str,
     path: Path,
@@ -56,13 +73,13 @@ def draw(
     """Error, and bytes, against a setting."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
     for (name, results), colour in zip(lines.items(), (INK, COPPER, STEAM, MOSS), strict=False):
-        errors = [100 * r["compressed"]["metrics"]["test/error"] for r in results]
-        sizes = [r["compressed"]["bytes"] / 1000 for r in results]
-        left.plot(range(len(at)), errors, color=colour, marker="o", markersize=4, label=name)
-        right.plot(sizes, errors, color=colour, marker="o", markersize=4, label=name)
-    dense = [r["dense"]["metrics"]["test/error"] for rs in lines.values() for r in rs]
-    left.axhline(100 * sum(dense) / len(dense), color=GRID, zorder=0)
-    left.annotate("dense", (0, 100 * sum(dense) / len(dense)), color=INK, fontsize=8)
+        errors, spreads = zip(*(over(r, "compressed") for r in results), strict=True)
+        style: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 4, "label": name}
+        left.errorbar(range(len(at)), errors, spreads, capsize=2, **style)
+        right.errorbar([size(r) / 1000 for r in results], errors, spreads, capsize=2, **style)
+    dense = statistics.mean(over(r, "dense")[0] for results in lines.values() for r in results)
+    left.axhline(dense, color=GRID, zorder=0)
+    left.annotate("dense", (0, dense), color=INK, fontsize=8)
     left.set_xlabel(label)
     right.set_xlabel("bytes of the file, thousands")
     right.set_xscale("log")
@@ -81,13 +98,12 @@ def draw(
     figure.savefig(path, dpi=110)
 
 
-def table(lines: dict[str, list[dict[str, Any]]], at: tuple[Any, ...]) -> None:
+def table(lines: Lines, at: tuple[Any, ...]) -> None:
     """The same in Markdown."""
     print("| | " + " | ".join(map(str, at)) + " |\n|---|" + "---|" * len(at))
     for name, results in lines.items():
         cells = [
-            f"{r['compressed']['metrics']['test/error']:.2%}, {r['compressed']['bytes']:,} B"
-            for r in results
+            "{:.2f} ± {:.2f} %, {:,.0f} B".format(*over(r, "compressed"), size(r)) for r in results
         ]
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
@@ -98,7 +114,7 @@ def main() -> None:
     parser.add_argument("--root", required=True)
     parser.add_argument("--out", type=Path, default=Path("outputs/trade_offs"))
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
     pruned = {
         name: [

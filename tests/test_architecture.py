@@ -26,7 +26,7 @@ LAYERS: tuple[set[str], ...] = (  # a room imports from its own layer and those 
     {"tasks"},
     {"callbacks"},
     {"run"},
-    {"packing"},
+    {"entry", "packing"},
     {"cli"},
     {"__main__", ""},  # the package itself
 )

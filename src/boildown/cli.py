@@ -27,12 +27,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0, or 1 after an error, told in one line on stderr. argparse exits with 2.
     """
-    args = _parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else list(argv)
+    if given[:1] == ["train"]:  # whose settings are Hydra's to read
+        return train(given[1:])
+    args = _parser().parse_args(given)
     try:
         args.run(args)
     except (ValueError, OSError, MemoryError) as error:
         say(str(error) or "out of memory")
         return 1
+    return 0
+
+
+def train(settings: Sequence[str]) -> int:
+    """Train, compress, pack and prove: one run, or with -m a sweep."""
+    from boildown.entry import train as entry
+    from boildown.run.command import main as run
+
+    sys.argv = [str(entry.__file__), *settings]
+    run("boildown train")
     return 0
 
 
@@ -200,6 +213,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(metavar="command", required=True)
 
+    commands.add_parser("train", help="train, compress, pack and prove; train --help says how")
     _add_files(commands)
 
     _add_report(commands)

@@ -42,7 +42,7 @@ def training_flops(model: nn.Module, inputs: Tensor) -> int:
         The number of operations.
 
     Raises:
-        Whatever the forward pass raises.
+        Exception: whatever the forward pass raises.
     """
 
     def work(tensors: dict[str, Tensor], inputs: Tensor) -> int:
@@ -64,7 +64,7 @@ def forward_flops(model: nn.Module, inputs: Tensor) -> int:
         The number of operations.
 
     Raises:
-        Whatever the forward pass raises.
+        Exception: whatever the forward pass raises.
     """
 
     def work(tensors: dict[str, Tensor], inputs: Tensor) -> int:
@@ -91,7 +91,7 @@ def flops_by_weight(model: nn.Module, inputs: Tensor) -> dict[str, int]:
         parameter name -> number of operations, 0 left out; a tied weight under its first name.
 
     Raises:
-        Whatever the forward pass raises.
+        Exception: whatever the forward pass raises.
     """
 
     def work(tensors: dict[str, Tensor], inputs: Tensor) -> dict[str, int]:
@@ -118,7 +118,7 @@ def layer_positions(model: nn.Module, inputs: Tensor) -> dict[str, int]:
         layer -> number of positions of its output, summed over its uses; 0 left out.
 
     Raises:
-        Whatever the forward pass raises.
+        Exception: whatever the forward pass raises.
     """
     found: Counter[str] = Counter()
 

@@ -141,19 +141,19 @@ def plan_unary(words: Words, counts: NDArray[np.int64]) -> Symbols | None:
     lengths = unary(counts.size)
     size = -(-int((counts[order] * lengths).sum()) // 8)
     return Symbols(
-        order, varint(counts.size), size, partial(huffman.encode, lengths=lengths, size=size)
+        order, varint(counts.size), size, partial(huffman.encode_blocks, lengths=lengths)
     )
 
 
-def read_unary(read: Reader) -> tuple[int, Callable[[int], NDArray[Any]]]:
+def read_unary(read: Reader) -> tuple[int, Callable[[int], list[NDArray[Any]]]]:
     size = read.varint()
     if not 1 <= size <= huffman.LONGEST:
         raise CodecError(f"a unary code of {size} symbols")
 
-    def symbols(count: int) -> NDArray[Any]:
+    def symbols(count: int) -> list[NDArray[Any]]:
         found, taken = huffman.decode(memoryview(read.data)[read.at :], unary(size), count)
         read.take(taken)
-        return found
+        return [found]  # all in one block
 
     return size, symbols
 

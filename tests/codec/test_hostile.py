@@ -1,5 +1,6 @@
 """Files from strangers: whatever the bytes, a CodecError or the right tensors, in little memory."""
 
+import gc
 import hashlib
 import os
 import random
@@ -188,6 +189,32 @@ def test_a_config_costs_little_memory() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 200_000_000
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_a_config_of_many_lists_sets_off_no_collections(tmp_path: Path, collects: bool) -> None:
+    """Each goes through all objects there are; 200,000 lists took a second."""
+    good, bad = tmp_path / "good.boil", tmp_path / "bad.boil"
+    codec.pack({}, good, config={"a": [[]] * 200_000})
+    bad.write_bytes(sealed([{"a": [[]] * 1000, "b": msgpack.ExtType(5, b"")}]))
+    full: list[str] = []
+
+    def note(phase: str, about: dict[str, int]) -> None:
+        full.extend([phase] if about["generation"] == 2 else [])
+
+    was = gc.isenabled()
+    gc.callbacks.append(note)
+    try:
+        (gc.enable if collects else gc.disable)()
+        codec.read_config(good)
+        assert gc.isenabled() is collects
+        with pytest.raises(CodecError, match="ExtType"):
+            codec.read_config(bad)
+        assert gc.isenabled() is collects
+    finally:
+        gc.callbacks.remove(note)
+        (gc.enable if was else gc.disable)()
+    assert full.count("start") <= 1  # the first after it
 
 
 def test_configs_and_names_beyond_the_header_are_refused() -> None:

@@ -283,6 +283,37 @@ def test_a_large_member_of_a_tar_is_refused_before_it_is_inflated(root: Path) ->
         images(root, bytes_most=10)._read()
 
 
+@pytest.mark.parametrize("where", ["train/red/{}.png", "other/{}", "{}"])
+def test_a_tar_of_very_many_members_is_refused(where: str, tmp_path: Path) -> None:
+    path = tmp_path / "many.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        for i in range(101):
+            tar.addfile(tarfile.TarInfo(where.format(i)))
+    message = r"many\.tar\.gz: the tar has over 100 members; .* allow more with members_most$"
+    with pytest.raises(ValueError, match=message):
+        images(path, members_most=100)._read()
+
+
+def test_all_members_of_a_tar_count_and_as_many_as_allowed_are_read(root: Path) -> None:
+    path = pack(root, "w", "")
+    with tarfile.open(path) as tar:
+        count = len(tar.getmembers())
+    with pytest.raises(ValueError, match="members_most"):
+        images(path, members_most=count - 1)._read()
+    train, _ = images(path, members_most=count)._read()
+    assert len(train.targets) > 1
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_a_tar_of_names_of_names_is_refused(kind: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "names.tar"
+    member = tarfile.TarInfo("a")
+    member.type, member.size = kind, 4
+    path.write_bytes((member.tobuf() + b"aaaa".ljust(512, b"\0")) * 3000)
+    with pytest.raises(ValueError, match="nor a tar that can be read"):
+        images(path)._read()
+
+
 class Zeros:
     """A file of zeros."""
 

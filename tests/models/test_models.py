@@ -32,6 +32,7 @@ def config(name: str, **changes: Any) -> dict[str, Any]:
         ("squeezenet", (3, 224, 224), 1000, 1_248_424),
         ("vgg16", (3, 224, 224), 1000, 138_357_544),
         ("resnet", (1, 8, 8), 10, 75_002),
+        ("tabular", (10,), 1, 704 + 2 * (128 + 64 * 128 + 128 + 128 * 64 + 64) + 128 + 65),
         ("mlp", (1, 8, 8), 10, 64 * 256 + 256 + 256 * 256 + 256 + 2570),
     ],
 )
@@ -48,6 +49,7 @@ def test_parameters_and_output_shape(
     ("name", "shape"),
     [
         ("mlp", (7,)),
+        ("tabular", (3, 5)),
         ("lenet300", (3, 5)),
         ("lenet5", (3, 16, 21)),
         ("resnet20", (1, 8, 8)),
@@ -83,7 +85,7 @@ def test_too_small_an_image_is_refused(name: str, shape: tuple[int, ...], smalle
         build(config(name, input_shape=shape, num_classes=10))
 
 
-@pytest.mark.parametrize("name", ["mlp", "lenet300", "lenet5", "resnet20", "squeezenet"])
+@pytest.mark.parametrize("name", ["mlp", "lenet300", "lenet5", "resnet20", "squeezenet", "tabular"])
 def test_a_seed_gives_one_initialisation_and_gradients_reach_every_weight(name: str) -> None:
     models = []
     for seed in (0, 0, 1):

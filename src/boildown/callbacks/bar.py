@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from boildown.callbacks.budget import clock_of, progress_of
+from boildown.report.metric import headline
 
 
 class BudgetBar(ProgressBar):
@@ -17,17 +18,12 @@ class BudgetBar(ProgressBar):
     On a terminal it is a bar; elsewhere a line at each tenth of the budget.
 
     Args:
-        metrics: names of logged values to show, those that there are.
         label: of the run, where several write to one place.
     """
 
-    def __init__(
-        self,
-        metrics: tuple[str, ...] = ("val/error", "val/bits_per_byte", "prune/sparsity"),
-        label: str = "",
-    ) -> None:
+    def __init__(self, label: str = "") -> None:
         super().__init__()
-        self.metrics, self.label = metrics, label
+        self.label = label
         self._console = Console()
         self._progress: Progress | None = None
         self._drawn = 0.0
@@ -80,7 +76,8 @@ class BudgetBar(ProgressBar):
 
     def _figures(self, trainer: Trainer) -> str:
         logged = trainer.callback_metrics
-        return "  ".join(f"{name} {logged[name]:.4f}" for name in self.metrics if name in logged)
+        shown = (f"val/{headline(logged, 'val')}", "prune/sparsity")
+        return "  ".join(f"{name} {logged[name]:.4f}" for name in shown if name in logged)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._close()

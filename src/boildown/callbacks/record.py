@@ -32,8 +32,8 @@ class Record(Callback):
         if not validates_fit(trainer):
             return
         size = {} if self.size is None else {"bytes": self.size()}
-        row: dict[str, Any] = {"progress": progress_of(trainer), "epoch": trainer.current_epoch}
-        row |= size
+        epoch = trainer.current_epoch
+        row: dict[str, Any] = {"progress": progress_of(trainer), "epoch": epoch, **size}
         clock = clock_of(trainer)
         if clock is not None:
             row |= {"phase": clock.phase, "steps": clock.steps, "flops": clock.flops}

@@ -6,7 +6,7 @@ entry follows from its place.
 Source: Han, Mao and Dally 2016, sections 3 and 4, https://arxiv.org/abs/1510.00149
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,45 +14,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boildown.codec import kernels, values
+from boildown.codec.blocks import BLOCK, Blocks, Piece
 from boildown.codec.bytewise import Reader
 from boildown.codec.error import CodecError
 from boildown.codec.kernels import Words
 from boildown.codec.symbols import SYMBOL_CODERS
 
-_PIECE = 1 << 20  # codes counted together
 _FORM_SHIFT = 4  # of the byte before the table: below is the coder, above the form
 
 
 @dataclass(frozen=True)
 class Codebook:
-    """The distinct values of an array of words.
+    """The distinct values of a tensor.
 
     Attributes:
-        words: (k,), the values.
+        words: (k,), the values but 0, in the order in which they first occur.
         counts: (k,), how often each occurs.
-        codes: (n,), the place of each word in `words`.
     """
 
     words: Words
     counts: NDArray[np.int64]
-    codes: NDArray[np.uint16]
 
 
-def find_codebook(words: Words) -> Codebook | None:
-    """The distinct values, or None if there are over 65536.
+def find_codebook(blocks: Blocks) -> Codebook | None:
+    """The distinct values but 0, or None if there are over 65536.
 
-    Args:
-        words: (n,).
+    A zero in the first block counts as well if there are more blocks. That is for the sake of files
+    alone: which coder stores a tensor must not change.
     """
-    codes = np.empty(words.size, np.uint16)
-    found = np.empty(kernels.DISTINCT_MOST, words.dtype)
-    size = kernels.distinct(words, codes, found)
-    if size < 0:
-        return None
-    counts = np.zeros(size, np.int64)
-    for i in range(0, codes.size, _PIECE):  # bincount makes them 8 bytes wide
-        counts += np.bincount(codes[i : i + _PIECE], minlength=size)
-    return Codebook(found[:size].copy(), counts, codes)
+    slots = np.full(kernels.SLOTS, -1, np.int32)
+    words = np.empty(kernels.DISTINCT_MOST, blocks.source.dtype)
+    counts = np.zeros(kernels.DISTINCT_MOST, np.int64)
+    size = 0
+    for i, block in enumerate(blocks.survivors()):
+        size = kernels.distinct(block, slots, words, counts, size)
+        zero = i == 0 and block.size < BLOCK < blocks.size
+        if size < 0 or size + zero > kernels.DISTINCT_MOST:
+            return None
+    return Codebook(words[:size].copy(), counts[:size].copy())
 
 
 @dataclass(frozen=True)
@@ -61,24 +60,32 @@ class Code:
 
     Attributes:
         head: coder, form, table of the codes and values.
-        rank: (k,), the symbol of each entry of the codebook.
+        words: (k,), the codebook, in the order of the symbols.
         stream_size: bytes of the stream.
-        write: makes it from symbols.
+        write: makes it, in pieces, from symbols that come in blocks.
     """
 
     head: bytes
-    rank: NDArray[np.uint16]
+    words: Words
     stream_size: int
-    write: Callable[[NDArray[np.uint16]], bytes]
+    write: Callable[[Iterable[NDArray[np.uint16]]], Iterable[Piece]]
 
     @property
     def size(self) -> int:
         """Bytes of head and stream."""
         return len(self.head) + self.stream_size
 
-    def stream(self, codes: NDArray[np.uint16]) -> bytes:
-        """The stream of these places in the codebook."""
-        return self.write(self.rank[codes])
+    def stream(self, blocks: Iterable[Words]) -> Iterable[Piece]:
+        """The stream of these words, all of the codebook."""
+        return self.write(self._symbols(blocks))
+
+    def _symbols(self, blocks: Iterable[Words]) -> Iterator[NDArray[np.uint16]]:
+        slots = np.full(4 << self.words.size.bit_length(), -1, np.int32)
+        kernels.hashed(self.words, slots)
+        for block in blocks:
+            symbols = np.empty(block.size, np.uint16)
+            kernels.places(block, self.words, slots, symbols)
+            yield symbols
 
 
 def cheapest_code(
@@ -98,7 +105,7 @@ def cheapest_code(
         from the entropy of its codes.
     """
     step = values.grid_step(words, dtype)
-    size = values.stored_size(words.size, words, form)
+    size = values.stored_size(words.size, words.itemsize, form)
     if step is not None and values.grid_size(words.size) < size:
         form, size = values.GRID, values.grid_size(words.size)
     entropy = float((counts * np.log2(counts.sum() / counts)).sum())
@@ -117,40 +124,52 @@ def cheapest_code(
         stored: bytes | memoryview = values.store_grid(ranked, step)
     else:
         stored = values.store(ranked, dtype, form)
-    rank = np.empty(words.size, np.uint16)
-    rank[symbols.order] = np.arange(words.size)
     head = bytes([coder | form << _FORM_SHIFT]) + symbols.table + bytes(stored)
-    return Code(head, rank, symbols.size, symbols.write)
+    return Code(head, ranked, symbols.size, symbols.write)
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """What `read_code` found.
+class StoredCode:
+    """What a head tells.
 
     Attributes:
         words: (k,), the codebook.
-        codes: (count,), places in it.
         coder: in words.
-        size: bytes of the stream.
+        symbols: reads so many places in the codebook from the stream, in blocks.
     """
 
     words: Words
-    codes: NDArray[Any]
     coder: str
-    size: int
+    symbols: Callable[[int], Iterable[NDArray[Any]]]
 
     @property
     def width(self) -> int:
         """Bits of a code, were all of one length."""
         return (self.words.size - 1).bit_length()
 
+    def values(self, count: int) -> Iterator[Words]:
+        """So many words, in blocks, after the last of which the reader stands behind the stream.
 
-def read_code(read: Reader, count: int, dtype: str, word: np.dtype[np.unsignedinteger]) -> Decoded:
-    """Read head and stream.
+        Raises:
+            CodecError: for anything that `cheapest_code` does not write; what can be said without
+                reading the stream at once, so that memory may be taken for the words.
+        """
+        return map(self._values, self.symbols(count))
+
+    def _values(self, codes: NDArray[Any]) -> Words:
+        if codes.max(initial=0) >= self.words.size:
+            raise CodecError(
+                f"code {codes.max()} stands for no value: the codebook has {self.words.size}"
+            )
+        words: Words = self.words[codes]
+        return words
+
+
+def read_code(read: Reader, dtype: str, word: np.dtype[np.unsignedinteger]) -> StoredCode:
+    """Read the head.
 
     Args:
-        read: at the head; untrusted.
-        count: codes in the stream.
+        read: at the head, and then at the stream; untrusted.
         dtype: of the tensor.
         word: type of the words.
 
@@ -166,9 +185,4 @@ def read_code(read: Reader, count: int, dtype: str, word: np.dtype[np.unsignedin
         )
     size, symbols = coder.read(read)
     stored = read.take(values.size_of(form, size, dtype, word.itemsize))
-    words = values.load(stored, dtype, form, word)
-    start = read.at
-    codes = symbols(count)
-    if codes.max(initial=0) >= size:
-        raise CodecError(f"code {codes.max()} stands for no value: the codebook has {size}")
-    return Decoded(words, codes, coder.name, read.at - start)
+    return StoredCode(values.load(stored, dtype, form, word), coder.name, symbols)

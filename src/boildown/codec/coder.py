@@ -3,18 +3,17 @@
 The coders are the rows of the table in `boildown.codec.tensor`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from boildown.codec import kernels, values
+from boildown.codec import kernels, values, zeros
+from boildown.codec.blocks import Blocks, Piece
 from boildown.codec.bytewise import Reader
 from boildown.codec.codebook import Codebook, find_codebook
 from boildown.codec.gaps import GapCode, cheapest_gaps
 from boildown.codec.kernels import Words
-
-Piece = bytes | memoryview
 
 
 @dataclass(frozen=True)
@@ -22,24 +21,30 @@ class Survey:
     """A tensor, looked through once for all coders.
 
     Attributes:
-        words: (n,), the bit patterns; must not change until written.
+        blocks: the bit patterns, block by block.
         dtype: of the tensor.
         nonzero: how many words are not 0.
-        book: the distinct values among the survivors; None if there are over 65536.
+        book: the distinct values among them; None if there are over 65536.
         form: the narrowest, `values.GRID` aside, that holds every value.
         gaps: how the places of the survivors are written; None if none or all words are 0.
     """
 
-    words: Words
+    blocks: Blocks
     dtype: str
     nonzero: int
     book: Codebook | None
     form: int
     gaps: GapCode | None
 
-    def survivors(self) -> Words:
-        """The words that are not 0, in order: gathered anew, unless that is all of them."""
-        return _gathered(self.words, self.nonzero)
+    @property
+    def words(self) -> Words:
+        """(n,), all bit patterns at once; made anew if any was -0.0 and is to be 0.0."""
+        whole = self.blocks.source
+        return zeros.unsigned(whole, self.dtype) if self.blocks.unsigned else whole
+
+    def survivors(self) -> Iterator[Words]:
+        """The words that are not 0, in order, in blocks."""
+        return self.blocks.survivors()
 
 
 @dataclass(frozen=True)
@@ -48,12 +53,13 @@ class Plan:
 
     Attributes:
         size: bytes, exactly.
-        write: makes them. It is kept until then, so it should hold little beside the tensor.
+        write: makes them, in pieces. It is kept until then, so it should hold little beside the
+            tensor; and pieces made one by one keep little memory.
         extra: 0 to 63, for the upper bits of the first byte: for the three coders that have them.
     """
 
     size: int
-    write: Callable[[], list[Piece]]
+    write: Callable[[], Iterable[Piece]]
     extra: int = 0
 
 
@@ -86,34 +92,16 @@ class Coder:
     read: Callable[[Reader, str, int, int], tuple[Words, Anatomy]]
 
 
-def survey_of(words: Words, dtype: str) -> Survey:
-    """Look through a tensor.
-
-    Args:
-        words: (n,), the bit patterns; may be empty.
-        dtype: of the tensor.
-    """
-    nonzero, histograms = kernels.survey(words)
-    book = None
-    if _may_have_a_book(words):
-        survivors = _gathered(words, nonzero)
-        book = find_codebook(survivors)
-    form = values.narrowest_form(words if book is None else book.words, dtype)  # 0 fits them all
-    gaps = cheapest_gaps(histograms) if 0 < nonzero < words.size else None
-    return Survey(words, dtype, nonzero, book, form, gaps)
-
-
-def _may_have_a_book(words: Words) -> bool:
-    """Whether the beginning has few distinct values: all of it is copied only then."""
-    return words.size <= _BEGINNING or find_codebook(words[:_BEGINNING]) is not None
-
-
-_BEGINNING = 1 << 18  # words
-
-
-def _gathered(words: Words, nonzero: int) -> Words:
-    if nonzero == words.size:
-        return words
-    survivors = np.empty(nonzero, words.dtype)
-    kernels.gather(words, survivors)
-    return survivors
+def survey_of(blocks: Blocks) -> Survey:
+    """Look through a tensor, which may be empty."""
+    gaps = np.zeros(kernels.GAPS_COUNTED, np.int64)
+    long = np.zeros((9, 256), np.int64)
+    nonzero = gap = 0
+    for block in blocks:
+        found, gap = kernels.survey(block, gap, gaps, long)
+        nonzero += found
+    book = find_codebook(blocks)
+    form = values.narrowest_form(blocks if book is None else [book.words], blocks.dtype)  # of 0 too
+    sparse = 0 < nonzero < blocks.size
+    code = cheapest_gaps(kernels.gap_histograms(gaps, long)) if sparse else None
+    return Survey(blocks, blocks.dtype, nonzero, book, form, code)

@@ -28,9 +28,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from torch import Tensor
 
-from boildown.codec import dtypes, zeros
+from boildown.codec import dtypes
+from boildown.codec.blocks import Piece
 from boildown.codec.bytewise import VARINT_MOST, Reader, varint
-from boildown.codec.coder import Anatomy, Piece, Plan
+from boildown.codec.coder import Anatomy, Plan
 from boildown.codec.error import CodecError
 from boildown.codec.header import (
     Entry,
@@ -294,7 +295,7 @@ def _planned(state: State, zero_signs: bool) -> Iterator[tuple[Entry, Plan | Non
             yield Entry(name, first.dtype, first.shape, 0, other), None
             continue
         words = dtypes.to_words(tensor)
-        chosen = plan(words if zero_signs else zeros.unsigned(words, dtype), dtype)
+        chosen = plan(words, dtype, zero_signs=zero_signs)
         entry = Entry(name, dtype, tuple(tensor.shape), chosen.size)
         seen[identity] = place, entry
         yield entry, chosen

@@ -7,12 +7,15 @@ zero weights instead. Zeros after the last element are not written: the shape te
 Source: Han, Mao and Dally 2016, section 2, https://arxiv.org/abs/1510.00149
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from boildown.codec import huffman, kernels
+from boildown.codec.blocks import BLOCK
 from boildown.codec.bytewise import Reader, varint
 from boildown.codec.error import CodecError
 from boildown.codec.kernels import Words
@@ -51,11 +54,16 @@ class GapCode:
         """Width and coder, for the first byte of the tensor."""
         return (self.width - 1) | self.coder << _WIDTH_BITS
 
-    def stream(self, words: Words) -> bytes:
-        """The gaps of these words."""
-        symbols = np.empty(self.count, np.uint8)
-        kernels.gap_symbols(words, self.width, symbols)
-        return huffman.encode(symbols, self.lengths, self.stream_size)
+    def stream(self, blocks: Iterable[Words]) -> Iterator[bytes]:
+        """The gaps of these words, in pieces."""
+        return huffman.encode_blocks(self._symbols(blocks), self.lengths)
+
+    def _symbols(self, blocks: Iterable[Words]) -> Iterator[NDArray[np.uint8]]:
+        gap, most = 0, (1 << self.width) - 1
+        for block in blocks:
+            symbols = np.empty(block.size + gap // most + 1, np.uint8)
+            count, gap = kernels.gap_symbols(block, self.width, gap, symbols)
+            yield symbols[:count]
 
 
 @dataclass(frozen=True)
@@ -74,19 +82,23 @@ class Places:
     count: int
     size: int
 
-    def fill(self, survivors: Words, size: int) -> Words:
+    def fill(self, blocks: Iterable[Words], size: int, word: np.dtype[Any]) -> Words:
         """Survivors where they belong, and zeros.
 
         Args:
-            survivors: (count,).
+            blocks: the survivors, `count` in all.
             size: words of the tensor.
+            word: their type.
 
         Raises:
             CodecError: if the gaps lead further.
         """
-        words = np.zeros(size, survivors.dtype)
-        if not kernels.place(self.symbols, self.width, survivors, words):
-            raise CodecError(f"the positions lead past the end of its {size} elements")
+        words = np.zeros(size, word)
+        start = at = 0
+        for survivors in blocks:
+            start, at = kernels.place(self.symbols, start, self.width, survivors, words, at)
+            if start < 0:
+                raise CodecError(f"the positions lead past the end of its {size} elements")
         return words
 
 
@@ -141,7 +153,8 @@ def read_gaps(read: Reader, extra: int, most: int) -> Places:
     filler = (1 << width) - 1
     if symbols[-1] == filler:
         raise CodecError("its last gap has no element after it")
-    placed = int((symbols != filler).sum())
+    pieces = (symbols[i : i + BLOCK] for i in range(0, count, BLOCK))
+    placed = sum(int((piece != filler).sum()) for piece in pieces)
     return Places(symbols.astype(np.uint8, copy=False), width, placed, size)
 
 

@@ -7,7 +7,7 @@ with zero bits to a whole byte, and hold no end marker: the reader knows how man
 Source: Han, Mao and Dally 2016, section 4, https://arxiv.org/abs/1510.00149
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,10 +111,29 @@ def encode(symbols: NDArray[Any], lengths: Lengths, size: int) -> bytes:
         lengths: (alphabet,), bits.
         size: bytes the stream takes, `(sum of lengths + 7) // 8`.
     """
-    out = np.zeros(size, np.uint8)
-    if size:
-        kernels.write_bits(symbols, canonical_codes(lengths), lengths, out)
-    return out.tobytes()
+    return b"".join(encode_blocks([symbols], lengths)) if size else b""
+
+
+def encode_blocks(blocks: Iterable[NDArray[Any]], lengths: Lengths) -> Iterator[bytes]:
+    """Write symbols that come in blocks: the stream, in pieces.
+
+    Args:
+        blocks: (n,) symbols each, as for `encode`.
+        lengths: (alphabet,), bits.
+    """
+    longest = int(lengths.max())
+    if longest == 0:
+        return
+    codes = canonical_codes(lengths)
+    pending, held = np.uint64(0), 0
+    for symbols in blocks:
+        out = np.empty((symbols.size * longest + held) // 8, np.uint8)
+        size, pending, held = kernels.write_bits(
+            symbols, codes, lengths, out, np.uint64(pending), held
+        )
+        yield out[:size].tobytes()
+    if held:
+        yield bytes([int(pending) << (8 - held) & 0xFF])
 
 
 def decode(data: memoryview, lengths: Lengths, count: int) -> tuple[NDArray[Any], int]:
@@ -132,40 +151,66 @@ def decode(data: memoryview, lengths: Lengths, count: int) -> tuple[NDArray[Any]
         CodecError: if the lengths are no complete prefix code, the data ends too soon, or the bits
             that fill the last byte are not zero.
     """
-    ranked = _ranked(lengths)
-    if ranked.size and count > 8 * len(data):
-        raise CodecError(f"{len(data)} bytes are left, too few for a stream of {count} symbols")
-    symbols = np.zeros(count, np.uint8 if lengths.size <= 256 else np.uint16)
-    if ranked.size == 0:
-        return symbols, 0
-    longest = int(lengths.max())
-    if int((1 << (longest - lengths[ranked])).sum()) != 1 << longest:
-        raise CodecError("the code lengths make no complete prefix code")
-    first, of_length, offset = _by_length(lengths)
-    width = min(longest, _LOOKUP_BITS)
-    short = ranked[lengths[ranked] <= width]
-    entries = (short << 5 | lengths[short]).astype(np.uint32)
-    lookup = np.zeros(1 << width, np.uint32)
-    filled = np.repeat(entries, 1 << (width - lengths[short]))
-    lookup[: filled.size] = filled
-    stream = np.frombuffer(data, np.uint8)
-    bits = kernels.read_bits(
-        stream,
-        lookup,
-        width,
-        longest,
-        first,
-        of_length,
-        offset,
-        ranked.astype(np.uint16),
-        symbols,
-    )
-    if bits < 0:
-        raise CodecError(f"a stream of {count} symbols ends too soon")
-    size = -(-bits // 8)
-    if bits % 8 and int(stream[size - 1]) & ((1 << (8 - bits % 8)) - 1):
-        raise CodecError("the bits that fill the last byte of a stream are not zero")
-    return symbols, size
+    stream = Stream(data, lengths, count)
+    symbols = stream.read(count)
+    return symbols, stream.close()
+
+
+class Stream:
+    """Symbols that are read in blocks.
+
+    Args:
+        data: untrusted bytes that begin with the stream.
+        lengths: (alphabet,), bits; untrusted.
+        count: how many symbols there are in all. The caller has checked that it can hold a block.
+
+    Raises:
+        CodecError: if the lengths are no complete prefix code, or the data are too few.
+    """
+
+    def __init__(self, data: memoryview, lengths: Lengths, count: int) -> None:
+        self._ranked = ranked = _ranked(lengths)
+        if ranked.size and count > 8 * len(data):
+            raise CodecError(f"{len(data)} bytes are left, too few for a stream of {count} symbols")
+        self._type = np.uint8 if lengths.size <= 256 else np.uint16
+        self._count, self._bits = count, 0
+        self._data = np.frombuffer(data, np.uint8)
+        if ranked.size == 0:
+            return
+        longest = int(lengths.max())
+        if int((1 << (longest - lengths[ranked])).sum()) != 1 << longest:
+            raise CodecError("the code lengths make no complete prefix code")
+        width = min(longest, _LOOKUP_BITS)
+        short = ranked[lengths[ranked] <= width]
+        entries = (short << 5 | lengths[short]).astype(np.uint32)
+        lookup = np.zeros(1 << width, np.uint32)
+        filled = np.repeat(entries, 1 << (width - lengths[short]))
+        lookup[: filled.size] = filled
+        self._code = (lookup, width, longest, *_by_length(lengths), ranked.astype(np.uint16))
+
+    def read(self, count: int) -> NDArray[Any]:
+        """The next symbols, uint8 for at most 256 lengths and else uint16.
+
+        Raises:
+            CodecError: if the data end too soon.
+        """
+        symbols = np.zeros(count, self._type)
+        if self._ranked.size:
+            self._bits = kernels.read_bits(self._data, self._bits, *self._code, symbols)
+        if self._bits < 0:
+            raise CodecError(f"a stream of {self._count} symbols ends too soon")
+        return symbols
+
+    def close(self) -> int:
+        """The bytes that all took.
+
+        Raises:
+            CodecError: if the bits that fill the last byte are not zero.
+        """
+        size = -(-self._bits // 8)
+        if self._bits % 8 and int(self._data[size - 1]) & ((1 << (8 - self._bits % 8)) - 1):
+            raise CodecError("the bits that fill the last byte of a stream are not zero")
+        return size
 
 
 def _ranked(lengths: Lengths) -> NDArray[np.int64]:

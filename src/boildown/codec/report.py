@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from boildown.codec import kernels, zeros
+from boildown.codec import zeros
+from boildown.codec.blocks import Blocks
 from boildown.codec.codebook import find_codebook
 from boildown.codec.container import CRC_BYTES, naming, open_file
+from boildown.codec.header import Entry
 from boildown.codec.kernels import Words
 from boildown.files.regular import open_regular
 
@@ -110,7 +112,7 @@ def inspect_file(path: str | os.PathLike[str]) -> FileReport:
                 tensors.append(_tied(entry.name, tensors[entry.tied]))
                 continue
             _, words, anatomy = next(payloads)
-            nonzero, distinct = _count(zeros.unsigned(words, entry.dtype), entry.numel)
+            nonzero, distinct = _count(words, entry)
             size = entry.size + CRC_BYTES
             tensors.append(
                 TensorReport(
@@ -153,14 +155,16 @@ def _tied(name: str, other: TensorReport) -> TensorReport:
     )
 
 
-def _count(words: Words, numel: int) -> tuple[int, int]:
+def _count(words: Words, entry: Entry) -> tuple[int, int]:
     """Nonzero elements, and distinct ones among them."""
-    if words.size > numel:  # two words to an element
-        pairs = words.reshape(numel, -1)
+    if words.size > entry.numel:  # two words to an element
+        pairs = zeros.unsigned(words, entry.dtype).reshape(entry.numel, -1)
         pairs = pairs[(pairs != 0).any(1)]
         return len(pairs), len(np.unique(pairs, axis=0))
-    nonzero, _ = kernels.survey(words)
-    survivors = np.empty(nonzero, words.dtype)
-    kernels.gather(words, survivors)
-    book = find_codebook(survivors)
-    return nonzero, np.unique(survivors).size if book is None else book.words.size
+    blocks = Blocks(words, entry.dtype, unsigned=True)
+    nonzero = sum(int(np.count_nonzero(block)) for block in blocks)
+    book = find_codebook(blocks)
+    if book is not None:
+        return nonzero, book.words.size
+    values = np.unique(zeros.unsigned(words, entry.dtype))
+    return nonzero, int(np.count_nonzero(values))

@@ -1,5 +1,7 @@
 """Many zeros: the places of the other elements as gaps, and these as they are or as codes."""
 
+from itertools import chain
+
 from boildown.codec import values
 from boildown.codec.bytewise import Reader
 from boildown.codec.codebook import cheapest_code, read_code
@@ -11,25 +13,25 @@ from boildown.codec.kernels import Words
 
 def plan_raw(survey: Survey, limit: int) -> Plan | None:
     """Gaps, form of the values, values of the nonzero elements."""
-    words, gaps = survey.words, survey.gaps
+    blocks, gaps = survey.blocks, survey.gaps
     dtype, form = survey.dtype, survey.form
     if gaps is None:
         return None
     return Plan(
-        gaps.size + 1 + values.stored_size(survey.nonzero, words, form),
-        lambda: [
-            gaps.head,
-            gaps.stream(words),
-            bytes([form]),
-            values.store(survey.survivors(), dtype, form),
-        ],
+        gaps.size + 1 + values.stored_size(survey.nonzero, blocks.source.itemsize, form),
+        lambda: chain(
+            [gaps.head],
+            gaps.stream(blocks),
+            [bytes([form])],
+            (values.store(survivors, dtype, form) for survivors in survey.survivors()),
+        ),
         gaps.extra,
     )
 
 
 def plan(survey: Survey, limit: int) -> Plan | None:
     """Gaps, codebook and codes of the nonzero elements."""
-    words, book, gaps = survey.words, survey.book, survey.gaps
+    blocks, book, gaps = survey.blocks, survey.book, survey.gaps
     if gaps is None or book is None:
         return None
     code = cheapest_code(book.words, book.counts, survey.dtype, survey.form, limit - gaps.size)
@@ -37,7 +39,9 @@ def plan(survey: Survey, limit: int) -> Plan | None:
         return None
     return Plan(
         gaps.size + code.size,
-        lambda: [gaps.head, gaps.stream(words), code.head, code.stream(book.codes)],
+        lambda: chain(
+            [gaps.head], gaps.stream(blocks), [code.head], code.stream(survey.survivors())
+        ),
         gaps.extra,
     )
 
@@ -48,17 +52,19 @@ def read_raw(source: Reader, dtype: str, size: int, extra: int) -> tuple[Words, 
     places = read_gaps(source, extra, size)
     form = source.byte()
     stored = source.take(values.size_of(form, places.count, dtype, word.itemsize))
-    survivors = values.load(stored, dtype, form, word)
-    return places.fill(survivors, size), Anatomy("sparse raw", None, None, *_positions(places))
+    words = places.fill(values.load_blocks(stored, dtype, form, word), size, word)
+    return words, Anatomy("sparse raw", None, None, *_positions(places))
 
 
 def read(source: Reader, dtype: str, size: int, extra: int) -> tuple[Words, Anatomy]:
     """The inverse of `plan`."""
     places = read_gaps(source, extra, size)
-    code = read_code(source, places.count, dtype, word_type(dtype))
-    coded = 8 * code.size / places.count
+    code = read_code(source, dtype, word_type(dtype))
+    start = source.at
+    words = places.fill(code.values(places.count), size, code.words.dtype)
+    coded = 8 * (source.at - start) / places.count
     anatomy = Anatomy(f"sparse {code.coder}", code.width, coded, *_positions(places))
-    return places.fill(code.words[code.codes], size), anatomy
+    return words, anatomy
 
 
 def _positions(places: Places) -> tuple[int, float, int]:

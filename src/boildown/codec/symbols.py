@@ -4,7 +4,7 @@ A coder of symbols is two functions and a row of `SYMBOL_CODERS`. Its number tak
 of the byte before a codebook: 2 to 15 are free.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boildown.codec import huffman, kernels
+from boildown.codec.blocks import BLOCK, Piece
 from boildown.codec.bytewise import Reader, varint
 from boildown.codec.error import CodecError
 from boildown.codec.kernels import Words
@@ -28,13 +29,13 @@ class Symbols:
         order: (k,), the entries of the codebook by symbol: the most frequent first, for one.
         table: bytes that tell a reader the number of entries, and how they are coded.
         size: bytes of the stream, exactly.
-        write: makes it from symbols.
+        write: makes it, in pieces, from symbols that come in blocks.
     """
 
     order: NDArray[np.intp]
     table: bytes
     size: int
-    write: Callable[[NDArray[np.uint16]], bytes]
+    write: Callable[[Iterable[NDArray[np.uint16]]], Iterable[Piece]]
 
 
 @dataclass(frozen=True)
@@ -45,22 +46,23 @@ class SymbolCoder:
         name: in words.
         plan: from the values of a codebook and how often each occurs; None if it cannot write them.
         read: from untrusted bytes, at the table: the number of entries, and what reads so many
-            symbols once the reader stands at the stream.
+            symbols, in blocks, once the reader stands at the stream; it stands after it with the
+            last of them.
     """
 
     name: str
     plan: Callable[[Words, NDArray[np.int64]], Symbols | None]
-    read: Callable[[Reader], tuple[int, Callable[[int], NDArray[Any]]]]
+    read: Callable[[Reader], tuple[int, Callable[[int], Iterable[NDArray[Any]]]]]
 
 
 def _plan_fixed(words: Words, counts: NDArray[np.int64]) -> Symbols:
     width = (words.size - 1).bit_length()
     size = -(-int(counts.sum()) * width // 8)
-    write = partial(huffman.encode, lengths=_even(width), size=size)
+    write = partial(huffman.encode_blocks, lengths=_even(width))
     return Symbols(np.argsort(words), varint(words.size), size, write)
 
 
-def _read_fixed(read: Reader) -> tuple[int, Callable[[int], NDArray[Any]]]:
+def _read_fixed(read: Reader) -> tuple[int, Callable[[int], Iterable[NDArray[Any]]]]:
     size = read.varint()
     if not 1 <= size <= kernels.DISTINCT_MOST:
         raise CodecError(
@@ -74,11 +76,11 @@ def _plan_huffman(words: Words, counts: NDArray[np.int64]) -> Symbols:
     order = np.lexsort((words, lengths))
     ranked = lengths[order]
     size = -(-int((counts[order] * ranked).sum()) // 8)
-    write = partial(huffman.encode, lengths=ranked, size=size)
+    write = partial(huffman.encode_blocks, lengths=ranked)
     return Symbols(order, huffman.pack_ranked_lengths(ranked), size, write)
 
 
-def _read_huffman(read: Reader) -> tuple[int, Callable[[int], NDArray[Any]]]:
+def _read_huffman(read: Reader) -> tuple[int, Callable[[int], Iterable[NDArray[Any]]]]:
     rest = memoryview(read.data)[read.at :]
     lengths, taken = huffman.unpack_ranked_lengths(rest, kernels.DISTINCT_MOST)
     read.take(taken)
@@ -90,10 +92,15 @@ def _even(width: int) -> huffman.Lengths:
     return np.full(1 << width, width, np.int64)
 
 
-def _read_stream(read: Reader, lengths: huffman.Lengths, count: int) -> NDArray[Any]:
-    symbols, taken = huffman.decode(memoryview(read.data)[read.at :], lengths, count)
-    read.take(taken)
-    return symbols
+def _read_stream(read: Reader, lengths: huffman.Lengths, count: int) -> Iterator[NDArray[Any]]:
+    stream = huffman.Stream(memoryview(read.data)[read.at :], lengths, count)  # checked at once
+
+    def blocks() -> Iterator[NDArray[Any]]:
+        for at in range(0, count, BLOCK):
+            yield stream.read(min(BLOCK, count - at))
+        read.take(stream.close())
+
+    return blocks()
 
 
 SYMBOL_CODERS = {  # the first is taken where two are as small

@@ -14,10 +14,12 @@ the low bits are 01, the whole byte is the number of a coder: 1, 5, 9, ... 253.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
 from boildown.codec import dense, raw, sparse, zeros
+from boildown.codec.blocks import Blocks
 from boildown.codec.bytewise import Reader
 from boildown.codec.coder import Anatomy, Coder, Plan, Survey, survey_of
 from boildown.codec.dtypes import word_count
@@ -29,25 +31,26 @@ SIGNED_ZEROS = 5
 _MODE_BITS = 2
 
 
-def plan(words: Words, dtype: str) -> Plan:
+def plan(words: Words, dtype: str, *, zero_signs: bool = True) -> Plan:
     """Choose the coder that takes the fewest bytes, all counted.
 
     Args:
         words: (n,), the bit patterns of a tensor; may be empty. Must not change until written.
         dtype: of the tensor.
+        zero_signs: whether -0.0 stays -0.0.
     """
-    return _cheapest(words, dtype, CODERS)
+    return _cheapest(Blocks(words, dtype, unsigned=not zero_signs), CODERS)
 
 
-def _cheapest(words: Words, dtype: str, coders: Mapping[int, Coder]) -> Plan:
-    survey = survey_of(words, dtype)
+def _cheapest(blocks: Blocks, coders: Mapping[int, Coder]) -> Plan:
+    survey = survey_of(blocks)
     chosen, best = RAW, raw.plan(survey, 0)  # which stores anything, empty tensors too
-    for number, coder in coders.items() if words.size else ():
+    for number, coder in coders.items() if blocks.size else ():
         found = coder.plan(survey, best.size)
         if found is not None and found.size < best.size:
             chosen, best = number, found
     first = bytes([chosen | best.extra << _MODE_BITS])
-    return Plan(1 + best.size, lambda: [first, *best.write()])
+    return Plan(1 + best.size, lambda: chain([first], best.write()))
 
 
 def read_tensor(data: bytes | memoryview, dtype: str, numel: int) -> tuple[Words, Anatomy]:
@@ -92,12 +95,12 @@ def _read(
 
 
 def _plan_signed(survey: Survey, limit: int) -> Plan | None:
-    unsigned = zeros.unsigned(survey.words, survey.dtype)
-    if unsigned is survey.words:
+    blocks, dtype = survey.blocks, survey.dtype
+    size = zeros.signs_size(blocks, dtype)
+    if size == 0:
         return None
-    signs = zeros.signs(survey.words, survey.dtype)
-    rest = _cheapest(unsigned, survey.dtype, _within())
-    return Plan(rest.size + signs.size, lambda: [*rest.write(), signs.data])
+    rest = _cheapest(replace(blocks, unsigned=True), _within())
+    return Plan(rest.size + size, lambda: chain(rest.write(), zeros.signs(blocks, dtype)))
 
 
 def _read_signed(source: Reader, dtype: str, size: int, extra: int) -> tuple[Words, Anatomy]:

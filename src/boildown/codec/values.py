@@ -5,11 +5,13 @@ used only if it gives back every word exactly, so NaN payloads, infinities, -0.0
 survive.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from boildown.codec.blocks import BLOCK
 from boildown.codec.error import CodecError
 from boildown.codec.kernels import Words
 
@@ -35,23 +37,23 @@ _GRID_MOST = 127
 _STEP_BYTES = 4
 
 
-def narrowest_form(words: Words, dtype: str) -> int:
+def narrowest_form(blocks: Iterable[Words], dtype: str) -> int:
     """The form, `GRID` aside, that takes the fewest bytes.
 
     Args:
-        words: (n,).
+        blocks: (n,) words each; gone through more than once.
         dtype: of the tensor.
     """
     for form in _FORMS.get(dtype, ()):
-        chunks = (words[i : i + _CHUNK] for i in range(0, words.size, _CHUNK))
+        chunks = (words[i : i + _CHUNK] for words in blocks for i in range(0, words.size, _CHUNK))
         if all(np.array_equal(_widen(_narrow(c, dtype, form), dtype, form), c) for c in chunks):
             return form
     return OWN
 
 
-def stored_size(count: int, words: Words, form: int) -> int:
-    """Bytes that `count` values take in any form but `GRID`."""
-    return count * (words.itemsize if form == OWN else np.dtype(_STORED[form]).itemsize)
+def stored_size(count: int, itemsize: int, form: int) -> int:
+    """Bytes that `count` values take in any form but `GRID`, if their words take `itemsize`."""
+    return count * (itemsize if form == OWN else np.dtype(_STORED[form]).itemsize)
 
 
 def grid_size(count: int) -> int:
@@ -117,15 +119,22 @@ def size_of(form: int, count: int, dtype: str, itemsize: int) -> int:
     Raises:
         CodecError: if this dtype has no such form.
     """
-    if form == OWN:
-        return count * itemsize
     if form == GRID and dtype == "float32":
         return grid_size(count)
-    if form not in _FORMS.get(dtype, ()):
+    if form != OWN and form not in _FORMS.get(dtype, ()):
         raise CodecError(
             f"its values are stored in form {form}, which this version does not know for {dtype}"
         )
-    return count * np.dtype(_STORED[form]).itemsize
+    return stored_size(count, itemsize, form)
+
+
+def load_blocks(data: memoryview, dtype: str, form: int, word: np.dtype[Any]) -> Iterator[Words]:
+    """What `load` gives, in blocks."""
+    step, data = (data[:_STEP_BYTES], data[_STEP_BYTES:]) if form == GRID else (b"", data)
+    size = BLOCK * (1 if form == GRID else stored_size(1, word.itemsize, form))
+    for at in range(0, len(data), size):
+        part = data[at : at + size]
+        yield load(memoryview(b"".join((step, part))) if step else part, dtype, form, word)
 
 
 def load(data: memoryview, dtype: str, form: int, word: np.dtype[Any]) -> Words:

@@ -33,6 +33,7 @@ CHUNK = 64  # images held in memory while decoding
 LARGE = 1 << 14  # bytes; handing a smaller image to a thread costs more than it gains
 PIXELS_MOST = 1 << 26  # of an image, some 200 MB once decoded
 BYTES_MOST = 1 << 26  # of an image's file
+MEMBERS_MOST = 1 << 21  # of a tar: a gzip of some MB may hold a million empty ones
 WORKERS = 8  # threads; Pillow decodes without the interpreter lock
 
 
@@ -75,13 +76,13 @@ def decode(
     *,
     pixels_most: int = PIXELS_MOST,
     bytes_most: int = BYTES_MOST,
+    members_most: int = MEMBERS_MOST,
 ) -> Decoded:
     """Images of `root`, decoded now or earlier.
 
     The middle of each image, as high as wide, is cut out and scaled to `size` pixels.
     Results lie in `cache` under a name that depends on the root's path, its files' sizes and
-    times of change, and `size`; they appear there whole or not at all. A tar is read front to
-    back and never unpacked.
+    times of change, and `size`; they appear there whole or not at all. A tar is never unpacked.
 
     Args:
         root: a directory, or a tar (compressed or not), of train/<class>/<image> and
@@ -90,11 +91,11 @@ def decode(
         cache: where to keep decoded images; made if missing.
         pixels_most: the most pixels an image may have, looked at before it is decoded.
         bytes_most: the most bytes the file of an image may have, in a tar too.
+        members_most: the most members a tar may have, folders and other files included.
 
     Raises:
         FileNotFoundError: if `root` does not exist.
-        ValueError: if it is not laid out as described, or an image is damaged or too
-            large, naming it.
+        ValueError: if it is not laid out so, or an image is damaged or too large, naming it.
         ImportError: if there is something to decode and no Pillow.
     """
     root = root.absolute()
@@ -112,7 +113,7 @@ def decode(
     if found is None:
         if listing is None:
             check_regular(root)
-            listing = _list_tar(root, bytes_most)
+            listing = _list_tar(root, bytes_most, members_most)
         _require_pillow()
         cache.mkdir(parents=True, exist_ok=True)
         remove_parts(cache)
@@ -204,10 +205,10 @@ def _list_directory(root: Path, bytes_most: int) -> tuple[_Listing, str]:
     return _Listing(files, folders, read), stamp.hexdigest()
 
 
-def _list_tar(root: Path, bytes_most: int) -> _Listing:
+def _list_tar(root: Path, bytes_most: int, members_most: int) -> _Listing:
     with _stream_tar(root) as tar:
         paths = []
-        for member in tar:
+        for member in _members(root, tar, members_most):
             if member.isfile():  # before it is passed over, which inflates it
                 _check_bytes(root, member.name, member.size, bytes_most)
             if member.isfile() or member.isdir():
@@ -234,7 +235,7 @@ def _list_tar(root: Path, bytes_most: int) -> _Listing:
         chosen = {TRAIN, _test_split(folders)}
         wanted = {name for name in files if name.split("/")[0] in chosen}
         with _stream_tar(root) as tar:
-            for member in tar:
+            for member in _members(root, tar, members_most):
                 name = "/".join(_parts(member.name)[wrapped:])
                 if name in wanted and member.isfile():
                     content = tar.extractfile(member)
@@ -252,13 +253,27 @@ def _check_bytes(root: Path, name: str, size: int, most: int) -> None:
         )
 
 
+def _members(root: Path, tar: tarfile.TarFile, most: int) -> Iterator[tarfile.TarInfo]:
+    """The members of a tar, of which none is kept."""
+    count = 0
+    while (member := tar.next()) is not None:
+        count += 1
+        if count > most:
+            raise ValueError(
+                f"{root}: the tar has over {most:,} members; leave out what is no image, or allow "
+                "more with members_most"
+            )
+        yield member
+        tar.members.clear()  # type: ignore[attr-defined]  # a kilobyte each
+
+
 @contextmanager
 def _stream_tar(root: Path) -> Iterator[tarfile.TarFile]:
     """`tarfile.open` front to back, whose errors say which file is damaged."""
     try:
         with tarfile.open(root, "r|*") as tar:
             yield tar
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, EOFError, RecursionError, zlib.error) as error:
         raise ValueError(f"{root}: not a directory, nor a tar that can be read: {error}") from error
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from boildown.data.augment import crop_flip
 from boildown.data.base import Dataset, Part
 from boildown.data.cache import cache_dir
-from boildown.data.decode import BYTES_MOST, PIXELS_MOST, decode
+from boildown.data.decode import BYTES_MOST, MEMBERS_MOST, PIXELS_MOST, decode
 
 AUGMENTS = (None, "crop_flip")
 MARGIN = 4  # pixels of padding, from which a random window is cut
@@ -29,6 +29,7 @@ class ImageFolder(Dataset):
         cache: where decoded images are kept, 3 size^2 bytes each; None for the user's cache.
         pixels_most: the most pixels an image may have; more are refused before it is decoded.
         bytes_most: the most bytes an image's file may have.
+        members_most: the most members a tar may have.
         batch_size: see `boildown.data.base.Dataset`.
         eval_batch_size: see there.
         val_size: see there.
@@ -51,6 +52,7 @@ class ImageFolder(Dataset):
         seed: int,
         pixels_most: int = PIXELS_MOST,
         bytes_most: int = BYTES_MOST,
+        members_most: int = MEMBERS_MOST,
     ) -> None:
         super().__init__(
             batch_size=batch_size, eval_batch_size=eval_batch_size, val_size=val_size, seed=seed
@@ -62,6 +64,7 @@ class ImageFolder(Dataset):
         self.root = Path(root).expanduser()
         self.size = size
         self.pixels_most, self.bytes_most = pixels_most, bytes_most
+        self.members_most = members_most
         self.augment = augment
         self.cache = cache_dir() / "images" if cache is None else Path(cache).expanduser()
         self.input_shape = (3, size, size)
@@ -73,6 +76,7 @@ class ImageFolder(Dataset):
             self.cache,
             pixels_most=self.pixels_most,
             bytes_most=self.bytes_most,
+            members_most=self.members_most,
         )
         self._classes = images.classes
         mean = torch.tensor(images.mean).view(3, 1, 1)

@@ -1,5 +1,6 @@
 """A run in one picture: metric and sparsity over the budget, bytes per layer before and after."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,39 @@ def _draw(result: dict[str, Any], path: Path) -> None:
         before, after = (number(metric, p["metrics"][f"test/{metric}"]) for p in (dense, small))
         title += f", test {in_words(metric)} {before} -> {after}"
     figure.suptitle(title, color=INK, fontsize=11)
+    figure.tight_layout()
+    with replacing(path) as part:
+        figure.savefig(part, dpi=110, format="png")
+    plt.close(figure)
+
+
+def draw_front(rows: Sequence[Mapping[str, Any]], metric: str, path: Path) -> None:
+    """Write the picture of a search: each trial, and the line of those that none beats.
+
+    Args:
+        rows: trials with `bytes`, the metric by its name, and whether they are on the `front`.
+        metric: such as "val/error".
+        path: of the PNG file.
+    """
+    factor, sign = unit(metric)
+    figure, axes = plt.subplots(figsize=(7, 4.2))
+    front = sorted((row for row in rows if row["front"]), key=lambda row: row["bytes"])
+    beaten = [row for row in rows if not row["front"]]
+    for group, colour, line in ((beaten, STEAM, ""), (front, COPPER, "-")):
+        axes.plot(
+            [row["bytes"] for row in group],
+            [factor * row[metric] for row in group],
+            marker="o",
+            markersize=4,
+            drawstyle="steps-post",
+            color=colour,
+            linestyle=line,
+        )
+    axes.set_xscale("log")
+    axes.set_xlabel("bytes of the file")
+    stage, _, name = metric.rpartition("/")
+    axes.set_ylabel(f"{'validation' if stage == 'val' else stage} {in_words(name)}{sign}")
+    axes.grid(color=GRID, linewidth=0.6)
     figure.tight_layout()
     with replacing(path) as part:
         figure.savefig(part, dpi=110, format="png")

@@ -12,6 +12,7 @@ from typing import Any
 import lightning
 import torch
 from hydra.utils import instantiate
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig
@@ -29,6 +30,7 @@ from boildown.files.lock import locked
 from boildown.forward import inputs_of
 from boildown.run.allowed import targets_of
 from boildown.run.build import build_task, model_config
+from boildown.run.built import built, refusal
 from boildown.run.config import check
 from boildown.run.errors import ConfigError
 from boildown.run.file_size import FileSize
@@ -39,6 +41,7 @@ from boildown.run.result import compute_of, headline_figure, make_result, presen
 from boildown.run.resume import earlier, keep_config, plain
 from boildown.run.signals import Signals, end_others, leads, stoppable
 from boildown.run.stages import Fit, fits, stages_of
+from boildown.run.trial import check_data, check_described, check_fit, check_model, check_optimizer
 
 
 def run(cfg: DictConfig, directory: Path) -> float:
@@ -128,15 +131,15 @@ class Job:
         Raises:
             ConfigError: naming the key and the remedy.
         """
-        data = instantiate(cfg.data)
-        data.prepare()
+        data = prepared(cfg)
         described = model_config(cfg, data)
-        model: nn.Module = instantiate(described)
+        model: nn.Module = built(described, "model")
+        check_model(model, cfg)
         dense_bytes = DENSE_BYTES * sum(p.numel() for p in model.parameters())
         recipe = Recipe.build(cfg.compression, dense_bytes)
         for technique in recipe.techniques.values():
             technique.calibration = technique.calibration or data.train_dataloader
-        budget = instantiate(cfg.budget, phases=recipe.phases)
+        budget = built(cfg.budget, "budget", phases=recipe.phases)
         size = FileSize(described, recipe.techniques.values())
         record = Record(directory / "metrics.csv", size.as_it_is)
         newest = SaveNewest(
@@ -158,7 +161,11 @@ class Job:
         """Train one stage to its end."""
         cfg, data = self.cfg, self.data
         task = build_task(cfg, data, fit.model)
-        task.example_input_array = inputs_of(next(iter(data.train_dataloader())))
+        batch = next(iter(data.train_dataloader()))
+        task.example_input_array = inputs_of(batch)
+        if fit.first:
+            check_fit(cfg, data, task, batch)
+            check_optimizer(cfg, task)
         self.size.config, self.size.task = fit.describe(model_config(cfg, data)), task
         self.recipe.look_at(task)
         if fit.first and not fit.resumed:
@@ -173,6 +180,8 @@ class Job:
         except Stopped:
             end_others(trainer)
             raise
+        except MisconfigurationException as error:
+            raise refusal(error, "trainer", "cannot train so") from error
         fit.check_end(self.budget)
         return trainer
 
@@ -196,6 +205,24 @@ class Job:
         return headline_figure(result)
 
 
+def prepared(cfg: DictConfig) -> Any:
+    """The data, ready to be read.
+
+    Raises:
+        ConfigError: for what is no data of a run.
+    """
+    data = built(cfg.data, "data")
+    check_data(data, cfg)
+    try:
+        data.prepare()
+    except OSError:
+        raise
+    except Exception as error:
+        raise refusal(error, "data", f"{cfg.data['_target_']} cannot be prepared") from error
+    check_described(data, cfg)
+    return data
+
+
 def _before(
     cfg: DictConfig, directory: Path, budget: ComputeBudget, recipe: Recipe
 ) -> list[Callback]:
@@ -214,8 +241,8 @@ def _before(
     scaling = cfg.get("loss_scaling")
     return [
         budget,
-        *([instantiate(scaling)] if scaling is not None else []),
-        instantiate(cfg.learning_rate, peaks=recipe.peaks | peaks),
+        *([built(scaling, "loss_scaling")] if scaling is not None else []),
+        built(cfg.learning_rate, "learning_rate", peaks=recipe.peaks | peaks),
         SaveDense(directory / "dense.safetensors", recipe.begin),
     ]
 
@@ -303,8 +330,10 @@ def _logger(cfg: DictConfig, directory: Path) -> Any:
 def _trainer(
     cfg: DictConfig, directory: Path, callbacks: list[Callback], logger: Any, validate_every: int
 ) -> Trainer:
-    trainer: Trainer = instantiate(
+    trainer: Trainer = built(
         cfg.trainer,
+        "trainer",
+        search=True,
         callbacks=callbacks,
         logger=logger,
         max_epochs=-1,
@@ -317,6 +346,11 @@ def _trainer(
         use_distributed_sampler=False,
         default_root_dir=str(directory),
     )
+    if not isinstance(trainer, Trainer):
+        raise ConfigError(
+            f"trainer._target_: {cfg.trainer['_target_']} makes a {type(trainer).__name__}; name "
+            "lightning.pytorch.Trainer"
+        )
     return trainer
 
 
