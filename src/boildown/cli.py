@@ -83,6 +83,8 @@ def report(args: argparse.Namespace) -> None:
 
     asked = Asked(args.bytes, args.error)
     if args.serve:
+        if args.wandb is not None:
+            raise ValueError("--serve writes nothing: log to wandb by a report without it")
         from boildown.report.serve import serve
 
         serve(args.directories, args.port, asked)

@@ -162,6 +162,20 @@ def test_what_follows_from_other_settings_is_not_said_to_vary() -> None:
     ]
 
 
+def test_of_very_many_settings_the_first_are_told() -> None:
+    runs = [
+        result(seed=i, **{f"config.task.k{j}": (i >> j) & 1 for j in range(12)})
+        for i in (1 << j for j in range(12))
+    ]
+    (text,) = told(section_of(*runs), "varies")
+    assert text.startswith("The runs differ in seed (1 to 2048, 12 values)")
+    for i, run in enumerate(runs):
+        run["seed"] = run["config"]["seed"] = run["config"]["data"]["seed"] = 0
+        run["config"]["compression"]["share"]["seed"] = i // 12
+    (text,) = told(section_of(*runs), "varies")
+    assert "task.k7 (0 and 1) and 3 more settings." in text
+
+
 def test_the_best_run_under_a_size_is_chosen_on_validation() -> None:
     runs = [
         result(size=900, seed=s, error=e, validation=v, asked=None)

@@ -99,6 +99,7 @@ def test_a_port_in_use_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
     ("arguments", "message"),
     [
         (["missing"], "missing: no such directory"),
+        ([".", "--wandb"], "--serve writes nothing: log to wandb by a report without it"),
         ([".", "--port", "70000"], "--port 70000: a port is between 0 and 65535"),
     ],
 )

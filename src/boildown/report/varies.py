@@ -8,7 +8,7 @@ from boildown.report.groups import Setting, differences, is_free
 from boildown.report.results import Run
 
 RECIPE = "recipe"
-_SHOWN = 8  # values of a setting in a sentence
+_SHOWN = 8  # settings in a sentence, and values of each
 
 
 def varying(runs: Sequence[Run]) -> list[Setting]:
@@ -57,7 +57,9 @@ def varying_sentence(settings: Sequence[Setting]) -> str:
     """
     if not settings:
         return "The runs do not differ in anything that was set."
-    told = [f"{s.key} ({_values([value for value, _ in s.values])})" for s in settings]
+    told = [f"{s.key} ({_values([value for value, _ in s.values])})" for s in settings[:_SHOWN]]
+    if len(settings) > _SHOWN:
+        return f"The runs differ in {', '.join(told)} and {len(settings) - _SHOWN} more settings."
     return f"The runs differ in {words.listing(told)}; all else that was set is the same."
 
 
