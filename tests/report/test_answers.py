@@ -69,7 +69,7 @@ def test_a_gain_is_a_gain_and_an_even_slope_has_no_knee() -> None:
 
 def test_a_large_cost_on_which_the_seeds_do_not_agree_is_not_called_nothing() -> None:
     (text,) = told(section_of(*at(897, DENSE, [0.04, 0.08, 0.20])), "ratios")
-    assert text.startswith("40x costs 7 ± 20 points (3.90 → 10.67 %), of which the seeds are not")
+    assert text.startswith("40x costs 7 ± 20 points (3.90 → 10.67 %), on which the seeds differ")
 
 
 @pytest.mark.parametrize(
@@ -87,6 +87,23 @@ def test_less_than_one_sample_is_nothing_measurable() -> None:
     for run in runs:
         run["test_samples"] = 10_000
     assert told(section_of(*runs), "ratios")[0].startswith("40x costs 0.20")
+
+
+def test_a_single_seed_on_an_unknown_test_set_settles_nothing() -> None:
+    text = told(section_of(*at(897, [0.036], [0.08], test_samples=None)), "ratios")[0]
+    assert text == "40x costs 4.40 points (3.60 → 8.00 %), which one seed does not settle."
+
+
+def test_figures_that_differ_by_rounding_have_no_spread() -> None:
+    runs = at(897, [0.0388889, 0.0361111], [0.0416667, 0.0388888])
+    assert told(section_of(*runs), "ratios")[0].startswith(
+        "40x costs nothing measurable (3.75 → 4.03 %)"
+    )
+    for run in runs:
+        run["test_samples"] = None
+    assert told(section_of(*runs), "ratios") == [
+        "40x costs 0.28 points (3.75 → 4.03 %), with no spread to judge it by."
+    ]
 
 
 def test_scores_cost_by_falling() -> None:

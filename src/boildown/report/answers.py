@@ -111,7 +111,14 @@ def _cost(drop: Drop, metric: str) -> str:
         cost, verb = Difference(-cost.mean, cost.half, cost.p), "gains"
     ratio = words.ratio(drop.cell.ratio)
     told = f"{ratio} {verb} {amount(cost, metric)} ({_change(drop, metric)})"
-    return told if drop.measurable else f"{told}, of which the seeds are not sure"
+    if drop.measurable:
+        return told
+    if len(drop.cell.runs) == 1:
+        return f"{told}, which one seed does not settle"
+    no_spread = drop.cost.half is None
+    return (
+        f"{told}, {'with no spread to judge it by' if no_spread else 'on which the seeds differ'}"
+    )
 
 
 def _change(drop: Drop, metric: str) -> str:

@@ -1,4 +1,4 @@
-"""Statistics of a comparison over seeds: means, Welch's interval, the Pareto front. Pure."""
+"""Statistics of a comparison over seeds: means, Welch's and Student's interval, the Pareto front. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from scipy.special import stdtr, stdtrit
+
+_ROUNDED = 1e-5  # results hold seven decimals
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def paired(first: Sequence[float], second: Sequence[float], level: float = 0.95)
     if len(differences) < 2:
         return Difference(mean, None, None)
     error = stdev(differences) / math.sqrt(len(differences))
-    if error <= 1e-9 * max(map(abs, (*first, *second))):  # the differences are rounding errors
+    if error <= _ROUNDED * max(map(abs, (*first, *second))):  # differences of rounding alone
         return Difference(mean, None, None)
     df = len(differences) - 1
     half = float(stdtrit(df, 0.5 + level / 2.0)) * error

@@ -29,7 +29,8 @@ class Drop:
         outcome: "sure" where the interval over the seeds leaves out zero and the cost is at least
             one sample of the test set; "nothing" where it does not and the cost is within what
             two test sets of that size would differ by; "open" where it is larger, but the seeds
-            do not agree. A single seed has no interval: it is sure beyond that difference.
+            do not agree. A single seed, and seeds with one and the same cost, have no interval:
+            they are sure beyond that difference, and open where nothing says how large it is.
     """
 
     cell: Cell
@@ -63,11 +64,11 @@ def drop(cell: Cell, metric: str, samples: int | None) -> Drop | None:
     worse = (before, after) if words.larger_is_better(metric) else (after, before)
     cost = paired(*worse)
     means = fmean(before), fmean(after)
-    return Drop(cell, *means, cost, _outcome(cost, means, len(pairs), metric, samples))
+    return Drop(cell, *means, cost, _outcome(cost, means, metric, samples))
 
 
 def _outcome(
-    cost: Difference, means: tuple[float, float], seeds: int, metric: str, samples: int | None
+    cost: Difference, means: tuple[float, float], metric: str, samples: int | None
 ) -> Outcome:
     if samples is None or not words.is_fraction(metric):
         noise = step = 0.0
@@ -75,11 +76,12 @@ def _outcome(
         noise = _TWO_SIDED * math.hypot(*(sampling_error(mean, samples) for mean in means))
         step = 0.999 / samples
     size = abs(cost.mean)
-    alone = noise if seeds == 1 else 0.0
-    sure = size > (alone if cost.half is None else cost.half)
+    bound = (noise or math.inf) if cost.half is None else cost.half
+    sure = size > bound
     if sure and size >= step:
         return "sure"
-    return "nothing" if size <= max(noise, step) or size == 0.0 or not noise else "open"
+    unknown = not noise and cost.half is not None
+    return "nothing" if size <= max(noise, step) or unknown else "open"
 
 
 @dataclass(frozen=True)
