@@ -22,6 +22,7 @@ from made import BIG_PAYS, family, put, result
 from boildown.cli import main
 from boildown.report import wandb_run
 from boildown.report.build import gather, write
+from boildown.report.page import plotly
 from boildown.report.results import collect
 
 HOSTILE = '</script><script>alert(1)</script><img src="http://x.example/a" onerror=alert(1)>&'
@@ -206,6 +207,7 @@ def test_a_thousand_runs_take_seconds(tmp_path: Path, capsys: pytest.CaptureFixt
     assert time.monotonic() - began < 60
     told = capsys.readouterr()
     assert "1,000 runs, 0 left out" in told.out
+    assert len((tmp_path / "r.html").read_bytes()) - len(plotly().encode()) < 1_000_000
     assert "reading runs" in told.err
 
 
@@ -360,6 +362,19 @@ def hostile() -> dict[str, Any]:
         values[f"curve's values {v!r:.9}"] = result(
             seed=99, curve=[{"progress": i / 9, "val/error": v, "flops": v} for i in range(10)]
         )
+    layers: tuple[Any, ...] = (
+        {}, [{}], [7], "x", deep, [{"name": long}], [{"name": "a", "shape": deep}],
+        [{"name": HOSTILE, "shape": [2, 2], "bytes": 10**400}],
+        [{"name": HOSTILE, "shape": [2, 2], "bytes": 3, "rank": -1}],
+        [{"name": "a", "shape": [2**52, 2**52], "bytes": 3}],
+        [{"name": "a", "shape": [], "bytes": math.nan}],
+        [{"name": f"{HOSTILE}{i}", "shape": [i + 1], "bytes": i} for i in range(5000)],
+    )  # fmt: skip
+    values |= {f"layers {i}": result(seed=99, layers=v) for i, v in enumerate(layers)}
+    values |= {
+        f"samples {v!r:.9}": result(seed=99, test_samples=v)
+        for v in (*figures, deep, long, 0, True)
+    }
     values["name $$"] = result(seed=99, name="$$" * 99)
     values["a long name"] = result(seed=99, name=long)
     values["metrics"] = result(

@@ -36,6 +36,7 @@ from boildown.run.datamodule import data_of
 from boildown.run.errors import ConfigError
 from boildown.run.file_size import FileSize
 from boildown.run.loggers import close, loggers_of
+from boildown.run.measure import samples_in
 from boildown.run.names import run_name
 from boildown.run.prove import proven
 from boildown.run.recipe import Recipe
@@ -145,7 +146,8 @@ class Job:
         for technique in recipe.techniques.values():
             technique.calibration = technique.calibration or data.train_dataloader
         budget = built(cfg.budget, "budget", phases=recipe.phases)
-        record = Record(directory / "metrics.csv")
+        size = FileSize(described, recipe.techniques.values())
+        record = Record(directory / "metrics.csv", size.as_it_is)
         newest = SaveNewest(
             directory / "newest.ckpt",
             _dense_trajectory(cfg, recipe),
@@ -155,7 +157,6 @@ class Job:
         )
         before = _before(cfg, directory, budget, recipe)
         after = [Observe(), record, BudgetBar(label=str(cfg.name or "")), signals, newest]
-        size = FileSize(described, recipe.techniques.values())
         recipe.ask(size)
         loggers = loggers_of(cfg, directory)  # last: what fails before it leaves none open
         return cls(
@@ -201,6 +202,7 @@ class Job:
             name=run_name(self.cfg),
             params=sum(p.numel() for p in self.model.parameters()),
             recipe=self.recipe,
+            samples=samples_in(self.data.test_dataloader()),
             metrics=proven(self.directory, [*self.cfg.run.allow, *targets_of(self.cfg)]),
             compute=compute_of(self.budget, self.newest.reused, precision_of(trainer)),
             rates=rates_of_run(self.cfg, trainer),

@@ -31,6 +31,7 @@ def make_result(
     name: str,
     params: int,
     recipe: Recipe,
+    samples: int | None,
     metrics: Mapping[str, Mapping[str, float]],
     compute: Mapping[str, Any],
     rates: Mapping[str, Any],
@@ -44,6 +45,7 @@ def make_result(
         name: of the run.
         params: of the dense model.
         recipe: of the run, whose techniques add what they have to say.
+        samples: in the test set, which bound how finely it measures; None where it does not say.
         metrics: "dense" and "compressed" -> test metrics, measured from the files.
         compute: from `compute_of`.
         rates: from `rates_of_run`.
@@ -66,6 +68,7 @@ def make_result(
             "file": file.name,
         },
         "ratio": dense_bytes / size,
+        "test_samples": samples,
         "target": target(recipe.asked.ratio if recipe.asked else None, dense_bytes, size),
         "compute": compute,
         "learning_rates": rates,
