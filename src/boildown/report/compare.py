@@ -1,4 +1,4 @@
-"""Statistics over seeds: means, Welch's and Student's interval, the Pareto front. Pure."""
+"""Statistics of a comparison over seeds: means and their intervals, the Pareto front. Pure."""
 
 import math
 from collections.abc import Sequence
