@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.optim import Optimizer
 
 from boildown.amp.plugins import check_optimizers, scaler_of
@@ -247,12 +247,25 @@ class ComputeBudget(Callback):
             )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._was_stopped(trainer):
+            rank_zero_info(f"a callback ended the training at {self.progress:.0%} of its budget")
+            self._ended = True
+            return
         limit = {"epochs": trainer.max_epochs, "steps": trainer.max_steps}.get(self.unit)
         if self.until < 1.0 or limit is None or limit < 0:
             return
         skipped = self._wasted_batches / self._batches_per_epoch
         skipped = self.skipped_steps if self.unit == "steps" else skipped
         self._ended = self.spent + skipped >= self.total * (1.0 - 1e-9)
+
+    def _was_stopped(self, trainer: Trainer) -> bool:
+        """Whether a callback such as EarlyStopping ended the last fit, with every target met.
+
+        What is left to do at the end of the budget is done then.
+        """
+        early = trainer.should_stop and self.until == 1.0 and self.progress < 1.0
+        others = callbacks_of(trainer)
+        return early and all(getattr(other, "reached", True) for other in others)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int

@@ -21,7 +21,7 @@ GROUPS = ("compression", "experiment")
 KEYS = (
     "data", "model", "task", "trainer", "logger", "budget", "compression", "experiment",
     "name", "seed", "resume", "share_dense", "validations", "learning_rate", "loss_scaling", "run",
-    "search",
+    "search", "callbacks",
 )  # fmt: skip
 UNITS = ("epochs", "steps", "seconds", "flops")  # of a budget
 _LEAST, _MOST = sys.float_info.min, sys.float_info.max
@@ -128,6 +128,8 @@ def check(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
         _check_target(node, f"logger.{key}".removesuffix("."))
     if cfg.get("loss_scaling") is not None:
         _check_target(cfg.loss_scaling, "loss_scaling")
+    for key in map(str, cfg.get("callbacks") or {}):
+        _check_target(cfg.callbacks[key], f"callbacks.{key}")
     for key, node in nodes_of(cfg.compression).items():
         _check_target(node, f"compression.{key}")
 

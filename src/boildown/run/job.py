@@ -25,6 +25,7 @@ from boildown.callbacks.budget import ComputeBudget
 from boildown.callbacks.observe import Observe
 from boildown.callbacks.record import Record
 from boildown.callbacks.save import SaveDense, SaveNewest, Stopped, plain_state
+from boildown.callbacks.technique import Technique
 from boildown.files.atomic import remove_parts
 from boildown.files.lock import locked
 from boildown.forward import inputs_of
@@ -156,7 +157,14 @@ class Job:
             asked=lambda: signals.asked is not None,
         )
         before = _before(cfg, directory, budget, recipe)
-        after = [Observe(), record, BudgetBar(label=str(cfg.name or "")), signals, newest]
+        after = [
+            *_own_callbacks(cfg),
+            Observe(),
+            record,
+            BudgetBar(label=str(cfg.name or "")),
+            signals,
+            newest,
+        ]
         recipe.ask(size)
         loggers = loggers_of(cfg, directory)  # last: what fails before it leaves none open
         return cls(
@@ -254,6 +262,29 @@ def _before(
     ]
 
 
+def _own_callbacks(cfg: DictConfig) -> list[Callback]:
+    """What `callbacks` names: Lightning's, or anybody's.
+
+    Raises:
+        ConfigError: for what is no callback, or a technique, which belongs in the recipe.
+    """
+    made = []
+    for key, node in (cfg.get("callbacks") or {}).items():
+        callback = built(node, f"callbacks.{key}")
+        if not isinstance(callback, Callback):
+            raise ConfigError(
+                f"callbacks.{key}: {node['_target_']} makes a {type(callback).__name__}, which is "
+                "no callback; derive it from lightning.pytorch.Callback"
+            )
+        if isinstance(callback, Technique):
+            raise ConfigError(
+                f"callbacks.{key}: {node['_target_']} is a technique, which acts in the order of a "
+                f"recipe; say +compression.{key}._target_={node['_target_']}"
+            )
+        made.append(callback)
+    return made
+
+
 def _dense_trajectory(cfg: DictConfig, recipe: Recipe) -> Path | None:
     """Where runs that are alike until compression begins keep the checkpoint they share.
 
@@ -263,7 +294,7 @@ def _dense_trajectory(cfg: DictConfig, recipe: Recipe) -> Path | None:
         return None
     before = (
         "data", "model", "task", "trainer", "budget", "learning_rate", "loss_scaling", "seed",
-        "validations",
+        "validations", "callbacks",
     )  # fmt: skip
     config = plain(cfg)
     alike: dict[str, Any] = {key: config.get(key) for key in before}
