@@ -3,15 +3,22 @@
 python benchmarks/overhead.py --root DIR [--repeats 7]
 
 1. A Lightning step with Prune and ShareWeights holding / the same step without them.
-2. A dense run's training with boildown's callbacks / a bare PyTorch loop, and / a bare Lightning
+2. A whole dense run of MNIST (--epochs) with logger=wandb, offline, / with logger=none.
+3. A dense run's training with boildown's callbacks / a bare PyTorch loop, and / a bare Lightning
    fit, doing the same work (same batches, same validations).
 """
 
 import argparse
+import os
+import resource
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,6 +36,7 @@ from boildown.run.job import quiet
 from boildown.schedule import Cosine, OneShot
 from boildown.tasks.classification import Classification
 
+ROOT = Path(__file__).parents[1]
 FUSED = True  # as in conf/task; --plain-adam measures torch's default
 SHAPE = {"input_shape": (1, 28, 28), "num_classes": 10}
 
@@ -111,6 +119,29 @@ def whole(make: Callable[..., torch.nn.Module], data: MNIST, epochs: int) -> lis
     return seconds
 
 
+def logged(root: str, epochs: int) -> list[tuple[float, float]]:
+    """Seconds of CPU and of the clock of a whole dense run of MNIST, with wandb and without.
+
+    CPU of all its processes, wandb's service too: on a machine that does other work the clock says
+    little.
+    """
+    found = []
+    for logger in ("wandb", "none"):
+        with tempfile.TemporaryDirectory() as place:
+            own = [f"logger={logger}", "data=mnist", f"data.root={root}", f"budget.epochs={epochs}"]
+            began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run(
+                [sys.executable, str(ROOT / "train.py"), f"hydra.run.dir={place}/run", *own],
+                check=True,
+                stdout=subprocess.DEVNULL,
+                env=os.environ | {"WANDB_MODE": "offline"},
+            )
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            found.append((cpu, time.perf_counter() - began))
+    return found
+
+
 def loop(model: torch.nn.Module, data: MNIST, epochs: int) -> None:
     optimizer = adam(model.parameters())
     loader = data.train_dataloader()
@@ -126,12 +157,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", required=True)
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--epochs", type=int, default=10, help="of the runs that log")
+    parser.add_argument("--only-logging", action="store_true", help="the second table alone")
     parser.add_argument("--plain-adam", action="store_true", help="torch's unfused AdamW")
     arguments = parser.parse_args()
     global FUSED
     FUSED = not arguments.plain_adam
     quiet()
     warnings.filterwarnings("ignore")
+    print("| dense MNIST run | CPU with wandb, s | without, s | more | clock, s |")
+    print("|---|---|---|---|---|")
+    for _ in range(arguments.repeats if arguments.epochs else 0):
+        (cpu, clock), (bare_cpu, bare_clock) = logged(arguments.root, arguments.epochs)
+        print(
+            f"| LeNet-300-100, {arguments.epochs} epochs | {cpu:.1f} | {bare_cpu:.1f} | "
+            f"{cpu / bare_cpu - 1:+.1%} | {clock:.1f}, {bare_clock:.1f} |",
+            flush=True,
+        )
+    print()
+    if arguments.only_logging:
+        return
     data = MNIST(
         root=arguments.root,
         download=False,

@@ -1,6 +1,6 @@
 """Compression in a Lightning script of one's own: no Hydra, no data or models of boildown's.
 
-    python examples/own_script.py [--steps 1200]
+    python examples/own_script.py [--epochs 60]
 
 Trains a small network on scikit-learn's digits, as it is and once more with its weights pruned and
 shared, packs it, and compares the error read from the file with that of the dense network.
@@ -50,18 +50,18 @@ def error_of(model: nn.Module, inputs: Tensor, targets: Tensor) -> float:
         return float((model(inputs).argmax(1) != targets).float().mean())
 
 
-def trained(steps: int, data: TensorDataset, *techniques: Callback) -> nn.Module:
-    """The network after so many steps, compressed on the way by the techniques that are given."""
+def trained(epochs: int, data: TensorDataset, *techniques: Callback) -> nn.Module:
+    """The network after so many epochs, compressed on the way by the techniques that are given."""
     seed_everything(0, verbose=False)
     task = Digits()
     trainer = Trainer(
-        max_epochs=-1,
+        max_epochs=epochs,
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=False,
         callbacks=[
-            ComputeBudget(steps=steps),  # the clock: the others' begin and end are fractions of it
+            ComputeBudget(epochs=epochs),  # the clock: begin and end are fractions of it
             *techniques,
         ],
     )
@@ -69,17 +69,17 @@ def trained(steps: int, data: TensorDataset, *techniques: Callback) -> nn.Module
     return task.model
 
 
-def main(steps: int, file: Path) -> None:
+def main(epochs: int, file: Path) -> None:
     """Train, compress, pack, load and measure."""
     digits = load_digits()
     inputs = torch.tensor(digits.data, dtype=torch.float32) / 16.0
     targets = torch.tensor(digits.target)
     train = TensorDataset(inputs[:1400], targets[:1400])
 
-    dense = trained(steps, train)
-    small = trained(steps, train, Prune(sparsity=0.8), ShareWeights(bits=5, dtype="float16"))
+    dense = trained(epochs, train)
+    small = trained(epochs, train, Prune(sparsity=0.8), ShareWeights(bits=5, dtype="float16"))
 
-    size = boildown.pack(small.state_dict(), file)
+    size = boildown.pack(small, file)
     before = 4 * sum(p.numel() for p in small.parameters())
     loaded = boildown.load(file, network())
     print(f"{file}: {size} of {before} bytes, {before / size:.1f}x smaller")
@@ -89,7 +89,7 @@ def main(steps: int, file: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--out", type=Path, default=Path("digits.boil"))
     args = parser.parse_args()
-    main(args.steps, args.out)
+    main(args.epochs, args.out)

@@ -57,11 +57,11 @@ def fit(
         num_classes=int(targets.max()) + 1,
     )
     defaults: dict[str, Any] = {"max_epochs": -1, "enable_checkpointing": False}
+    defaults["enable_progress_bar"] = False
     trainer = Trainer(
         accelerator="cpu",
         num_sanity_val_steps=0,
         logger=False,
-        enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=callbacks,
         **(defaults | options),

@@ -23,7 +23,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
 from boildown.run import run
-from boildown.run.config import accept_plus, register_resolvers
+from boildown.run.config import accept_plus, check_choices, register_resolvers
 from boildown.run.errors import expected, one_line
 
 Once = Callable[[str, Callable[[Path], object]], Path]  # the type of the fixture
@@ -34,6 +34,7 @@ CONF = ROOT / "conf"
 def composed(*overrides: str) -> DictConfig:
     """The config that `train.py` makes of a command line."""
     register_resolvers()
+    check_choices(overrides, CONF)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", accept_plus(overrides))
 
@@ -129,7 +130,7 @@ def refused(error: BaseException, says: Sequence[str]) -> None:
     assert [part for part in says if part not in line] == [], line
 
 
-class InterruptedHereError(Exception):
+class InterruptedHereError(BaseException):  # no failure of a logger, which a run survives
     """A run was stopped on purpose."""
 
 

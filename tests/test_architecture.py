@@ -21,12 +21,13 @@ LAYERS: tuple[set[str], ...] = (  # a room imports from its own layer and those 
         "foreign_masks",
         "name_matching",
         "loading",
+        "saving",
         "data",
     },
     {"tasks"},
     {"callbacks"},
     {"run"},
-    {"packing"},
+    {"entry", "packing", "inspecting", "verifying", "compressing"},
     {"cli"},
     {"__main__", ""},  # the package itself
 )
@@ -34,7 +35,7 @@ APART: dict[str, set[str]] = {  # that import nothing of training, early or late
     "codec": set(),
     "report": {"allocate"},  # how the levels of a sensitivity are spoken of
 }
-TRAINED = {"callbacks", "tasks", "run", "amp"}  # that may know Lightning
+TRAINED = {"callbacks", "tasks", "run", "amp", "compressing"}  # that may know Lightning
 
 
 @cache

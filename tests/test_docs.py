@@ -22,7 +22,10 @@ from boildown.run.config import check
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
-ELSEWHERE = {"extend.md"}  # whose code tests/test_extend.py runs, its files in place
+ELSEWHERE = {  # pages whose code runs with what is around it
+    "extend.md": "tests/test_extend.py",
+    "own_script.md": "tests/test_own_script.py",
+}
 
 
 def blocks(page: Path, *kinds: str) -> list[str]:
@@ -102,7 +105,7 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.stem)
 def test_the_code_of_a_page_runs(page: Path, given: dict[str, Any]) -> None:
     if page.name in ELSEWHERE:
-        pytest.skip("run in tests/test_extend.py")
+        pytest.skip(f"run in {ELSEWHERE[page.name]}")
     for number, code in enumerate(blocks(page, "python")):
         exec(compile(code, f"{page.name}[{number}]", "exec"), given)
 

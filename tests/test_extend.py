@@ -129,18 +129,25 @@ def test_a_recipe_of_ones_own_says_the_order(outside: Path) -> None:
     assert list(phases) == ["dense", "shrink", "prune", "share"]
 
 
-@pytest.mark.parametrize("script", ["own_script.py", "pack_checkpoint.py"])
-def test_the_scripts_run(script: str, tmp_path: Path) -> None:
-    options = {"own_script.py": ["--steps=40", f"--out={tmp_path / 'digits.boil'}"],
-               "pack_checkpoint.py": [f"--out={tmp_path}"]}  # fmt: skip
+@pytest.mark.parametrize(
+    ("script", "options", "files"),
+    [
+        ("own_script.py", ["--epochs=2", "--out=digits.boil"], {"digits"}),
+        ("one_call.py", ["--epochs=2", "--out=digits.boil"], {"digits"}),
+        ("low_rank.py", ["--epochs=2", "--out=."], {"learned", "pruned", "dense"}),
+        ("pack_checkpoint.py", ["--out=."], {"pruned"}),
+    ],
+)
+def test_the_scripts_run(script: str, options: list[str], files: set[str], tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "examples" / script), *options[script]],
+        [sys.executable, str(ROOT / "examples" / script), *options],
         capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    (file,) = tmp_path.glob("*.boil")
-    assert f"{file.stat().st_size}" in done.stdout
-    assert boildown.unpack(file)
+    assert {path.stem for path in tmp_path.glob("*.boil")} == files
+    for file in tmp_path.glob("*.boil"):
+        assert f"{file.stat().st_size} " in done.stdout
+        assert boildown.unpack(file)
 
 
 def test_the_page_says_how_many_files(outside: Path) -> None:

@@ -306,6 +306,8 @@ def test_all_that_models_hold_is_in_their_state(name: str) -> None:
         arguments |= {"dropout": 0.0}
     elif name.endswith("MLP"):
         arguments |= {"widths": [4]}
+    elif name.endswith("TabularResNet"):
+        arguments |= {"width": 16, "depth": 2, "widening": 2, "dropout": 0.0, "input_shape": [8]}
     elif "resnet" in name:
         arguments |= {"width": 16, "depth": 8}
     with torch.device("meta"):

@@ -1,21 +1,17 @@
 """The command line. What a command needs is imported when it runs, so that --help is instant."""
 
 import argparse
-import dataclasses
-import json
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from boildown.printable import printable, say
+from boildown.printable import say
 
 if TYPE_CHECKING:
-    from rich.table import Table
     from torch import nn
 
     from boildown.allocate.levels import Levels
-    from boildown.codec import FileReport, TensorReport
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,12 +23,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0, or 1 after an error, told in one line on stderr. argparse exits with 2.
     """
-    args = _parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else list(argv)
+    if given[:1] == ["train"]:  # whose settings are Hydra's to read
+        return train(given[1:])
+    args = _parser().parse_args(given)
     try:
         args.run(args)
     except (ValueError, OSError, MemoryError) as error:
         say(str(error) or "out of memory")
         return 1
+    return 0
+
+
+def train(settings: Sequence[str]) -> int:
+    """Train, compress, pack and prove: one run, or with -m a sweep."""
+    from boildown.entry import train as entry
+    from boildown.run.command import main as run
+
+    sys.argv = [str(entry.__file__), *settings]
+    run("boildown train")
     return 0
 
 
@@ -52,20 +61,33 @@ def unpack(args: argparse.Namespace) -> None:
 
 def inspect(args: argparse.Namespace) -> None:
     """Show what each tensor takes, in the columns of Deep Compression's tables 2 to 5."""
-    from boildown import codec
+    from boildown.inspecting import inspect_files
 
-    report = codec.inspect_file(args.file)
-    if args.json:
-        print(json.dumps(_as_data(report), indent=2))
-    else:
-        _print_table(report)
+    inspect_files(args.file, args.other, wide=args.wide, as_json=args.json)
+
+
+def verify(args: argparse.Namespace) -> None:
+    """Compare a file with a checkpoint, bit by bit."""
+    from boildown.verifying import verify_file
+
+    verify_file(args.file, args.checkpoint, args.key, args.fold_masks, args.drop_zero_signs)
 
 
 def report(args: argparse.Namespace) -> None:
     """Compare runs: one page, its pictures and tables."""
     from boildown.report import build
+    from boildown.report.asked import Asked
     from boildown.report.results import find
     from boildown.report.table import summarise
+
+    asked = Asked(args.bytes, args.error)
+    if args.serve:
+        if args.wandb is not None:
+            raise ValueError("--serve writes nothing: log to wandb by a report without it")
+        from boildown.report.serve import serve
+
+        serve(args.directories, args.port, asked)
+        return
 
     if args.out.is_dir():
         raise ValueError(f"--out {args.out} is a directory; give the page's file")
@@ -73,18 +95,26 @@ def report(args: argparse.Namespace) -> None:
         raise ValueError(f"--out {args.out}: the page's name must end in .html")
     count = len(find(args.directories))
     if count < _MANY:
-        content = build.gather(args.directories)
+        content = build.gather(args.directories, asked=asked)
     else:
         from boildown.files.progress import progress
 
         with progress("reading runs", count, in_bytes=False) as tick:
-            content = build.gather(args.directories, tick)
+            content = build.gather(args.directories, tick, asked)
     files = build.write(content, args.out)
     summarise(content, files.all)
     if args.wandb is not None:
         from boildown.report.wandb_run import log
 
         print(f"wandb: {log(content, files, args.wandb)}")
+
+
+def dashboard(args: argparse.Namespace) -> None:
+    """Make or update the dashboard of a project on wandb."""
+    from boildown.report.dashboard import make
+
+    for address in make(args.project, args.entity, args.metric):
+        print(address)
 
 
 _MANY = 200  # results that take long enough for a bar
@@ -192,8 +222,82 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(metavar="command", required=True)
 
+    commands.add_parser("train", help="train, compress, pack and prove; train --help says how")
     _add_files(commands)
 
+    _add_report(commands)
+
+    command = commands.add_parser("dashboard", help="compare a project's runs on wandb, as code")
+    command.add_argument("--project", required=True, help="of wandb, that the runs are logged to")
+    command.add_argument("--entity", help="the user or team that owns it; default: your own")
+    command.add_argument("--metric", default="error", help="to compare by; default: error")
+    command.set_defaults(run=dashboard)
+
+    _add_sensitivity(commands)
+    return parser
+
+
+def _add_files(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser("pack", help="a checkpoint into a .boil file, without loss")
+    command.add_argument(
+        "checkpoint",
+        type=Path,
+        help=".safetensors, what torch.save or Lightning saved, or a directory of Hugging Face's",
+    )
+    _add_reading(command)
+    command.add_argument("-o", "--out", type=Path, help="default: beside it, a new .boil")
+    command.set_defaults(run=pack)
+
+    command = commands.add_parser("unpack", help="a .boil file into a checkpoint")
+    command.add_argument("file", type=Path)
+    command.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        help="ends in .safetensors, or in .pt, .pth, .bin or .ckpt for a file of torch.save; "
+        "default: beside it, a new .safetensors",
+    )
+    command.set_defaults(run=unpack)
+
+    command = commands.add_parser(
+        "inspect", help="where the bytes of a .boil file go, or what two differ in"
+    )
+    command.add_argument("file", type=Path)
+    command.add_argument("other", type=Path, nargs="?", help="to compare it with, layer by layer")
+    command.add_argument(
+        "--wide", action="store_true", help="all columns, however wide the terminal is"
+    )
+    command.add_argument("--json", action="store_true", help="as data, on stdout")
+    command.set_defaults(run=inspect)
+
+    command = commands.add_parser(
+        "verify", help="whether a .boil file holds a checkpoint, bit by bit; exits with 0 or 1"
+    )
+    command.add_argument("file", type=Path)
+    command.add_argument("checkpoint", type=Path, help="of any kind that pack reads")
+    _add_reading(command)
+    command.set_defaults(run=verify)
+
+
+def _add_reading(command: argparse.ArgumentParser) -> None:
+    """What a checkpoint is read as."""
+    command.add_argument(
+        "--key", help="of the state dict in it, such as model.encoder; default: the usual ones"
+    )
+    command.add_argument(
+        "--fold-masks",
+        action="store_true",
+        help="make masks part of the weights: what torch.nn.utils.prune leaves without "
+        "prune.remove (weight_orig, weight_mask), and masks of parametrizations",
+    )
+    command.add_argument(
+        "--drop-zero-signs",
+        action="store_true",
+        help="take -0.0 for 0.0, which is equal and takes a bit less",
+    )
+
+
+def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     command = commands.add_parser("report", help="compare runs: a page, pictures and tables")
     command.add_argument(
         "directories", type=Path, nargs="+", metavar="DIR", help="searched for result.json files"
@@ -208,51 +312,24 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PROJECT",
         help="log it to wandb too, offline unless WANDB_MODE says otherwise",
     )
+    command.add_argument(
+        "--bytes", type=int, metavar="N", help="name the best run whose file has at most N bytes"
+    )
+    command.add_argument(
+        "--error",
+        type=float,
+        metavar="E",
+        help="name the smallest file with at most this test metric, such as 0.05 for 5 %% errors",
+    )
+    command.add_argument(
+        "--serve",
+        action="store_true",
+        help="serve the page on this machine alone, kept up to date while runs finish",
+    )
+    command.add_argument(
+        "--port", type=int, default=8321, help="to serve on; 0: a free one; default: 8321"
+    )
     command.set_defaults(run=report)
-
-    _add_sensitivity(commands)
-    return parser
-
-
-def _add_files(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    command = commands.add_parser("pack", help="a checkpoint into a .boil file, without loss")
-    command.add_argument(
-        "checkpoint",
-        type=Path,
-        help=".safetensors, what torch.save or Lightning saved, or a directory of Hugging Face's",
-    )
-    command.add_argument(
-        "--key", help="of the state dict in it, such as model.encoder; default: the usual ones"
-    )
-    command.add_argument("-o", "--out", type=Path, help="default: beside it, a new .boil")
-    command.add_argument(
-        "--fold-masks",
-        action="store_true",
-        help="make masks part of the weights: what torch.nn.utils.prune leaves without "
-        "prune.remove (weight_orig, weight_mask), and masks of parametrizations",
-    )
-    command.add_argument(
-        "--drop-zero-signs",
-        action="store_true",
-        help="store -0.0 as 0.0, which is equal and takes a bit less",
-    )
-    command.set_defaults(run=pack)
-
-    command = commands.add_parser("unpack", help="a .boil file into a checkpoint")
-    command.add_argument("file", type=Path)
-    command.add_argument(
-        "-o",
-        "--out",
-        type=Path,
-        help="ends in .safetensors, or in .pt, .pth, .bin or .ckpt for a file of torch.save; "
-        "default: beside it, a new .safetensors",
-    )
-    command.set_defaults(run=unpack)
-
-    command = commands.add_parser("inspect", help="where the bytes of a .boil file go")
-    command.add_argument("file", type=Path)
-    command.add_argument("--json", action="store_true", help="as data, on stdout")
-    command.set_defaults(run=inspect)
 
 
 def _add_sensitivity(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -323,99 +400,3 @@ def _add_places(command: argparse.ArgumentParser) -> None:
         help="the picture, .png; the table (.csv) and the measurements (.jsonl), which are not "
         "made twice, lie beside it; default: sensitivity_TECHNIQUE.png in the run's directory",
     )
-
-
-def _as_data(report: "FileReport") -> dict[str, object]:
-    return {
-        "bytes": report.bytes,
-        "header": report.header,
-        "dense_bytes": report.dense_bytes,
-        "ratio": report.dense_bytes / report.bytes,
-        "tensors": [dataclasses.asdict(tensor) for tensor in report.tensors],
-    }
-
-
-def _print_table(report: "FileReport") -> None:
-    from rich.console import Console
-
-    # Wide enough for all columns where no terminal sets a width.
-    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
-    left_out: list[str] = []
-    table = _table(report, left_out)
-    for column in _DISPENSABLE:
-        if console.measure(table, options=console.options.update(width=_ANY)).maximum <= (
-            console.width
-        ):
-            break
-        left_out.append(column)
-        table = _table(report, left_out)
-    console.print(table)
-    if left_out:
-        say(f"the terminal has no room for {', '.join(left_out)}; --json says all")
-
-
-def _table(report: "FileReport", left_out: Collection[str]) -> "Table":
-    """All columns but those left out."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(show_footer=True, caption=_CAPTION)
-    shown = [i for i, title in enumerate(_COLUMNS) if title not in left_out]
-    totals = _total(report)
-    for title, total in ((_COLUMNS[i], totals[i]) for i in shown):
-        words = title in ("tensor", "coder")
-        table.add_column(title, footer=total, justify="left" if words else "right", overflow="fold")
-    fraction = f"{100 * report.header / report.bytes:.2f}"
-    header = ["(header)", *[""] * 7, f"{report.header:,}", fraction, ""]
-    for row in (*map(_row, report.tensors), header):
-        table.add_row(*(Text(row[i]) for i in shown))
-    return table
-
-
-_WIDTH, _ANY = 160, 10_000
-# What a narrow terminal goes without, the first of these first.
-_DISPENSABLE = ("fillers", "file %", "position bits", "weight bits", "shape", "distinct", "coder")
-_CAPTION = "bits: of fixed length > after entropy coding; ratio: to dense fp32"
-_COLUMNS = (
-    "tensor",
-    "shape",
-    "coder",
-    "kept %",
-    "distinct",
-    "weight bits",
-    "position bits",
-    "fillers",
-    "bytes",
-    "file %",
-    "ratio",
-)
-
-
-def _row(tensor: "TensorReport") -> list[str]:
-    kept = 100 * tensor.nonzero / tensor.numel if tensor.numel else 100.0
-    return [
-        printable(tensor.name),
-        "x".join(map(str, tensor.shape)) or "scalar",
-        printable(tensor.coder),
-        f"{kept:.2f}",
-        f"{tensor.distinct:,}",
-        _bits(tensor.weight_bits, tensor.weight_bits_coded),
-        _bits(tensor.position_bits, tensor.position_bits_coded),
-        "" if tensor.fillers is None else f"{tensor.fillers:,}",
-        f"{tensor.bytes:,}",
-        f"{100 * tensor.fraction:.2f}",
-        f"{4 * tensor.numel / tensor.bytes:.1f}" if tensor.bytes else "",
-    ]
-
-
-def _total(report: "FileReport") -> list[str]:
-    stored = [tensor for tensor in report.tensors if tensor.bytes]
-    numel = sum(tensor.numel for tensor in stored)
-    kept = 100 * sum(tensor.nonzero for tensor in stored) / numel if numel else 100.0
-    ratio = f"{report.dense_bytes / report.bytes:.1f}"
-    total = ["total", f"{numel:,}", "", f"{kept:.2f}", "", "", "", ""]
-    return [*total, f"{report.bytes:,}", "100.00", ratio]
-
-
-def _bits(fixed: int | None, coded: float | None) -> str:
-    return "" if coded is None else f"{fixed} > {coded:.2f}"

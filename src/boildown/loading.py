@@ -12,8 +12,9 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from boildown.codec import CodecError, read_config, unpack
 from boildown.foreign_masks import find_masked
+from boildown.lowrank.factorize import restructure, structure_in
 from boildown.models import build, trusts
-from boildown.name_matching import matched
+from boildown.name_matching import matched, places
 
 # A description may ask for _MORE times the file's tensors, and _FEW besides: a factorised model is
 # first built with its dense layers, and with batch-norms that are folded now.
@@ -30,14 +31,16 @@ def load(
 
     Args:
         path: of the file.
-        model: a network of the right structure to put the tensors into; by default the one that
-            the file describes, if it is one of boildown's own.
+        model: a network to put the tensors into, as its class builds it or already of the structure
+            that the file has; by default the one that the file describes, if it is one of
+            boildown's own.
         trust_config: modules of your own that the file may name a class or function of, such as
             ["my_package"], to be built with the arguments in the file. True: build whatever it
             names. That runs code the file chooses: never for a file of unknown origin.
 
     Returns:
-        The model, `model` itself if given.
+        The model: `model` itself if given, or a copy of it with the smaller layers that the file
+        has in place of its own.
 
     Raises:
         CodecError: if the file is damaged or describes another structure than its tensors have.
@@ -45,10 +48,10 @@ def load(
             another structure.
         ImportError: if a model that is trusted does not exist.
     """
-    if model is not None:
-        return _filled(model, unpack(path), path)
     config = read_config(path)
-    if config is None or config.keys() == {"__metadata__"}:
+    if model is not None:
+        return _filled(_as_packed(model, structure_in(config), path), unpack(path), path)
+    if config is None or config.keys() <= {"__metadata__", "structure"}:
         raise ValueError(f"{path} holds no model's description: pass the model to load it into")
     trusted = trusts(trust_config, config)
     if not trusted:
@@ -96,6 +99,60 @@ def _filled(model: nn.Module, state: dict[str, Tensor], path: str | Path) -> nn.
         why = ", and masks beside originals, which pack --fold-masks folds" if masked else ""
         raise ValueError(f"{path} holds another structure than the model{why}: {error}") from error
     return model.eval()
+
+
+def _as_packed(model: nn.Module, structure: Mapping[str, Any], path: str | Path) -> nn.Module:
+    """A given model with the structure of a file: itself if it is so, else a copy.
+
+    Raises:
+        ValueError: if it has no such layers, or they cannot be so.
+    """
+    if not structure:
+        return model
+    modules = dict(model.named_modules(remove_duplicate=False))
+    ways = [
+        {ours: structure[name] for name, ours in way.items()} for way in places(structure, modules)
+    ]
+    as_they_are = [way for way in ways if all(_is_so(modules.get(n), way[n]) for n in way)]
+    if as_they_are:
+        return model
+    made: dict[int, nn.Module] = {}
+    problem = f"the {type(model).__name__} has no {min(structure, key=len)}"
+    for place, way in enumerate(ways):
+        left = {n: entry for n, entry in way.items() if not _is_so(modules.get(n), entry)}
+        try:
+            made[place] = restructure(model, left)
+        except ValueError as error:
+            problem = str(error)
+    if not made:
+        raise ValueError(
+            f"{path} holds smaller layers than the model can have: {problem}; pass a network as "
+            "its class builds it"
+        )
+    if len(made) > 1:
+        raise ValueError(
+            f"{path} fits the model in several ways ({', '.join(min(ways[i]) for i in made)}): "
+            "pass the part of the model"
+        )
+    return next(iter(made.values()))
+
+
+def _is_so(module: nn.Module | None, entry: Any) -> bool:
+    """Whether a module is already what an entry of a structure, which may be anything, makes it."""
+    if module is None or not isinstance(entry, Mapping):
+        return False
+    if "scheme" in entry:
+        return [name for name, _ in module.named_children()] == ["v", "u"]
+    if "identity" in entry:
+        return type(module) is nn.Identity
+    weight = getattr(module, "weight", None)
+    widths = [(entry[key], axis) for axis, key in enumerate(("outputs", "inputs")) if key in entry]
+    return (
+        isinstance(weight, Tensor)
+        and weight.ndim > 1
+        and all(weight.shape[axis] == wide for wide, axis in widths)
+        and ("bias" not in entry or getattr(module, "bias", None) is not None)
+    )
 
 
 @contextmanager

@@ -33,17 +33,9 @@ def matched(
     Raises:
         ValueError: if several parts of the file or of the model match, naming them.
     """
-    found = _candidates(state, wanted)
-    fitting = [pairs for pairs in found if _same_shapes(pairs, state, wanted)] or found
-    if not fitting:
+    pairs = pairs_of(state, wanted, path)
+    if pairs is None:
         return None
-    if len(fitting) > 1:
-        first = [f"{min(pairs)} as {pairs[min(pairs)]}" for pairs in fitting]
-        raise ValueError(
-            f"{path} fits the model in several ways ({', '.join(first)}): pass the part of the "
-            "model, or load boildown.unpack's tensors by their names"
-        )
-    pairs = fitting[0]
     aside = [name for name in state if name not in pairs]
     filled = {model_name: state[name] for name, model_name in pairs.items()}
     there = {id(wanted[name]): tensor for name, tensor in filled.items()}
@@ -54,6 +46,74 @@ def matched(
         warnings.warn("; ".join(told), stacklevel=4)
     rest = {n: there.get(id(t), t) for n, t in wanted.items() if n not in filled}
     return filled | rest
+
+
+def pairs_of(
+    state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: str | Path
+) -> dict[str, str] | None:
+    """Name in a file -> name in a model, for those that match as in `matched`.
+
+    Args:
+        state: of the file.
+        wanted: the model's.
+        path: of the file, for messages.
+
+    Raises:
+        ValueError: if several parts match.
+    """
+    found = _candidates(state, wanted)
+    fitting = [pairs for pairs in found if _same_shapes(pairs, state, wanted)] or found
+    if len(fitting) > 1:
+        first = [f"{min(pairs)} as {pairs[min(pairs)]}" for pairs in fitting]
+        raise ValueError(
+            f"{path} fits the model in several ways ({', '.join(first)}): pass the part of the "
+            "model, or load boildown.unpack's tensors by their names"
+        )
+    return fitting[0] if fitting else None
+
+
+def places(wanted: Iterable[str], there: Iterable[str]) -> list[dict[str, str]]:
+    """Which of a model's modules a file's may be: the closest kind of matches that there is.
+
+    Names match as in `matched`. Those within another that is wanted, which a model has only once
+    that one is replaced, follow it.
+
+    Args:
+        wanted: dotted paths in the file.
+        there: dotted paths of all modules of the model.
+
+    Returns:
+        Ways to match, each for all names; [] if there is none.
+    """
+    names = {_path(name) for name in wanted}
+    own = {_path(name): name for name in there}
+    outer = [n for n in names if not any(n != other and n.startswith(other) for other in names)]
+    starts = _common(outer)
+    for pairs in ([("", "")], [(start, "") for start in starts[1:]],
+                  [("", other) for other in own if other]):  # fmt: skip
+        found = []
+        for start, other in pairs:
+            way = {name: own.get(other + name.removeprefix(start)) for name in outer}
+            if all(value is not None for value in way.values()):
+                found.append({n: w for n, w in way.items() if w is not None})
+        if found:
+            return [_with_inner(way, wanted) for way in found]
+    return []
+
+
+def _with_inner(way: Mapping[str, str], wanted: Iterable[str]) -> dict[str, str]:
+    """A match of the outermost modules, and what lies in them."""
+    full: dict[str, str] = {}
+    for name in wanted:
+        outer = next(one for one in way if _path(name).startswith(one))
+        rest = _path(name).removeprefix(outer).removesuffix(".")
+        full[name] = ".".join(part for part in (way[outer], rest) if part)
+    return full
+
+
+def _path(name: str) -> str:
+    """A module's path without wrappers, as the names of its tensors begin."""
+    return _unwrapped(f"{name}.") if name else ""
 
 
 def _candidates(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[dict[str, str]]:

@@ -129,7 +129,7 @@ def test_ranks_share_one_order(
 ) -> None:
     shares = []
     for rank in range(world):
-        monkeypatch.setattr("boildown.data.loader._rank_and_world", lambda rank=rank: (rank, world))
+        monkeypatch.setattr("boildown.data.loader.rank_and_world", lambda rank=rank: (rank, world))
         share = loader(22, drop_last=drop_last)
         shares.append(seen(share))
         assert len(share) == len(shares[-1])
@@ -144,7 +144,7 @@ def test_ranks_share_one_order(
 
 
 def test_more_ranks_than_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("boildown.data.loader._rank_and_world", lambda: (0, 4))
+    monkeypatch.setattr("boildown.data.loader.rank_and_world", lambda: (0, 4))
     with pytest.raises(ValueError, match="4 ranks cannot each have one of 3 samples"):
         len(loader(3))
 

@@ -24,6 +24,7 @@ DEBIAN = Path(FashionMNIST.PLACES[0])
 def settings(name: str, **changes: Any) -> dict[str, Any]:
     loaded = yaml.safe_load((ROOT / "conf" / "data" / f"{name}.yaml").read_text())
     del loaded["_target_"]
+    loaded.pop("defaults", None)
     return loaded | {"seed": 0} | changes
 
 

@@ -20,7 +20,7 @@ CONF = Path(__file__).parents[2] / "conf" / "data" / "text.yaml"
 
 def text(path: Path | None, **changes: Any) -> Text:
     given: dict[str, Any] = yaml.safe_load(CONF.read_text()) | {"seed": 0, "context": 8}
-    del given["_target_"]
+    del given["_target_"], given["defaults"]
     return Text(**given | {"path": path, "val_size": 0.2, "test_size": 0.3} | changes)
 
 

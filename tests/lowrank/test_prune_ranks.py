@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from boildown.calibrate.batches import CalibrationError
 from boildown.calibrate.samples import Samples
-from boildown.lowrank.factorize import factorize
+from boildown.lowrank.factorize import factorize, structure
 from boildown.lowrank.fitted_layer import FittedLayer, Way
 from boildown.lowrank.gap import relative_gap
 from boildown.lowrank.prune_ranks import METHODS, RankPruning, prune_ranks
 from boildown.lowrank.rank_search import filled_curve, lower_hull
 from boildown.models.transformer import GPT
+from boildown.structure.replace import structure_of
 
 
 def mlp(bias: bool = True) -> nn.Sequential:
@@ -79,6 +80,7 @@ def check(model: nn.Module, result: RankPruning) -> None:
         assert built.v.weight.shape[0] == rank * getattr(dense, "groups", 1)
         assert size(built) < size(dense) + built.v.weight.shape[0] + len(dense.weight)
     assert result.flops > 0
+    assert structure_of(result.model) == structure(model, result.model)
 
 
 @pytest.mark.parametrize(

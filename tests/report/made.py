@@ -67,13 +67,19 @@ def result(
                 "share": {"flops": 0.20 * flops, "steps": 20, "seconds": 0.5},
             },
         },
-        "layers": [],
+        "layers": [
+            layer("fc1.weight", [params // 10, 10], size - 100),
+            layer("fc1.bias", [10], 60),
+        ],
+        "test_samples": 360,
         "curve": [
             {
                 "progress": i / 20,
                 "epoch": i,
                 "phase": "dense" if i <= 7 else "prune" if i <= 16 else "share",
                 "flops": i * flops / 20,
+                "prune/sparsity": min(max(i - 7, 0) / 10, 0.9),
+                "bytes": round(4 * params - (4 * params - size) * max(i - 7, 0) / 13),
                 f"val/{metric}": shared * (1 + (20 - i) / 10),
             }
             for i in range(1, 21)
@@ -83,6 +89,14 @@ def result(
     for key, value in more.items():
         change(made, key, value)
     return made
+
+
+def layer(name: str, shape: list[int], size: int) -> dict[str, Any]:
+    """A row of a result's layers."""
+    return {
+        "name": name, "shape": shape, "nonzero": 7, "distinct": 5, "rank": None,
+        "bits_per_weight": 1.0, "bytes": size, "coder": "sparse huffman",
+    }  # fmt: skip
 
 
 def change(node: dict[str, Any], key: str, value: Any) -> None:

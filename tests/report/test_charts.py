@@ -8,11 +8,12 @@ import plotly.graph_objects as go
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made import BIG_PAYS, family, result
+from made import BIG_PAYS, PARAMS, family, result
 from PIL import Image
 
 from boildown.report import png
-from boildown.report.charts import Chart, charts
+from boildown.report.chart import Chart
+from boildown.report.charts import charts
 from boildown.report.colours import THEMES, colour, names
 from boildown.report.groups import Section, sections
 from boildown.report.ledger import ledger
@@ -43,7 +44,8 @@ def one_section(*results: dict[str, Any]) -> Section:
 
 def test_error_against_size(section: Section) -> None:
     chart = drawn(section)["size"]
-    front, *lines = chart.series
+    front, *lines, dense = chart.series
+    assert (dense.kind, dense.x) == ("points", [4 * PARAMS[w] for w in (16, 64, 256)])
     assert [s.label for s in lines] == ["width 16", "width 64", "width 256"]
     assert [s.shade for s in lines] == [0.0, 0.5, 1.0]
     assert lines[2].x == [1000, 2000, 4000, 8000]
@@ -58,6 +60,44 @@ def test_error_against_size(section: Section) -> None:
         "Best by file size: width 256 at 1 kB, width 256 at 2 kB, width 256 at 4 kB and "
         "width 64 at 8 kB"
     )
+
+
+def test_one_model_has_a_band_of_the_test_sets_own_error() -> None:
+    runs = [result(seed=s, size=b, error=0.05) for s in (0, 1) for b in (1000, 9000)]
+    chart = drawn(one_section(*runs))["size"]
+    (band,) = [s for s in chart.series if s.kind == "band"]
+    assert band.low[0] == pytest.approx(100 * (0.055 - (0.055 * 0.945 / 360) ** 0.5))
+    assert band.x == [1000, 4 * PARAMS[64]]
+    assert "sampling error of 360 test samples" in chart.caption
+    for run in runs:
+        run["test_samples"] = None
+    assert not [s for s in drawn(one_section(*runs))["size"].series if s.kind == "band"]
+
+
+def test_dense_runs_alone_have_no_dense_points() -> None:
+    chart = drawn(one_section(result(**{"config.compression": {}})))["size"]
+    assert [s.kind for s in chart.series] == ["line"]
+
+
+def test_curves_run_through_compression_to_the_file() -> None:
+    runs = [result(seed=s, size=b, error=0.05) for s in (0, 1) for b in (1000, 9000)]
+    charts = drawn(one_section(*runs))
+    sparsity, size = charts["through-sparsity"], charts["through-bytes"]
+    assert [s.label for s in size.series] == ["4.0x", "36x"]
+    assert [s.y[-1] for s in size.series] == [9000, 1000]
+    assert size.series[0].y[0] == 4 * PARAMS[64]
+    assert sparsity.series[0].x[-1] == 1.0
+    assert max(sparsity.series[0].y) == pytest.approx(90)
+    assert sparsity.marks == ((0.35, "prune"),)
+    assert charts["through-error"].y_label == "validation error, %"
+
+
+def test_of_very_many_settings_some_curves_are_drawn_and_it_says_so() -> None:
+    runs = [result(size=b, asked=None) for b in range(1000, 5000, 100)]
+    chart = drawn(one_section(*runs))["through-error"]
+    assert len(chart.series) == 10
+    assert "10 of 40 settings, spread over the ratios" in chart.caption
+    assert [chart.series[i].label for i in (0, -1)] == ["7.3x", "36x"]
 
 
 def test_learning_stops_where_compression_begins(section: Section) -> None:
@@ -80,7 +120,8 @@ def test_curves_without_common_flops_crown_nobody() -> None:
 
 
 def test_runs_without_a_curve_have_no_learning_chart() -> None:
-    assert "learning" not in drawn(one_section(result(curve=[])))
+    both = result(width=16, curve=[]), result(width=64, curve=[])
+    assert not {"learning", "through-error"} & set(drawn(one_section(*both)))
 
 
 def test_the_lead_is_what_the_verdict_says(section: Section) -> None:
@@ -144,7 +185,8 @@ def test_names_with_markup_and_formulas_are_drawn_as_they_are(tmp_path: Path) ->
     made = result(**{"config.model._target_": "a.<b>$x_{$</b>"})
     chart = drawn(one_section(made))["size"]
     png.draw(chart, tmp_path / "a.png")
-    assert figure(chart)["data"][0]["name"] == "&lt;b&gt;$x_{$&lt;/b&gt;"
+    drawn_names = [trace.get("name") for trace in figure(chart)["data"]]
+    assert "&lt;b&gt;$x_{$&lt;/b&gt;" in drawn_names
 
 
 def test_very_many_lines_share_a_legend() -> None:

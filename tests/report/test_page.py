@@ -20,7 +20,10 @@ import pytest
 from made import BIG_PAYS, family, put, result
 
 from boildown.cli import main
+from boildown.report import wandb_run
 from boildown.report.build import gather, write
+from boildown.report.page import plotly
+from boildown.report.results import collect
 
 HOSTILE = '</script><script>alert(1)</script><img src="http://x.example/a" onerror=alert(1)>&'
 VOID = {"meta", "link", "img", "br"}
@@ -204,6 +207,7 @@ def test_a_thousand_runs_take_seconds(tmp_path: Path, capsys: pytest.CaptureFixt
     assert time.monotonic() - began < 60
     told = capsys.readouterr()
     assert "1,000 runs, 0 left out" in told.out
+    assert len((tmp_path / "r.html").read_bytes()) - len(plotly().encode()) < 1_000_000
     assert "reading runs" in told.err
 
 
@@ -285,10 +289,36 @@ def test_wandb_gets_the_tables_the_pictures_and_the_page(tmp_path: Path) -> None
     assert str(run) in done.stdout
     media = {path.name.partition("_")[0] for path in run.glob("files/media/**/*") if path.is_file()}
     assert {"runs", "comparison", "my report-size", "my report-lead"} <= media
+    assert "settings" in media  # parallel coordinates
+    (front,) = run.glob("files/media/table/pareto*front_[0-9]*.json")
+    table = json.loads(front.read_text())
+    found = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    assert [(row["bytes"], row["test/error"]) for row in found] == [(1000, 0.1)]
+    (coordinates,) = run.glob("files/media/plotly/*.json")
+    (drawn,) = json.loads(coordinates.read_text())["data"]
+    ranges = {d["label"]: d["range"] for d in drawn["dimensions"]}
+    assert ranges["model.width"] == [16, 256]
+    assert ranges["test/error"] == [0.1, 0.21]
     (log,) = run.glob("*.wandb")
     record = log.read_bytes()
     assert b"my-report-report" in record
     assert b"headline" in record
+
+
+@pytest.mark.parametrize(
+    ("place", "found"),
+    [
+        ({"id": "abc", "project": "p", "entity": "me"}, "https://wandb.ai/me/p/runs/abc"),
+        ({"id": "a/b", "project": "p q", "entity": "me"}, "https://wandb.ai/me/p%20q/runs/a%2Fb"),
+        ({"id": "abc", "project": "p", "directory": "offline-run-1"}, "a/wandb/offline-run-1"),
+        ({"id": 1, "project": {}}, None),
+        (["a"], None),
+    ],
+)
+def test_a_report_on_wandb_links_its_runs(place: Any, found: str | None, tmp_path: Path) -> None:
+    put(tmp_path / "a", json.dumps(result(loggers={"wandb": place})))
+    (run,) = collect([tmp_path])[0]
+    assert wandb_run.link(run, "https://wandb.ai", None) == found
 
 
 def hostile() -> dict[str, Any]:
@@ -332,6 +362,19 @@ def hostile() -> dict[str, Any]:
         values[f"curve's values {v!r:.9}"] = result(
             seed=99, curve=[{"progress": i / 9, "val/error": v, "flops": v} for i in range(10)]
         )
+    layers: tuple[Any, ...] = (
+        {}, [{}], [7], "x", deep, [{"name": long}], [{"name": "a", "shape": deep}],
+        [{"name": HOSTILE, "shape": [2, 2], "bytes": 10**400}],
+        [{"name": HOSTILE, "shape": [2, 2], "bytes": 3, "rank": -1}],
+        [{"name": "a", "shape": [2**52, 2**52], "bytes": 3}],
+        [{"name": "a", "shape": [], "bytes": math.nan}],
+        [{"name": f"{HOSTILE}{i}", "shape": [i + 1], "bytes": i} for i in range(5000)],
+    )  # fmt: skip
+    values |= {f"layers {i}": result(seed=99, layers=v) for i, v in enumerate(layers)}
+    values |= {
+        f"samples {v!r:.9}": result(seed=99, test_samples=v)
+        for v in (*figures, deep, long, 0, True)
+    }
     values["name $$"] = result(seed=99, name="$$" * 99)
     values["a long name"] = result(seed=99, name=long)
     values["metrics"] = result(

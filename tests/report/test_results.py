@@ -102,12 +102,21 @@ def test_runs_without_a_result_say_what_happened(tmp_path: Path) -> None:
     (tmp_path / "broken/error.json").write_text("[")
     (tmp_path / "unfinished/newest.ckpt").touch()
     (tmp_path / "started/.hydra").mkdir()
+    (tmp_path / "running").mkdir()
+    (tmp_path / "running/newest.ckpt").touch()
+    (tmp_path / "running/metrics.csv").write_text("progress,val/error\n0.3,0.1\n0.45,0.1\n")
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd/newest.ckpt").touch()
+    (tmp_path / "odd/metrics.csv").write_text("progress\n=1+1\n")
     runs, left_out = collect([tmp_path])
     assert runs == []
+    more = "a checkpoint but no result.json; it runs, or resume=true goes on with it"
     assert {item.place: item.why for item in left_out} == {
         "failed": r"failed: budget: too \x1bsmall",
         "broken": "no result.json: stopped before its first checkpoint",
-        "unfinished": "unfinished: a checkpoint but no result.json; resume=true goes on with it",
+        "unfinished": f"unfinished: {more}",
+        "odd": f"unfinished: {more}",
+        "running": f"unfinished at 45% of its budget: {more}",
         "started": "no result.json: stopped before its first checkpoint",
     }
 

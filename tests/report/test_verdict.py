@@ -130,10 +130,7 @@ def test_unequal_compute_is_no_test_of_the_claim() -> None:
     assert "differ by up to 16 times" in headline(section, found).sentence
 
 
-def test_one_model_or_no_common_size_says_so() -> None:
-    (section,) = sections_of(*(result(size=s, asked=None) for s in (1000, 2000)))
-    assert verdicts(section) == []
-    assert headline(section, []).sentence.startswith("Only one size of model was trained (MLP)")
+def test_no_common_size_says_so() -> None:
     (section,) = sections_of(
         result(width=16, size=500, asked=None), result(width=64, size=900, asked=None)
     )
@@ -207,9 +204,9 @@ def test_variants_of_a_model_are_told_apart_by_what_differs() -> None:
     runs.append(result(asked=None, **{"config.compression": {}}))
     (section,) = sections_of(*runs)
     assert [line.label for line in section.lines] == [
-        "MLP, not compressed",
-        "MLP, x=0.1",
-        "MLP, x=0.2",
+        "not compressed",
+        "x=0.1",
+        "x=0.2",
     ]
     assert [len(line.cells[0].runs) for line in section.lines] == [1, 2, 2]
 

@@ -59,6 +59,9 @@ class BudgetBar(ProgressBar):
         if now - self._drawn < 0.1:
             return
         self._drawn = now
+        self._draw(trainer)
+
+    def _draw(self, trainer: Trainer) -> None:
         clock = clock_of(trainer)
         progress = progress_of(trainer)
         phase = clock.phase if clock else "train"
@@ -76,10 +79,12 @@ class BudgetBar(ProgressBar):
 
     def _figures(self, trainer: Trainer) -> str:
         logged = trainer.callback_metrics
-        shown = (f"val/{headline(logged, 'val')}", "prune/sparsity")
+        shown = (f"val/{headline(logged, 'val')}", "prune/sparsity", "loss")
         return "  ".join(f"{name} {logged[name]:.4f}" for name in shown if name in logged)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._enabled and trainer.is_global_zero:
+            self._draw(trainer)  # the last step may have come too soon after the one drawn
         self._close()
 
     def on_exception(self, *_: Any) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.optim import Optimizer
 
 from boildown.amp.plugins import check_optimizers, scaler_of
+from boildown.callbacks.technique import Technique
 from boildown.flops import credited, flops_by_weight, training_flops
 from boildown.forward import inputs_of
 from boildown.schedule import fraction
@@ -56,6 +57,11 @@ class ComputeBudget(Callback):
     are held at zero cost nothing is counted beside them, as `flops_credited`
     (`boildown.flops.credited`), from the `densities` of the callbacks that hold them.
 
+    A budget in epochs gives a trainer with `max_epochs=-1` its own number of them for the fit, so
+    that schedules which ask for the total and progress bars have one. With limits of its own the
+    trainer must reach the end of a budget in epochs or steps; where it does, and a loss scaler
+    skipped steps, what they left unspent is spent when the trainer ends.
+
     Args:
         flops: budget in floating-point operations.
         epochs: budget in passes over the training data.
@@ -65,7 +71,8 @@ class ComputeBudget(Callback):
             by phase and the learning rate restarts with each.
 
     Raises:
-        ValueError: unless exactly one unit is given and positive, and the phases are in order.
+        ValueError: unless exactly one unit is given and positive, and the phases are in order; when
+            the training starts, for a limit of the trainer's that ends it too early.
     """
 
     def __init__(
@@ -97,7 +104,8 @@ class ComputeBudget(Callback):
         self.skipped_steps = 0
         self.by_phase = {name: dict(NOTHING) for name in self.phases}
         self.until = 1.0  # progress at which the fit stops
-        self._may_begin = True
+        self._may_begin = self._alone = True
+        self._gave_epochs = self._ended = False
         self._costs: dict[tuple[int, ...], tuple[int, dict[str, int]]] = {}  # shape -> see _cost_of
         self._told_uncounted = False
         self._sparse: list[Any] = []
@@ -120,7 +128,7 @@ class ComputeBudget(Callback):
     @property
     def progress(self) -> float:
         """Fraction of the budget that was spent when the last step was made, in [0, 1]."""
-        if self.spent >= self.total:
+        if self.spent >= self.total or self._ended:
             return 1.0
         waits = self.unit in ("flops", "seconds")
         return (self._spent_at_step if waits else self.spent) / self.total
@@ -162,7 +170,28 @@ class ComputeBudget(Callback):
         """
         self.until = until
         self._may_begin = True
+        self._alone = self._ended = False
         self._costs = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        endless = trainer.max_epochs == -1 and trainer.max_steps == -1
+        exact = self.unit == "epochs" and scaler_of(trainer) is None
+        if stage == "fit" and endless and exact and self._alone and not self.batches:
+            trainer.fit_loop.max_epochs = math.ceil(self.total)
+            self._gave_epochs = True
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._take_epochs_back(trainer)
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        self._take_epochs_back(trainer)
+
+    def _take_epochs_back(self, trainer: Trainer) -> None:
+        if self._gave_epochs:
+            trainer.fit_loop.max_epochs = -1
+            self._gave_epochs = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.batches and not self._may_begin:
@@ -194,8 +223,49 @@ class ComputeBudget(Callback):
         self._mark = time.perf_counter()
         if self.unit == "epochs" and not math.isfinite(self._batches_per_epoch):
             raise ValueError("budget.epochs needs a loader with a length; give steps or flops")
+        self._check_limits(trainer)
         if self.progress >= self.until:
             trainer.should_stop = True
+
+    def _check_limits(self, trainer: Trainer) -> None:
+        """Refuse a limit of the trainer's own that ends the fit before a technique's target."""
+        limit, now = ("max_epochs", trainer.current_epoch)
+        if self.unit == "steps":
+            limit, now = ("max_steps", trainer.global_step)
+        techniques = [c for c in callbacks_of(trainer) if isinstance(c, Technique)]
+        given = getattr(trainer, limit)
+        if self.unit not in ("epochs", "steps") or trainer.fast_dev_run or not techniques:  # type: ignore[attr-defined]
+            return
+        last = max(techniques, key=lambda technique: technique.end)
+        left = min(self.until, last.end) * self.total - self.spent
+        if given is not None and 0 <= given < now + left - 1e-6:
+            raise ValueError(
+                f"{limit}={given} ends the training before {type(last).__name__} reaches its "
+                f"target, at {last.end:.0%} of the budget of {self.total:g} {self.unit}: give the "
+                f"Trainer {limit}={math.ceil(now + self.until * self.total - self.spent - 1e-6)}, "
+                f"or a smaller ComputeBudget({self.unit}=...)"
+            )
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._was_stopped(trainer):
+            rank_zero_info(f"a callback ended the training at {self.progress:.0%} of its budget")
+            self._ended = True
+            return
+        limit = {"epochs": trainer.max_epochs, "steps": trainer.max_steps}.get(self.unit)
+        if self.until < 1.0 or limit is None or limit < 0:
+            return
+        skipped = self._wasted_batches / self._batches_per_epoch
+        skipped = self.skipped_steps if self.unit == "steps" else skipped
+        self._ended = self.spent + skipped >= self.total * (1.0 - 1e-9)
+
+    def _was_stopped(self, trainer: Trainer) -> bool:
+        """Whether a callback such as EarlyStopping ended the last fit, with every target met.
+
+        What is left to do at the end of the budget is done then.
+        """
+        early = trainer.should_stop and self.until == 1.0 and self.progress < 1.0
+        others = callbacks_of(trainer)
+        return early and all(getattr(other, "reached", True) for other in others)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int

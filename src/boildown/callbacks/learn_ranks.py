@@ -127,6 +127,11 @@ class LearnRanks(Restructuring):
         return self.learned.ranks
 
     @property
+    def held_figures(self) -> dict[str, dict[str, float]]:
+        ranks = {name: float(rank) for name, rank in self.ranks.items() if rank is not None}
+        return {"rank": ranks}
+
+    @property
     def reached(self) -> bool:
         return self.learned.step == self.algorithm.last
 

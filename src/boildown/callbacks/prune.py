@@ -181,6 +181,10 @@ class Prune(Constraint):
         return bool(self.masks)
 
     @property
+    def held_figures(self) -> dict[str, dict[str, float]]:
+        return {"sparsity": {name: 1.0 - kept for name, kept in self.densities.items()}}
+
+    @property
     def before(self) -> dict[str, Any]:
         return {"rewind": self.rewind, "rewind_to": self.rewind_to}
 

@@ -1,5 +1,6 @@
 """The run's curve: one row at each validation, kept in the checkpoint and in metrics.csv."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +18,28 @@ class Record(Callback):
 
     Args:
         path: of the CSV file; None keeps the rows in memory only.
+        size: the bytes of the file that the network as it is would make; None: not recorded.
     """
 
-    def __init__(self, path: str | Path | None = None) -> None:
+    def __init__(
+        self, path: str | Path | None = None, size: Callable[[], int] | None = None
+    ) -> None:
         self.path = Path(path) if path is not None else None
+        self.size = size
         self.rows: list[dict[str, Any]] = []
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not validates_fit(trainer):
             return
+        size = {} if self.size is None else {"bytes": self.size()}
+        epoch = trainer.current_epoch
+        row: dict[str, Any] = {"progress": progress_of(trainer), "epoch": epoch, **size}
         clock = clock_of(trainer)
-        row: dict[str, Any] = {"progress": progress_of(trainer), "epoch": trainer.current_epoch}
         if clock is not None:
             row |= {"phase": clock.phase, "steps": clock.steps, "flops": clock.flops}
             row["seconds"] = round(clock.seconds, 3)
-        row |= {name: value.item() for name, value in trainer.callback_metrics.items()}
+        logged = {name: value.item() for name, value in trainer.callback_metrics.items()}
+        row |= {name: value for name, value in logged.items() if name not in row}
         self.rows.append(row)
         self._write(trainer)
 

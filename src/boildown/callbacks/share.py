@@ -171,6 +171,13 @@ class ShareWeights(Constraint):
     def begun(self) -> bool:
         return self._round >= 0
 
+    @property
+    def held_figures(self) -> dict[str, dict[str, float]]:
+        if not self._tied:
+            return {}
+        distinct = {name: float(len(tie.keepers)) for name, tie in self.ties.items()}
+        return {"distinct": distinct, "bits": {n: float(b) for n, b in self.bits_of.items()}}
+
     def suit(self, ratio: float | None) -> dict[str, Any]:
         if self.bits is not None:
             return {}

@@ -72,6 +72,14 @@ class Technique(Callback):
         """What it adds to result.json when the run is done, by key, as plain data."""
         return {}
 
+    @property
+    def held_figures(self) -> dict[str, dict[str, float]]:
+        """What it holds now: figure, such as "sparsity" -> weight or layer -> value.
+
+        Logged at each validation, so it must be known without looking at the weights.
+        """
+        return {}
+
     def suit(self, ratio: float | None) -> dict[str, Any]:
         """Choose what was left to the asked ratio and is not searched for, such as bits.
 

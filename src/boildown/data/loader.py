@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,113 +17,46 @@ UNHEARD = -1  # stands for the epoch that was announced, before any was
 SPLIT, ORDER, AUGMENT, MASK = range(4)  # one stream of random numbers for each purpose
 
 
-class Loader(ABC):
-    """Batches of `(inputs, targets)` in an order that resumes exactly, without workers.
+class Resumable(ABC):
+    """Batches in an order that resumes exactly: the order of epoch e depends on e alone.
 
-    The order of epoch e depends on `(seed, e)` alone. The position is state: `state_dict` names
-    the next batch, and the first iteration after `load_state_dict` goes on from there. Any other
-    `iter()` begins an epoch: the next one when the last was left half way. Lightning saves and
-    restores the position by itself, and announces each epoch through `set_epoch`.
-
-    Under `torch.distributed` every rank takes each world-size-th entry of the one global order, in
-    batches of `batch_size` per rank, and all ranks get equally many batches. With `drop_last` the
-    entries that do not fill a batch on every rank sit the epoch out; without it the first entries
-    are repeated until all ranks have equally many, so a metric over ranks may count up to
-    world size - 1 samples twice.
+    The position is state: `state_dict` names the next batch, and the first iteration after
+    `load_state_dict` goes on from there. Any other `iter()` begins an epoch: the next one when the
+    last was left half way. Lightning saves and restores the position by itself, and announces each
+    epoch through `set_epoch`.
 
     Args:
-        samples: how many there are in an epoch.
         batch_size: samples per batch and rank.
-        shuffle: a new order each epoch; otherwise the order given.
-        seed: of all randomness; not negative.
-        drop_last: leave out an incomplete last batch, so that all batches have one shape. A set
-            smaller than one batch is then one batch.
-        subset: (samples,) int64, the numbers of the samples to use; all by default.
-
-    Raises:
-        ValueError: if there are no samples, `batch_size` is below 1, or ranks outnumber samples.
     """
 
-    def __init__(
-        self,
-        samples: int,
-        batch_size: int,
-        *,
-        shuffle: bool,
-        seed: int,
-        drop_last: bool,
-        subset: Tensor | None = None,
-    ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        if samples == 0:
-            raise ValueError("a loader needs at least one sample, got none")
-        self.samples = samples
+    def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.seed = seed
-        self.drop_last = drop_last
-        self.subset = subset
         self._epoch = 0
         self._batch = 0
         self._restored = False
         self._announced = UNHEARD
 
     @abstractmethod
-    def _pick(self, index: slice | Tensor, key: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """The inputs and targets of the samples with these numbers.
-
-        Args:
-            index: (B,) int64, or a slice of all samples.
-            key: for `generator`, different for every seed, epoch, batch and rank.
-        """
-
     def __len__(self) -> int:
         """Batches per epoch, the same on every rank."""
-        samples = self._samples_per_rank()
-        whole = samples // self.batch_size
-        return max(1, whole if self.drop_last else math.ceil(samples / self.batch_size))
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    @abstractmethod
+    def _read(self, epoch: int, first: int) -> Iterator[Any]:
+        """The batches of an epoch from number `first` on."""
+
+    def __iter__(self) -> Iterator[Any]:
         if self._batch and not self._restored:
             self._epoch, self._batch = self._epoch + 1, 0
         return self._batches()
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self) -> Iterator[Any]:
         # The epoch is read at the first `next`, since Lightning may call set_epoch after iter().
-        epoch, length = self._epoch, len(self)
-        order = self._order(epoch)
-        rank, _ = _rank_and_world()
-        for batch in range(self._batch, length):
+        epoch, length, first = self._epoch, len(self), self._batch
+        for batch, read in enumerate(self._read(epoch, first), first):
             self._restored = False
             last = batch + 1 == length
             self._epoch, self._batch = (epoch + 1, 0) if last else (epoch, batch + 1)
-            picked = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
-            index: slice | Tensor = picked if order is None else order[picked]
-            yield self._pick(index, (self.seed, AUGMENT, epoch, batch, rank))
-
-    def _order(self, epoch: int) -> Tensor | None:
-        """This rank's indices, in the order of `epoch`; None for all of them as they lie."""
-        rank, world = _rank_and_world()
-        if not self.shuffle and self.subset is None and world == 1:
-            return None
-        if self.shuffle:
-            order = torch.randperm(self.samples, generator=generator(self.seed, ORDER, epoch))
-        else:
-            order = torch.arange(self.samples)
-        if self.subset is not None:
-            order = self.subset[order]
-        total = self._samples_per_rank() * world
-        return torch.cat([order, order[: max(0, total - len(order))]])[rank:total:world]
-
-    def _samples_per_rank(self) -> int:
-        world = _rank_and_world()[1]
-        if world > self.samples:
-            raise ValueError(
-                f"{world} ranks cannot each have one of {self.samples} samples; train with fewer "
-                "processes (trainer.devices)"
-            )
-        return self.samples // world if self.drop_last else math.ceil(self.samples / world)
+            yield read
 
     @property
     def batch_sampler(self) -> "_Announced":
@@ -163,6 +96,96 @@ class Loader(ABC):
             )
         self._epoch, self._batch, self._restored = epoch, batch, True
         self._announced = state.get("announced", UNHEARD)
+
+
+class Loader(Resumable):
+    """Batches of `(inputs, targets)` in an order that resumes exactly, without workers.
+
+    The order of epoch e depends on `(seed, e)` alone. Under `torch.distributed` every rank takes
+    each world-size-th entry of the one global order, in batches of `batch_size` per rank, and all
+    ranks get equally many batches. With `drop_last` the entries that do not fill a batch on every
+    rank sit the epoch out; without it the first entries are repeated until all ranks have equally
+    many, so a metric over ranks may count up to world size - 1 samples twice.
+
+    Args:
+        samples: how many there are in an epoch.
+        batch_size: samples per batch and rank.
+        shuffle: a new order each epoch; otherwise the order given.
+        seed: of all randomness; not negative.
+        drop_last: leave out an incomplete last batch, so that all batches have one shape. A set
+            smaller than one batch is then one batch.
+        subset: (samples,) int64, the numbers of the samples to use; all by default.
+
+    Raises:
+        ValueError: if there are no samples, `batch_size` is below 1, or ranks outnumber samples.
+    """
+
+    def __init__(
+        self,
+        samples: int,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int,
+        drop_last: bool,
+        subset: Tensor | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        if samples == 0:
+            raise ValueError("a loader needs at least one sample, got none")
+        super().__init__(batch_size)
+        self.samples = samples
+        self.shuffle = shuffle
+        self.seed = seed
+        self.drop_last = drop_last
+        self.subset = subset
+
+    @abstractmethod
+    def _pick(self, index: slice | Tensor, key: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """The inputs and targets of the samples with these numbers.
+
+        Args:
+            index: (B,) int64, or a slice of all samples.
+            key: for `generator`, different for every seed, epoch, batch and rank.
+        """
+
+    def __len__(self) -> int:
+        """Batches per epoch, the same on every rank."""
+        samples = self._samples_per_rank()
+        whole = samples // self.batch_size
+        return max(1, whole if self.drop_last else math.ceil(samples / self.batch_size))
+
+    def _read(self, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
+        order = self._order(epoch)
+        rank, _ = rank_and_world()
+        for batch in range(first, len(self)):
+            picked = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+            index: slice | Tensor = picked if order is None else order[picked]
+            yield self._pick(index, (self.seed, AUGMENT, epoch, batch, rank))
+
+    def _order(self, epoch: int) -> Tensor | None:
+        """This rank's indices, in the order of `epoch`; None for all of them as they lie."""
+        rank, world = rank_and_world()
+        if not self.shuffle and self.subset is None and world == 1:
+            return None
+        if self.shuffle:
+            order = torch.randperm(self.samples, generator=generator(self.seed, ORDER, epoch))
+        else:
+            order = torch.arange(self.samples)
+        if self.subset is not None:
+            order = self.subset[order]
+        total = self._samples_per_rank() * world
+        return torch.cat([order, order[: max(0, total - len(order))]])[rank:total:world]
+
+    def _samples_per_rank(self) -> int:
+        world = rank_and_world()[1]
+        if world > self.samples:
+            raise ValueError(
+                f"{world} ranks cannot each have one of {self.samples} samples; train with fewer "
+                "processes (trainer.devices)"
+            )
+        return self.samples // world if self.drop_last else math.ceil(self.samples / world)
 
 
 class TensorLoader(Loader):
@@ -225,11 +248,12 @@ class TensorLoader(Loader):
 class _Announced(NamedTuple):
     """The part of a batch sampler that Lightning asks for."""
 
-    sampler: Loader
+    sampler: Resumable
     batch_size: int
 
 
-def _rank_and_world() -> tuple[int, int]:
+def rank_and_world() -> tuple[int, int]:
+    """Which process of how many this is."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1

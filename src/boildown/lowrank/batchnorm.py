@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from boildown.structure.replace import noted
+
 FOLDABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -45,8 +47,15 @@ def fold_batchnorm(model: nn.Module, pairs: Iterable[tuple[str, str]]) -> nn.Mod
             memo[id(layer)] = _folded(layer, norm)
         except ValueError as error:
             raise ValueError(f"{names[0]} and {names[1]}: {error}") from None
-        memo[id(norm)] = nn.Identity().train(norm.training)
+        memo[id(norm)] = nothing_of(norm)
     return copy.deepcopy(model, memo)
+
+
+def nothing_of(norm: nn.Module) -> nn.Identity:
+    """What takes the place of a batch-norm that was folded."""
+    built = nn.Identity().train(norm.training)
+    noted(built, norm, identity=True)
+    return built
 
 
 def with_bias(layer: nn.Module) -> nn.Module:
@@ -61,6 +70,7 @@ def with_bias(layer: nn.Module) -> nn.Module:
     if copied.bias is None:
         weight = copied.weight
         copied.bias = nn.Parameter(weight.new_zeros(weight.shape[0]), weight.requires_grad)
+        noted(copied, layer, bias=True)
     return copied
 
 

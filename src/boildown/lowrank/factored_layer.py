@@ -19,6 +19,7 @@ from boildown.lowrank.scheme import (
     why_not,
 )
 from boildown.lowrank.svd import Factors, check_rank, decompose
+from boildown.structure.replace import noted
 
 
 def factor(module: nn.Module, scheme: Scheme, rank: int) -> nn.Sequential:
@@ -110,7 +111,10 @@ def blank(
     if has_bias:
         trained = weight.requires_grad if own is None else own.requires_grad
         made["u"].bias.requires_grad_(trained)
-    return nn.Sequential(OrderedDict(made)).train(module.training)
+    built = nn.Sequential(OrderedDict(made)).train(module.training)
+    gained = {"bias": True} if has_bias and own is None else {}
+    noted(built, module, scheme=scheme, rank=rank, **gained)
+    return built
 
 
 def _pair(

@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from boildown.lowrank import factored_layer as factored
 from boildown.lowrank import scheme as schemes_
-from boildown.lowrank.batchnorm import with_bias
+from boildown.lowrank.batchnorm import nothing_of, with_bias
 from boildown.lowrank.scheme import Scheme
 from boildown.lowrank.svd import check_rank
 from boildown.structure.narrow import KINDS as NARROWABLE
@@ -147,6 +147,8 @@ def restructure(model: nn.Module, structure: Mapping[str, Any]) -> nn.Module:
             f"got {type(model).__name__} and {type(structure).__name__}"
         )
     built: dict[str, nn.Module] = {}
+    later = {n: e for n, e in structure.items() if any(p in structure for p in _parents(str(n)))}
+    structure = {name: entry for name, entry in structure.items() if name not in later}
     factors = [n for n, e in structure.items() if isinstance(e, Mapping) and "scheme" in e]
     _check_names(factors, model)
     modules, shared = dict(model.named_modules()), tied(model)
@@ -157,7 +159,15 @@ def restructure(model: nn.Module, structure: Mapping[str, Any]) -> nn.Module:
             if name in shared:
                 raise ValueError(f"structure: {shared[name]} are one tensor")
             built[name] = _from_entry(modules[name], entry)
-    return replaced(model, built)
+    new = replaced(model, built)
+    if not later:
+        return new
+    if any(name.count(".") > _DEPTH_MOST for name in later):
+        raise ValueError(f"structure: factors of factors, beyond {_DEPTH_MOST} levels of modules")
+    return restructure(new, later)
+
+
+_DEPTH_MOST = 64
 
 
 def describe(
@@ -166,23 +176,24 @@ def describe(
     """The config of a factorised model, for `boildown.pack` and `boildown.models.build`.
 
     Args:
-        config: of the model as its class builds it, with `_target_`.
+        config: of the model as its class builds it, with `_target_`. Without one, as {}, the result
+            tells the structure alone, for a model that is given.
         structure: as `structure` returns it; if it is empty, the config is `config`.
     """
     if not structure:
         return dict(config)
-    return {
-        "_target_": RESTRUCTURED,
-        "model": dict(config),
-        "structure": {name: dict(entry) for name, entry in structure.items()},
-    }
+    held = {name: dict(entry) for name, entry in structure.items()}
+    if "_target_" not in config:
+        return {**config, "structure": held}
+    return {"_target_": RESTRUCTURED, "model": dict(config), "structure": held}
 
 
 def structure_in(config: Mapping[str, Any] | None) -> dict[str, Any]:
     """The structure in a config that `describe` made; {} in any other."""
-    if config is None or config.get("_target_") != RESTRUCTURED:
+    if config is None or config.get("_target_", RESTRUCTURED) != RESTRUCTURED:
         return {}
-    return dict(config["structure"])
+    found = config.get("structure")
+    return dict(found) if isinstance(found, Mapping) else {}
 
 
 def tied(model: nn.Module) -> dict[str, str]:
@@ -301,7 +312,7 @@ def _from_entry(layer: nn.Module, entry: Any) -> nn.Module:
     if keys == {"identity"}:
         if not isinstance(layer, _BatchNorm):
             raise ValueError(f"structure: a {type(layer).__name__} is no batch-norm to be folded")
-        return nn.Identity().train(layer.training)
+        return nothing_of(layer)
     own, kind = keys - {"outputs", "inputs", "bias"}, {"scheme", "rank"}
     if not keys or own not in (set(), kind):
         raise ValueError(f"{expected}, got {dict(entry)!r}")

@@ -7,11 +7,14 @@ from pathlib import Path
 from boildown.files.atomic import replacing
 from boildown.files.csv import write_csv
 from boildown.report import words
+from boildown.report.answers import answers
+from boildown.report.asked import Asked
 from boildown.report.charts import charts
+from boildown.report.content import Content, Part
 from boildown.report.groups import differences, identity, sections
-from boildown.report.page import Content, Part, page
+from boildown.report.page import page
 from boildown.report.results import LeftOut, collect, printable, without_repeats
-from boildown.report.sentences import headline
+from boildown.report.sentences import Headline, headline
 from boildown.report.tables import comparison_rows, run_rows
 from boildown.report.verdict import verdicts
 
@@ -39,16 +42,21 @@ class Files:
         return [self.page, *tables, *self.pictures]
 
 
-def gather(paths: Sequence[Path], tick: Callable[[int], None] = lambda done: None) -> Content:
+def gather(
+    paths: Sequence[Path],
+    tick: Callable[[int], None] = lambda done: None,
+    asked: Asked | None = None,
+) -> Content:
     """Read and judge all runs in `paths`.
 
     Args:
         paths: directories to search, or result.json files.
         tick: called with 1 after each result.
+        asked: the size or error that the best run is looked for under.
 
     Raises:
         FileNotFoundError, NotADirectoryError: for a path that is no directory.
-        ValueError: if no result can be used.
+        ValueError: if no result can be used, or what was asked makes no sense.
     """
     found, left_out = collect(paths, tick)
     runs, repeats = without_repeats(found, identity)
@@ -59,7 +67,12 @@ def gather(paths: Sequence[Path], tick: Callable[[int], None] = lambda done: Non
     parts = []
     for section in made:
         judged = verdicts(section)
-        parts.append(Part(section, judged, headline(section, judged), charts(section, judged)))
+        told = answers(section, judged, asked or Asked())
+        if len(section.sizes) > 1:
+            first = headline(section, judged)
+        else:
+            first = Headline(False, told[0].text)
+        parts.append(Part(section, judged, first, told, charts(section, judged)))
     differing, common = differences([run for section in made for run in section.runs])
     searched = [printable(str(path)) for path in paths]
     return Content(parts, differing, common, left_out, searched)

@@ -1,7 +1,7 @@
 """The colours of charts, by name, in a light and a dark theme.
 
-Names are "@ink", "@muted", "@grid", "@paper", "@phase:N", "@shade:U" and "@band:U" (translucent),
-U from 0 for the smallest to 1 for the largest.
+Names are "@ink", "@muted", "@grid", "@paper", "@haze" (translucent), "@phase:N", "@shade:U" and
+"@band:U" (translucent), U from 0 for the smallest to 1 for the largest.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,8 +19,20 @@ PHASES = {
     "dark": ("#c3ced6", "#e2814a", "#5b9bc0", "#b3c45a", "#c497d0", "#dcc878"),
 }
 INKS = {
-    "light": {"ink": "#22303c", "muted": "#5d6b76", "grid": "#d9dee2", "paper": "#ffffff"},
-    "dark": {"ink": "#e4e9ed", "muted": "#9fb0bc", "grid": "#33414d", "paper": "#161d23"},
+    "light": {
+        "ink": "#22303c",
+        "muted": "#5d6b76",
+        "grid": "#d9dee2",
+        "paper": "#ffffff",
+        "haze": "rgba(93,107,118,0.16)",
+    },
+    "dark": {
+        "ink": "#e4e9ed",
+        "muted": "#9fb0bc",
+        "grid": "#33414d",
+        "paper": "#161d23",
+        "haze": "rgba(159,176,188,0.18)",
+    },
 }
 
 

@@ -78,6 +78,7 @@ class Line:
     phrase: str
     params: int
     cells: tuple[Cell, ...]
+    variant: str = ""  # what tells it from other lines of its model
 
     @property
     def runs(self) -> list[Run]:
@@ -107,6 +108,12 @@ class Section:
         return f"{self.data}, {measured}, budget {self.budget}"
 
     @property
+    def samples(self) -> int | None:
+        """In the test set; None where a run does not say, or they differ."""
+        (count, *others) = {run.samples for run in self.runs}
+        return None if others else count
+
+    @property
     def sizes(self) -> list[int]:
         """The models' parameters, growing."""
         return sorted({line.params for line in self.lines})
@@ -116,7 +123,8 @@ def _hashable(value: Any) -> Any:
     return (type(value).__name__, value) if isinstance(value, bool) else value
 
 
-def _is_free(key: str) -> bool:
+def is_free(key: str) -> bool:
+    """Whether a setting does not affect the training."""
     return key.partition(".")[0] in FREE
 
 
@@ -133,7 +141,7 @@ def _is_target(key: str) -> bool:
 
 def identity(run: Run) -> object:
     """What is equal in repeats of a run: config and seed."""
-    items = ((k, _hashable(v)) for k, v in run.config.items() if not _is_free(k))
+    items = ((k, _hashable(v)) for k, v in run.config.items() if not is_free(k))
     return run.seed, frozenset(items)
 
 
@@ -233,7 +241,7 @@ def _section(data: str, metric: str, budget: Items, runs: Sequence[Run]) -> Sect
         other: list[tuple[str, Any]] = []
         target: list[tuple[str, Any]] = []
         for key, value in run.config.items():
-            if _is_free(key) or _is_seed(key, value, run) or key.startswith("budget."):
+            if is_free(key) or _is_seed(key, value, run) or key.startswith("budget."):
                 continue
             kind = model if key.startswith("model.") else target if _is_target(key) else other
             kind.append((key, _hashable(value)))
@@ -247,14 +255,16 @@ def _section(data: str, metric: str, budget: Items, runs: Sequence[Run]) -> Sect
     for (model_key, other_key, techniques), cells in grouped.items():
         label, phrase = labels[model_key]
         variant = variants[model_key, other_key, techniques]
-        if variant:
+        if variant and len(models) == 1:
+            label = phrase = variant
+        elif variant:
             label, phrase = f"{label}, {variant}", f"{phrase} ({variant})"
         made = [
             Cell(label, phrase, models[model_key], tuple(sorted(members, key=lambda r: r.seed)))
             for members in cells.values()
         ]
         made.sort(key=lambda cell: cell.bytes)
-        lines.append(Line(label, phrase, models[model_key], tuple(made)))
+        lines.append(Line(label, phrase, models[model_key], tuple(made), variant))
     lines.sort(key=lambda line: (line.params, line.label))
     return Section(data, metric, _budget_name(budget), tuple(lines), labelled_by)
 
@@ -313,22 +323,17 @@ def _variant_labels(
     labels = {}
     for members in by_model.values():
         settings = {group: dict(group[1]) for group in members}
-        keys = list(dict.fromkeys(key for other in settings.values() for key in other))
-        columns: dict[tuple[Any, ...], str] = {}
-        for key in keys:
-            held = [settings[g].get(key, ABSENT) for g in members]
-            if len({v for v in held if v != ABSENT}) > 1:
-                known = columns.get(tuple(held))
-                if known is None or key.count(".") < known.count("."):
-                    columns[tuple(held)] = key
+        shared = [key for key in _columns([*settings.values()]) if not _of_recipe(key)]
+        own = {t: _columns([settings[g] for g in members if g[2] == t]) for t in recipes | {()}}
         for group in members:
+            columns = [*shared, *filter(_of_recipe, own[group[2]])]
             parts = []
             if mixed and (len(recipes) > 1 or not group[2]):
                 parts.append(" + ".join(group[2]) or "not compressed")
-            for key in columns.values():
-                held_here = settings[group].get(key, ABSENT)
-                if held_here != ABSENT:
-                    parts.append(f"{_short(key, columns.values())}={_plain(held_here)}")
+            for key in columns:
+                held = settings[group].get(key, ABSENT)
+                if held != ABSENT:
+                    parts.append(f"{_short(key, columns)}={_plain(held)}")
             labels[group] = ", ".join(parts)
         counts: dict[str, int] = defaultdict(int)
         for group in members:
@@ -336,6 +341,23 @@ def _variant_labels(
             if counts[labels[group]] > 1:
                 labels[group] += f" ({counts[labels[group]]})"
     return labels
+
+
+def _of_recipe(key: str) -> bool:
+    """Whether other recipes have other values as a matter of course."""
+    return key.startswith("compression.")
+
+
+def _columns(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys whose values differ, of those that always change together the shortest."""
+    columns: dict[tuple[Any, ...], str] = {}
+    for key in dict.fromkeys(key for own in settings for key in own):
+        held = tuple(own.get(key, ABSENT) for own in settings)
+        if len({v for v in held if v != ABSENT}) > 1:
+            known = columns.get(held)
+            if known is None or key.count(".") < known.count("."):
+                columns[held] = key
+    return list(columns.values())
 
 
 def _short(key: str, among: Iterable[str]) -> str:
@@ -375,14 +397,7 @@ def differences(runs: Sequence[Run]) -> tuple[list[Setting], list[Setting]]:
         counts: dict[str, int] = defaultdict(int)
         for text in column:
             counts[text] += 1
-        ordered = sorted(counts.items(), key=lambda item: _numeric(item[0]))
+        ordered = sorted(counts.items(), key=lambda item: words.numeric(item[0]))
         also = tuple(n for n in names if n != first)
         differing.append(Setting(first, tuple(ordered), also))
     return differing, common
-
-
-def _numeric(text: str) -> tuple[int, float, str]:
-    try:
-        return 0, float(text), text
-    except ValueError:
-        return 1, 0.0, text

@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from boildown.report import words
-from boildown.report.charts import Chart, Series
+from boildown.report.chart import Chart, Series
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down", "star")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
@@ -50,6 +50,8 @@ def figure(chart: Chart) -> dict[str, Any]:
         count = max(len({name for s in chart.series for name in s.y}), 1)
         layout["height"] = 130 + (46 if chart.zero else 34) * count
         layout["yaxis"] |= {"range": [count - 0.5, -0.5], "showgrid": False, "type": "category"}
+    if chart.marks:
+        layout |= _marks(chart.marks)
     if chart.zero:
         layout["xaxis"] |= {
             "rangemode": "tozero",
@@ -58,6 +60,21 @@ def figure(chart: Chart) -> dict[str, Any]:
             "zerolinewidth": 1.5,
         }
     return {"data": traces, "layout": layout}
+
+
+def _marks(marks: Sequence[tuple[float, str]]) -> dict[str, Any]:
+    """Lines across, each with what begins there on top, in the layout's terms."""
+    line = {"color": "@muted", "width": 1, "dash": "dot"}
+    across = {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "line": line}
+    note = {"yref": "paper", "y": 1, "yanchor": "top", "xanchor": "left", "showarrow": False}
+    font = {"color": "@muted", "size": 12}
+    return {
+        "shapes": [{**across, "x0": value, "x1": value} for value, _ in marks],
+        "annotations": [
+            {**note, "x": value, "font": font, "text": escape(words.shorten(text, 16), quote=False)}
+            for value, text in marks
+        ],
+    }
 
 
 def _axis(label: str, log: bool, ticks: Sequence[tuple[float, str]]) -> dict[str, Any]:
@@ -125,7 +142,7 @@ def _band(series: Series) -> list[dict[str, Any]]:
             "x": [*series.x, *reversed(series.x)],
             "y": [*series.high, *reversed(series.low)],
             "fill": "toself",
-            "fillcolor": f"@band:{series.shade or 0.0:.4f}",
+            "fillcolor": "@haze" if series.shade is None else f"@band:{series.shade:.4f}",
             "line": {"width": 0},
             "hoverinfo": "skip",
             "showlegend": False,
@@ -182,4 +199,18 @@ def _bar(series: Series) -> list[dict[str, Any]]:
     ]
 
 
-_TRACES = {"line": _line, "band": _band, "front": _front, "range": _range, "bar": _bar}
+def _points(series: Series) -> list[dict[str, Any]]:
+    (trace,) = _line(series)
+    trace |= {"mode": "markers"}
+    trace["marker"] |= {"size": 12}
+    return [trace]
+
+
+_TRACES = {
+    "line": _line,
+    "points": _points,
+    "band": _band,
+    "front": _front,
+    "range": _range,
+    "bar": _bar,
+}

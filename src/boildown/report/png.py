@@ -9,7 +9,7 @@ from matplotlib.ticker import NullLocator
 
 from boildown.files.atomic import replacing
 from boildown.report import words
-from boildown.report.charts import Chart, Series
+from boildown.report.chart import Chart, Series
 from boildown.report.colours import colour
 from boildown.report.groups import MANY
 
@@ -46,7 +46,14 @@ def draw(chart: Chart, path: Path) -> None:
 
 def _axes(axes: Any, chart: Chart, has_bars: bool) -> None:
     ink, muted, grid = (colour(name, "light") for name in ("@ink", "@muted", "@grid"))
-    axes.set_title(words.shorten(chart.title, 150), loc="left", color=ink, fontsize=11, wrap=True)
+    axes.set_title(
+        words.shorten(chart.title, 150),
+        loc="left",
+        color=ink,
+        fontsize=11,
+        wrap=True,
+        pad=18 if chart.marks else None,
+    )
     axes.set_xlabel(chart.x_label, color=ink)
     axes.set_ylabel(chart.y_label, color=ink)
     for log, scale, axis, ticks in (
@@ -65,6 +72,12 @@ def _axes(axes: Any, chart: Chart, has_bars: bool) -> None:
         side.set_visible(False)
     if chart.zero:
         axes.axvline(0.0, color=ink, linewidth=1.0)
+    for value, text in chart.marks:
+        axes.axvline(value, color=muted, linewidth=0.8, linestyle=":")
+        axes.text(
+            value, 1.0, words.shorten(text, 16), color=muted, fontsize=9, va="bottom",
+            transform=axes.get_xaxis_transform(),
+        )  # fmt: skip
     if has_bars:
         axes.invert_yaxis()
     handles, labels = axes.get_legend_handles_labels()
@@ -111,9 +124,8 @@ def _line(axes: Any, series: Series) -> None:
 
 
 def _band(axes: Any, series: Series) -> None:
-    axes.fill_between(
-        series.x, series.low, series.high, color=_paint(series), alpha=0.2, linewidth=0
-    )
+    paint = colour("@muted", "light") if series.shade is None else _paint(series)
+    axes.fill_between(series.x, series.low, series.high, color=paint, alpha=0.2, linewidth=0)
 
 
 def _front(axes: Any, series: Series) -> None:
@@ -153,4 +165,18 @@ def _bar(axes: Any, series: Series, left: Any) -> Any:
     return np.array(series.x)
 
 
-_DRAW = {"line": _line, "band": _band, "front": _front, "range": _range}
+def _points(axes: Any, series: Series) -> None:
+    axes.errorbar(
+        series.x,
+        series.y,
+        yerr=_errors(series, series.y),
+        color=_paint(series),
+        marker=MARKERS[series.style % len(MARKERS)],
+        linestyle="",
+        markersize=10,
+        capsize=3,
+        label=words.shorten(series.label) or "_",
+    )
+
+
+_DRAW = {"line": _line, "points": _points, "band": _band, "front": _front, "range": _range}

@@ -1,5 +1,6 @@
 """Read the result.json files of runs; what is not sound is left out, with the reason."""
 
+import csv
 import json
 import math
 import os
@@ -39,6 +40,9 @@ class Run:
         extras: further costs (skipped_steps, wasted_flops, flops_credited) where they are given.
         curve: what each validation gave, in order: "phase", and the finite figures; each row has
             "progress".
+        samples: in the test set; None where the result does not say.
+        layers: what each tensor of the file takes: "name", "shape" (as text), and of "bytes",
+            "nonzero", "distinct", "rank" and "numel" those that are given.
         learning_rates: the rule of the learning rate, dotted key -> value, where it is given.
         environment: versions and machine.
     """
@@ -60,6 +64,8 @@ class Run:
     by_phase: Mapping[str, Mapping[str, float]]
     extras: Mapping[str, float] = field(default_factory=dict)
     curve: Sequence[Mapping[str, Any]] = ()
+    samples: int | None = None
+    layers: Sequence[Mapping[str, Any]] = ()
     learning_rates: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
 
@@ -77,8 +83,13 @@ class Run:
     @property
     def begin(self) -> float:
         """The progress at which compression begins; 1 for a dense run."""
-        begins = [self.config.get(f"compression.{t}.begin") for t in self.techniques]
-        return min((b for b in begins if isinstance(b, int | float)), default=1.0)
+        return min(self.begins.values(), default=1.0)
+
+    @property
+    def begins(self) -> dict[str, float]:
+        """Technique -> the progress at which it begins, where the config says so."""
+        found = {t: self.config.get(f"compression.{t}.begin") for t in self.techniques}
+        return {t: float(b) for t, b in found.items() if isinstance(b, int | float)}
 
     def at_end(self, metric: str) -> float | None:
         """The last value of a validation metric, if it was measured at the end."""
@@ -236,8 +247,21 @@ def _unfinished(directory: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     if (directory / "newest.ckpt").exists():
-        return "unfinished: a checkpoint but no result.json; resume=true goes on with it"
+        told = f"unfinished{_at(directory / 'metrics.csv')}: a checkpoint but no result.json"
+        return f"{told}; it runs, or resume=true goes on with it"
     return "no result.json: stopped before its first checkpoint"
+
+
+def _at(metrics: Path) -> str:
+    """How far an unfinished run was at its last validation, where that can be read."""
+    try:
+        check_regular(metrics)
+        with metrics.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file.read(_BYTES_MOST).splitlines()))
+        progress = float(rows[-1]["progress"])
+    except (OSError, ValueError, LookupError, TypeError, csv.Error):
+        return ""
+    return f" at {progress:.0%} of its budget" if 0.0 <= progress <= 1.0 else ""
 
 
 def _short(error: object) -> str:
@@ -328,6 +352,8 @@ def parse(data: Any, directory: Path, place: str) -> Run:
         by_phase=phases,
         extras={k: float(compute[k]) for k in EXTRAS if _is_cost(compute.get(k))},
         curve=_rows(data.get("curve")),
+        samples=data["test_samples"] if _is_count(data.get("test_samples")) else None,
+        layers=_layers(data.get("layers")),
         learning_rates=_rates(data.get("learning_rates")),
         environment=flatten(data.get("environment")),
     )
@@ -368,6 +394,28 @@ def _rows(curve: Any) -> list[dict[str, Any]]:
             phase = row.get("phase")
             rows.append({**numbers, "phase": phase if isinstance(phase, str) else "dense"})
     return rows
+
+
+def _layers(layers: Any) -> list[dict[str, Any]]:
+    """The tensors that are named and counted; a tied one takes no bytes and is left out."""
+    rows = []
+    for layer in layers if isinstance(layers, list) else []:
+        if not isinstance(layer, dict) or not isinstance(layer.get("name"), str):
+            continue
+        shape = layer.get("shape")
+        if not isinstance(shape, list) or not all(_is_count(size) for size in shape):
+            continue
+        row = {k: layer.get(k) for k in _COUNTED if k == "bytes" or layer.get(k) is not None}
+        if not all(_is_count(v) or v == 0 for v in row.values()):
+            continue
+        numel = math.prod(shape)
+        if _is_count(numel) and not str(layer.get("coder", "")).startswith("tied"):
+            name, sizes = printable(layer["name"]), "x".join(map(str, shape)) or "scalar"
+            rows.append({"name": name, "shape": sizes, "numel": numel, **row})
+    return rows
+
+
+_COUNTED = ("bytes", "nonzero", "distinct", "rank")
 
 
 def _rates(rates: Any) -> dict[str, Any]:

@@ -97,16 +97,13 @@ def _claim(verdict: Verdict) -> str:
 
 
 def headline(section: Section, found: Sequence[Verdict]) -> Headline:
-    """Whether "train big, then compress" holds, over which sizes, and where not."""
+    """Whether "train big, then compress" holds, over which sizes, and where not.
+
+    Args:
+        section: of at least two sizes of model.
+        found: its verdicts.
+    """
     claim = "Train big, then compress"
-    if len(section.sizes) == 1:
-        (line, *rest) = section.lines
-        label = line.label if not rest else f"one model of {line.params:,} parameters"
-        return Headline(
-            False,
-            f"Only one size of model was trained ({label}): nothing to say about training big. "
-            "Sweep model.width too.",
-        )
     if not found:
         return Headline(
             False,

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from boildown.report.page import Content
+    from boildown.report.content import Content
 
 from boildown.report.metric import number
 
@@ -98,7 +98,8 @@ def summarise(content: "Content", files: Sequence[Path]) -> None:
         table = Table(title=Text(part.section.title), title_justify="left", show_header=False)
         table.add_column(no_wrap=True)
         table.add_column()
-        table.add_row("claim", Text(part.headline.sentence))
+        for answer in part.answers:
+            table.add_row(answer.about, Text(answer.text))
         for verdict in part.verdicts:
             table.add_row(verdict.outcome, Text(sentence(verdict)))
         console.print(table)

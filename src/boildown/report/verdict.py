@@ -138,15 +138,15 @@ def lead(winner: Cell, other: Cell, metric: str, level: float = 0.95) -> Differe
 
 def _verdict(section: Section, size: float, cells: Sequence[Cell]) -> Verdict:
     metric = section.metric
-    score, by_validation = _score(cells, metric)
-    winner = min(cells, key=score)
+    by, by_validation = score(cells, metric)
+    winner = min(cells, key=by)
     small = [c for c in cells if QUARTER * c.params <= winner.params]
-    rival = min(small or [c for c in cells if c.params != winner.params], key=score)
+    rival = min(small or [c for c in cells if c.params != winner.params], key=by)
     bits = min(cell.bits for cell in cells)
     storable = 8.0 * size / bits
-    stored = _stored(section, size, cells, storable, score)
+    stored = _stored(section, size, cells, storable, by)
     large = [c for c in cells if c.params >= QUARTER * storable]
-    big = min(large, key=score, default=None)
+    big = min(large, key=by, default=None)
 
     def over(cell: Cell | None) -> Difference | None:
         return None if cell is None or cell is winner else lead(winner, cell, metric)
@@ -169,8 +169,8 @@ def _verdict(section: Section, size: float, cells: Sequence[Cell]) -> Verdict:
     )
 
 
-def _score(cells: Sequence[Cell], metric: str) -> tuple[Callable[[Cell], float], bool]:
-    """The score by which the winner is chosen, less is better; whether it is from validation."""
+def score(cells: Sequence[Cell], metric: str) -> tuple[Callable[[Cell], float], bool]:
+    """The score by which a winner is chosen, less is better; whether it is from validation."""
     sign = -1.0 if words.larger_is_better(metric) else 1.0
     found = {id(cell): cell.validation(metric) for cell in cells}
     known = {key: value for key, value in found.items() if value is not None}

@@ -130,7 +130,7 @@ def plus_minus(mean: float, half: float) -> str:
     ('1.9 ± 0.2', '0.0123 ± 0.0017')
     """
     places = decimals(half)
-    return f"{mean:.{places}f} ± {half:.{places}f}"
+    return f"{mean:z.{places}f} ± {half:.{places}f}"
 
 
 def unit(metric: str) -> str:
@@ -164,3 +164,11 @@ def listing(items: list[str]) -> str:
     ('a', 'a, b and c')
     """
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def numeric(text: str) -> tuple[int, float, str]:
+    """A sort key that puts numbers in their order, before other texts."""
+    try:
+        return 0, float(text), text
+    except ValueError:
+        return 1, 0.0, text

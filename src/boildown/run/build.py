@@ -1,7 +1,7 @@
 """What a config describes, built: the model's own config, the task around a model."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
 
 from boildown.locate import locate, with_current_targets
+from boildown.run.built import built
 from boildown.run.config import RUN_KEYS
 from boildown.run.errors import ConfigError
 from boildown.tasks.language import Language
@@ -34,9 +35,17 @@ def model_config(cfg: DictConfig, data: Any) -> dict[str, Any]:
     """The model's config as plain data, with the shapes that its target asks for."""
     config = OmegaConf.to_container(cfg.model, resolve=True)
     assert isinstance(config, dict)
-    takes = inspect.signature(locate(str(config["_target_"]))).parameters
+    takes = _arguments(str(config["_target_"]))
     shapes = {"input_shape": list(data.input_shape), "num_classes": int(data.num_classes)}
     return {str(k): v for k, v in config.items()} | {k: v for k, v in shapes.items() if k in takes}
+
+
+def _arguments(target: str) -> Collection[str]:
+    """The names of a target's arguments; none where Python does not know them."""
+    try:
+        return inspect.signature(locate(target)).parameters
+    except ValueError:  # of a function that is written in C
+        return ()
 
 
 def build_task(cfg: DictConfig, data: Any, model: nn.Module) -> LightningModule:
@@ -46,22 +55,21 @@ def build_task(cfg: DictConfig, data: Any, model: nn.Module) -> LightningModule:
         ConfigError: if data, model and task do not belong together, or `task.base_width` is given
             to a model that has no width.
     """
-    kind = locate(str(cfg.task["_target_"]))
-    takes = inspect.signature(kind).parameters
+    takes = _arguments(str(cfg.task["_target_"]))
     given: dict[str, Any] = {"num_classes": data.num_classes} if "num_classes" in takes else {}
     factors = _rate_factors(cfg, data)
     if factors is not None:
         if "factors" not in takes:
             raise ConfigError(f"task.base_width: {cfg.task['_target_']} takes no factors on rates")
         given["factors"] = {name: _factor(factors, name) for name, _ in model.named_parameters()}
-    _check_objective(data, model, kind)
+    _check_objective(data, model, locate(str(cfg.task["_target_"])))
     own = cfg.task.copy()
     with open_dict(own):
         for key in RUN_KEYS["task"]:
             own.pop(key, None)
-    task = instantiate(own, model=model, **given)
+    task = built(own, "task", model=model, **given)
     if not isinstance(task, LightningModule):
-        raise ValueError(f"task: {cfg.task['_target_']} does not make a LightningModule")
+        raise ConfigError(f"task._target_: {cfg.task['_target_']} does not make a LightningModule")
     return task
 
 
@@ -72,7 +80,7 @@ def _rate_factors(cfg: DictConfig, data: Any) -> dict[str, float] | None:
         return None
     config = model_config(cfg, data)
     name = str(config["_target_"])
-    if "width" not in inspect.signature(locate(name)).parameters:
+    if "width" not in _arguments(name):
         raise ConfigError(
             f"task.base_width={base_width}: {name} has no width for the learning rates to follow; "
             "task.base_width=null"
@@ -95,7 +103,7 @@ def _check_objective(data: Any, model: nn.Module, task: Any) -> None:
     """Refuse a model or a task for other data: text, numbers to predict, or classes."""
     offered = getattr(data, "objective", None)
     wanted = getattr(model, "objective", None)
-    kind, name = type(data).__name__, type(model).__name__
+    kind, name = type(getattr(data, "module", data)).__name__, type(model).__name__
     text = offered in Language.objectives
     if wanted is not None and not text:
         raise ConfigError(f"model: {name} reads text, which data {kind} is not; data=text")

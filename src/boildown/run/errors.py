@@ -3,8 +3,11 @@
 Imports neither torch nor Lightning.
 """
 
+import difflib
+import math
 import re
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +16,21 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from boildown.run.places import meant
+
 
 class ConfigError(ValueError):
     """A config that cannot be run: names the key, the value and what would be valid."""
 
 
 def number(value: Any, key: str, valid: str, low: float, high: float) -> None:
-    """Refuse what is no number from `low` to `high`.
+    """Refuse what is no finite number from `low` to `high`.
 
     Raises:
         ConfigError: naming the key, the value and `valid`.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (plain and math.isfinite(value) and low <= value <= high):
         raise ConfigError(f"{key} must be a number {valid}, got {value!r}")
 
 
@@ -64,25 +70,56 @@ def one_line(error: BaseException) -> str:
     cause = error.__cause__ or error
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, choice = error.missing_cfg_file.rpartition("/")
-        options = ", ".join(error.options)
-        return f"{group}={choice}: there is no such choice; there are {options}"
-    override = re.match(
-        r"Could not override '(.+)'\.\s*To append to your config use \+(.+)", str(error)
-    )
-    if override and isinstance(error, HydraException):
-        parent = getattr(cause, "parent_node", None)
-        keys = [str(k) for k in parent] if isinstance(parent, DictConfig) else []
-        where = str(parent._get_full_key(None)) if isinstance(parent, DictConfig) else ""
-        there = f"there are {', '.join(keys)}" if keys else "there are none"
-        hint = "; is compression=deep missing?" if where == "compression" and not keys else ""
-        return (
-            f"{override.group(2)}: there is no such key; "
-            f"{f'under {where} ' if where else ''}{there}{hint}"
+        return no_such_choice(group, choice, error.options)
+    if isinstance(error, HydraException):
+        override = re.match(
+            r"Could not override '(.+)'\.\s*To append to your config use \+(.+)", str(error)
         )
+        if override:
+            return _no_such_key(override.group(2), getattr(cause, "parent_node", None))
     hydra_said = isinstance(error, OmegaConfBaseException | HydraException)
     text = str(cause if hydra_said else error) or type(cause).__name__
     found = re.search(r"full_key: (\S+)", str(error))
     key = found.group(1) if found else str(getattr(error, "full_key", None) or "")
     text = re.sub(r"\s*(full_key|object_type|reference_type)[:=]\s*\S+", "", text)
-    text = re.sub(r"\s+", " ", text).strip()
+    text = on_one_line(text)
+    merged = re.search(r"Error merging override (.+)", str(error)) if hydra_said else None
+    if merged:
+        if "ListConfig" in text:
+            text = "a list where settings stand, or settings where a list stands"
+        return f"{merged.group(1).strip()}: {text}"
+    typed = getattr(error, "override", None)  # what Hydra's grammar does not know
+    if isinstance(typed, str) and typed not in text:
+        text = f"{typed}: {text}"
     return f"{key}: {text}" if key and not text.startswith(key) else text
+
+
+def on_one_line(text: str) -> str:
+    """A text without line breaks."""
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def no_such_choice(group: str, choice: str, options: Sequence[str]) -> str:
+    """That a group of configs has no such choice, and which it has."""
+    like = difflib.get_close_matches(choice, options, 1)
+    hint = f"do you mean {group}={like[0]}? " if like else ""
+    return f"{group}={choice}: there is no such choice; {hint}there are {', '.join(options)}"
+
+
+def _no_such_key(override: str, parent: Any) -> str:
+    """That there is no key that was to be set, which may have been meant, and which there are."""
+    node = parent if isinstance(parent, DictConfig) else DictConfig({})
+    where = str(node._get_full_key(None) or "")
+    keys = [str(k) for k in node if where or k != "hydra"]
+    under = f"under {where} " if where else ""
+    there = f"{under}there are {', '.join(keys) or 'none'}"
+    hint = "; is compression=deep missing?" if where == "compression" and not keys else ""
+    root: Any = node._get_root()
+    name, _, value = override.partition("=")
+    return f"{override}: there is no such key; {perhaps(root, name, value)}{there}{hint}"
+
+
+def perhaps(cfg: DictConfig, name: str, value: str) -> str:
+    """Which keys may have been meant by one that there is not, as a question; "" for none."""
+    keys = meant(cfg, name)
+    return f"do you mean {' or '.join(f'{key}={value}' for key in keys)}? " if keys else ""

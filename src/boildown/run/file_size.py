@@ -8,6 +8,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from boildown import codec
+from boildown.callbacks.save import plain_state
 from boildown.callbacks.technique import Technique
 
 _MODEL = "model."  # what the names of the packed parameters begin with, in the task
@@ -48,3 +49,8 @@ class FileSize:
         for technique in self.techniques:
             config = technique.preview_config(config, own)
         return codec.estimate({n: t.detach() for n, t in (state | added).items()}, config)
+
+    def as_it_is(self) -> int:
+        """Bytes of the file of the network as it stands."""
+        assert self.task is not None
+        return codec.estimate(plain_state(self.task.get_submodule("model")), self.config)

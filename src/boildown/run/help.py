@@ -13,25 +13,29 @@ _WIDTH, _COLUMNS = 18, 80
 
 USAGE = """boildown: train, compress, pack into one small file, and prove what it costs.
 
-  python train.py                                 a dense run, on embedded data
-  python train.py +compression=deep               compressed
+  {}                                 a dense run, on embedded data
+  {} +compression=deep               compressed
   ...             compression.ratio=20            into a file 20 times smaller
   ...             -m compression.ratio=10,20,40   a sweep
-  python train.py experiment=NAME data.root=DIR   as it was measured
+  {} experiment=NAME data.root=DIR   as it was measured
 """
 
-FOOTER = """Any key of a config can be given: python train.py +compression=deep --cfg job
+FOOTER = """Any key of a config can be given: {} +compression=deep --cfg job
 shows them all. Hydra's own options: --hydra-help. More: README.md and docs/.
 """
 
 
-def help_text(conf: Path) -> str:
+def help_text(conf: Path, called: str = "python train.py") -> str:
     """The whole text.
 
     Args:
         conf: the directory of the configs.
+        called: what is typed before the settings.
     """
-    parts = [USAGE, "Recipes: +compression=NAME, and compression.KNOB=VALUE\n"]
+    parts = [
+        USAGE.replace("{}", called.ljust(15)),
+        "Recipes: +compression=NAME, and compression.KNOB=VALUE\n",
+    ]
     recipes = sorted((conf / "compression").glob("*.yaml"))
     parts.extend(_recipe(path) for path in recipes if path.stem != "none")
     parts.append("The run\n" + "".join(_line(*knob) for knob in _knobs(conf / "config.yaml")))
@@ -39,7 +43,7 @@ def help_text(conf: Path) -> str:
         p for p in conf.iterdir() if p.is_dir() and p.name not in ("compression", "hydra")
     )
     parts.append("Choices: GROUP=CHOICE\n" + "".join(_line(p.name, _choices(p)) for p in groups))
-    return "\n".join([*parts, FOOTER])
+    return "\n".join([*parts, FOOTER.replace("{}", called)])
 
 
 def _recipe(path: Path) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 
 import lightning
 import torch
-from hydra.utils import instantiate
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 from torch import nn
 
@@ -22,22 +22,30 @@ from boildown.allocate.size import DENSE_BYTES
 from boildown.amp.plugins import precision_of
 from boildown.callbacks.bar import BudgetBar
 from boildown.callbacks.budget import ComputeBudget
+from boildown.callbacks.observe import Observe
 from boildown.callbacks.record import Record
 from boildown.callbacks.save import SaveDense, SaveNewest, Stopped, plain_state
+from boildown.callbacks.technique import Technique
 from boildown.files.atomic import remove_parts
 from boildown.files.lock import locked
 from boildown.forward import inputs_of
 from boildown.run.allowed import targets_of
 from boildown.run.build import build_task, model_config
+from boildown.run.built import built, refusal
 from boildown.run.config import check
+from boildown.run.datamodule import data_of
 from boildown.run.errors import ConfigError
 from boildown.run.file_size import FileSize
+from boildown.run.loggers import close, loggers_of
+from boildown.run.measure import samples_in
+from boildown.run.names import run_name
 from boildown.run.prove import proven
-from boildown.run.recipe import Recipe, nodes_of
+from boildown.run.recipe import Recipe
 from boildown.run.result import compute_of, headline_figure, make_result, present, rates_of_run
 from boildown.run.resume import earlier, keep_config, plain
 from boildown.run.signals import Signals, end_others, leads, stoppable
 from boildown.run.stages import Fit, fits, stages_of
+from boildown.run.trial import check_data, check_described, check_fit, check_model, check_optimizer
 
 
 def run(cfg: DictConfig, directory: Path) -> float:
@@ -82,10 +90,13 @@ def _run(cfg: DictConfig, directory: Path, signals: Signals) -> float:
     job = Job.prepare(cfg, directory, signals)
     if leads():
         keep_config(cfg, directory)
-    stages = stages_of(job.recipe.techniques.values())
-    for fit in fits(stages, job.model, job.newest, resume=cfg.resume):
-        trainer = job.train(fit)
-    return job.finish(trainer) if trainer.is_global_zero else float("nan")
+    try:
+        stages = stages_of(job.recipe.techniques.values())
+        for fit in fits(stages, job.model, job.newest, resume=cfg.resume):
+            trainer = job.train(fit)
+        return job.finish(trainer) if trainer.is_global_zero else float("nan")
+    finally:  # a run that has ended well has closed them
+        close(job.loggers, exit_code=1)
 
 
 @dataclass
@@ -103,7 +114,7 @@ class Job:
         after: callbacks behind them.
         record: of them, the curve.
         newest: of them, what saves the checkpoints.
-        logger: of all fits.
+        loggers: of all fits.
         size: what the file would take.
     """
 
@@ -117,7 +128,7 @@ class Job:
     after: list[Callback]
     record: Record
     newest: SaveNewest
-    logger: Any
+    loggers: list[Logger]
     size: FileSize
 
     @classmethod
@@ -127,16 +138,17 @@ class Job:
         Raises:
             ConfigError: naming the key and the remedy.
         """
-        data = instantiate(cfg.data)
-        data.prepare()
+        data = prepared(cfg)
         described = model_config(cfg, data)
-        model: nn.Module = instantiate(described)
+        model: nn.Module = built(described, "model")
+        check_model(model, cfg)
         dense_bytes = DENSE_BYTES * sum(p.numel() for p in model.parameters())
         recipe = Recipe.build(cfg.compression, dense_bytes)
         for technique in recipe.techniques.values():
             technique.calibration = technique.calibration or data.train_dataloader
-        budget = instantiate(cfg.budget, phases=recipe.phases)
-        record = Record(directory / "metrics.csv")
+        budget = built(cfg.budget, "budget", phases=recipe.phases)
+        size = FileSize(described, recipe.techniques.values())
+        record = Record(directory / "metrics.csv", size.as_it_is)
         newest = SaveNewest(
             directory / "newest.ckpt",
             _dense_trajectory(cfg, recipe),
@@ -145,26 +157,37 @@ class Job:
             asked=lambda: signals.asked is not None,
         )
         before = _before(cfg, directory, budget, recipe)
-        after = [record, BudgetBar(label=str(cfg.name or "")), signals, newest]
-        logger = _logger(cfg, directory)
-        size = FileSize(described, recipe.techniques.values())
+        after = [
+            *_own_callbacks(cfg),
+            Observe(),
+            record,
+            BudgetBar(label=str(cfg.name or "")),
+            signals,
+            newest,
+        ]
         recipe.ask(size)
+        loggers = loggers_of(cfg, directory)  # last: what fails before it leaves none open
         return cls(
-            cfg, directory, data, model, recipe, budget, before, after, record, newest, logger, size
-        )
+            cfg, directory, data, model, recipe, budget, before, after, record, newest, loggers,
+            size,
+        )  # fmt: skip
 
     def train(self, fit: Fit) -> Trainer:
         """Train one stage to its end."""
         cfg, data = self.cfg, self.data
         task = build_task(cfg, data, fit.model)
-        task.example_input_array = inputs_of(next(iter(data.train_dataloader())))
+        batch = next(iter(data.train_dataloader()))
+        task.example_input_array = inputs_of(batch)
+        if fit.first:
+            check_fit(cfg, data, task, batch)
+            check_optimizer(cfg, task)
         self.size.config, self.size.task = fit.describe(model_config(cfg, data)), task
         self.recipe.look_at(task)
         if fit.first and not fit.resumed:
             self.recipe.check_reach(dict(task.named_parameters()))
         every = _validate_every(cfg, self.budget, task, len(data.train_dataloader()))
         callbacks = [*self.before, *fit.stage.techniques, *self.after]
-        trainer = _trainer(cfg, self.directory, callbacks, self.logger, every)
+        trainer = _trainer(cfg, self.directory, callbacks, self.loggers, every)
         fit.go_on(trainer, self.budget)
         loaders = data.train_dataloader(), data.val_dataloader()
         try:
@@ -172,6 +195,8 @@ class Job:
         except Stopped:
             end_others(trainer)
             raise
+        except MisconfigurationException as error:
+            raise refusal(error, "trainer", "cannot train so") from error
         fit.check_end(self.budget)
         return trainer
 
@@ -185,13 +210,32 @@ class Job:
             name=run_name(self.cfg),
             params=sum(p.numel() for p in self.model.parameters()),
             recipe=self.recipe,
+            samples=samples_in(self.data.test_dataloader()),
             metrics=proven(self.directory, [*self.cfg.run.allow, *targets_of(self.cfg)]),
             compute=compute_of(self.budget, self.newest.reused, precision_of(trainer)),
             rates=rates_of_run(self.cfg, trainer),
             curve=self.record.rows,
         )
-        present(result, self.directory, trainer)
+        present(result, self.directory, self.loggers)
         return headline_figure(result)
+
+
+def prepared(cfg: DictConfig) -> Any:
+    """The data, ready to be read.
+
+    Raises:
+        ConfigError: for what is no data of a run.
+    """
+    data = data_of(cfg, built(cfg.data, "data"))
+    check_data(data, cfg)
+    try:
+        data.prepare()
+    except (ConfigError, OSError):
+        raise
+    except Exception as error:
+        raise refusal(error, "data", f"{cfg.data['_target_']} cannot be prepared") from error
+    check_described(data, cfg)
+    return data
 
 
 def _before(
@@ -212,10 +256,33 @@ def _before(
     scaling = cfg.get("loss_scaling")
     return [
         budget,
-        *([instantiate(scaling)] if scaling is not None else []),
-        instantiate(cfg.learning_rate, peaks=recipe.peaks | peaks),
+        *([built(scaling, "loss_scaling")] if scaling is not None else []),
+        built(cfg.learning_rate, "learning_rate", peaks=recipe.peaks | peaks),
         SaveDense(directory / "dense.safetensors", recipe.begin),
     ]
+
+
+def _own_callbacks(cfg: DictConfig) -> list[Callback]:
+    """What `callbacks` names: Lightning's, or anybody's.
+
+    Raises:
+        ConfigError: for what is no callback, or a technique, which belongs in the recipe.
+    """
+    made = []
+    for key, node in (cfg.get("callbacks") or {}).items():
+        callback = built(node, f"callbacks.{key}")
+        if not isinstance(callback, Callback):
+            raise ConfigError(
+                f"callbacks.{key}: {node['_target_']} makes a {type(callback).__name__}, which is "
+                "no callback; derive it from lightning.pytorch.Callback"
+            )
+        if isinstance(callback, Technique):
+            raise ConfigError(
+                f"callbacks.{key}: {node['_target_']} is a technique, which acts in the order of a "
+                f"recipe; say +compression.{key}._target_={node['_target_']}"
+            )
+        made.append(callback)
+    return made
 
 
 def _dense_trajectory(cfg: DictConfig, recipe: Recipe) -> Path | None:
@@ -227,7 +294,7 @@ def _dense_trajectory(cfg: DictConfig, recipe: Recipe) -> Path | None:
         return None
     before = (
         "data", "model", "task", "trainer", "budget", "learning_rate", "loss_scaling", "seed",
-        "validations",
+        "validations", "callbacks",
     )  # fmt: skip
     config = plain(cfg)
     alike: dict[str, Any] = {key: config.get(key) for key in before}
@@ -277,34 +344,24 @@ def _validate_every(
         raise ConfigError(
             f"budget.{budget.unit}={budget.total:g} does not pay for one step, which takes "
             f"{budget.total / batches * accumulate:.4g} {budget.unit} at data.batch_size="
-            f"{cfg.data.batch_size}"
+            f"{cfg.data.get('batch_size')}"
         )
     return max(1, round(batches / int(cfg.validations)))
 
 
-def _logger(cfg: DictConfig, directory: Path) -> Any:
-    """The logger, or False where there is none or it cannot start."""
-    if not (cfg.logger and "_target_" in cfg.logger):
-        return False
-    try:
-        logger = instantiate(cfg.logger, save_dir=str(directory), name=run_name(cfg))
-        if isinstance(logger, WandbLogger):
-            if logger._wandb_init.get("anonymous") is None:
-                logger._wandb_init.pop("anonymous", None)  # of which wandb warns, None or not
-            _ = logger.experiment
-    except Exception as error:
-        warnings.warn(f"no logger: {cfg.logger['_target_']} says {error}", stacklevel=2)
-        return False
-    return logger
-
-
 def _trainer(
-    cfg: DictConfig, directory: Path, callbacks: list[Callback], logger: Any, validate_every: int
+    cfg: DictConfig,
+    directory: Path,
+    callbacks: list[Callback],
+    loggers: list[Logger],
+    validate_every: int,
 ) -> Trainer:
-    trainer: Trainer = instantiate(
+    trainer: Trainer = built(
         cfg.trainer,
+        "trainer",
+        search=True,
         callbacks=callbacks,
-        logger=logger,
+        logger=loggers or False,
         max_epochs=-1,
         val_check_interval=validate_every,
         check_val_every_n_epoch=None,
@@ -315,13 +372,9 @@ def _trainer(
         use_distributed_sampler=False,
         default_root_dir=str(directory),
     )
+    if not isinstance(trainer, Trainer):
+        raise ConfigError(
+            f"trainer._target_: {cfg.trainer['_target_']} makes a {type(trainer).__name__}; name "
+            "lightning.pytorch.Trainer"
+        )
     return trainer
-
-
-def run_name(cfg: DictConfig) -> str:
-    """What the run is called: its name, or model, data and techniques."""
-    if cfg.name:
-        return str(cfg.name)
-    techniques = list(nodes_of(cfg.compression))
-    model, data = (str(cfg[k]["_target_"]).rpartition(".")[2].lower() for k in ("model", "data"))
-    return "-".join([model, data, *(techniques or ["dense"])])

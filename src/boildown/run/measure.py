@@ -50,6 +50,21 @@ def metrics_of(
     return {name: round(float(value), 7) for name, value in found.items()}
 
 
+def samples_in(loader: Iterable[Any]) -> int | None:
+    """How many samples a loader goes through; None for a stream that does not say.
+
+    Args:
+        loader: boildown's, or torch's.
+    """
+    own = getattr(loader, "samples", None)
+    if own is None:
+        try:
+            own = len(loader.dataset)  # type: ignore[attr-defined]
+        except (AttributeError, TypeError):
+            return None
+    return int(own)
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """No word from Lightning while the block runs."""

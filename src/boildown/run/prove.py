@@ -23,6 +23,7 @@ from boildown.printable import printable
 from boildown.run.allowed import check_allowed
 from boildown.run.build import config_in, model_config
 from boildown.run.config import register_resolvers
+from boildown.run.datamodule import data_of
 from boildown.run.errors import expected, one_line
 from boildown.run.finished import evaluation_in, write_evaluation
 from boildown.run.measure import metrics_of, quiet
@@ -69,7 +70,7 @@ def prove(directory: Path, allow: Sequence[str] = ()) -> dict[str, dict[str, flo
     """
     cfg = config_in(directory / "config.yaml")
     check_allowed(cfg, allow, directory)
-    data = instantiate(cfg.data)
+    data = data_of(cfg)
     data.prepare()
 
     def test(model: nn.Module) -> dict[str, float]:

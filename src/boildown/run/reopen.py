@@ -16,6 +16,7 @@ from boildown.lowrank.factorize import restructure, structure_in
 from boildown.run.allowed import check_allowed
 from boildown.run.build import config_in, model_config
 from boildown.run.config import register_resolvers
+from boildown.run.datamodule import data_of
 from boildown.run.errors import expected, one_line
 from boildown.run.measure import metrics_of, quiet
 
@@ -94,7 +95,7 @@ def open_run(path: Path, config: Path | None = None, allow: Sequence[str] = ()) 
     check_allowed(cfg, allow, file.parent)
     try:
         with quiet():
-            data = instantiate(cfg.data)
+            data = data_of(cfg)
             data.prepare()
             model: nn.Module = instantiate(model_config(cfg, data))
     except Exception as error:

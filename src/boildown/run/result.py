@@ -1,4 +1,4 @@
-"""What a run leaves behind: result.json, its picture, its table, its summary on wandb."""
+"""What a run leaves behind: result.json, its picture, its table, what its loggers keep."""
 
 import json
 import platform
@@ -10,7 +10,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from boildown import codec
@@ -19,10 +19,9 @@ from boildown.callbacks.budget import ComputeBudget
 from boildown.files.atomic import replacing
 from boildown.report.metric import NEAR, headline
 from boildown.run.finished import digests_of
+from boildown.run.loggers import close, log_result, places
 from boildown.run.recipe import Recipe
 from boildown.tasks.width import RULE, rates_of
-
-COLUMNS = ("name", "shape", "nonzero", "distinct", "rank", "bits_per_weight", "bytes", "coder")
 
 
 def make_result(
@@ -32,6 +31,7 @@ def make_result(
     name: str,
     params: int,
     recipe: Recipe,
+    samples: int | None,
     metrics: Mapping[str, Mapping[str, float]],
     compute: Mapping[str, Any],
     rates: Mapping[str, Any],
@@ -45,6 +45,7 @@ def make_result(
         name: of the run.
         params: of the dense model.
         recipe: of the run, whose techniques add what they have to say.
+        samples: in the test set, which bound how finely it measures; None where it does not say.
         metrics: "dense" and "compressed" -> test metrics, measured from the files.
         compute: from `compute_of`.
         rates: from `rates_of_run`.
@@ -67,6 +68,7 @@ def make_result(
             "file": file.name,
         },
         "ratio": dense_bytes / size,
+        "test_samples": samples,
         "target": target(recipe.asked.ratio if recipe.asked else None, dense_bytes, size),
         "compute": compute,
         "learning_rates": rates,
@@ -170,8 +172,8 @@ def rates_of_run(cfg: DictConfig, trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def present(result: dict[str, Any], directory: Path, trainer: Trainer) -> None:
-    """Draw a result, log it to wandb if the run does, write it, and print it.
+def present(result: dict[str, Any], directory: Path, loggers: Sequence[Logger]) -> None:
+    """Draw a result, write it, tell the run's loggers, and print it.
 
     result.json comes last of the files: where it is, the others are.
     """
@@ -179,37 +181,19 @@ def present(result: dict[str, Any], directory: Path, trainer: Trainer) -> None:
     from boildown.report.table import show
 
     draw(result, directory / "result.png")
-    place = None
-    if isinstance(trainer.logger, WandbLogger):
-        place = _log(result, directory, trainer.logger)
+    result["loggers"] = places(loggers)
     with replacing(directory / "result.json") as part:
         part.write_text(json.dumps(result, indent=1))
     (directory / "error.json").unlink(missing_ok=True)  # of an earlier try
+    log_result(loggers, result, directory)
+    close(loggers)
     show(result, directory)
-    if place is not None:
+    found = result["loggers"].get("wandb", {})
+    if "url" in found:
+        print(f"wandb: {found['url']}")
+    elif found:
+        place = directory / "wandb" / found["directory"]
         print(f"wandb sync {place}    # uploads the run, if you want it online")
-
-
-def _log(result: dict[str, Any], directory: Path, logger: WandbLogger) -> Path:
-    import wandb
-
-    rows = [[str(layer[column]) for column in COLUMNS] for layer in result["layers"]]
-    figures = {
-        "final/ratio": result["ratio"],
-        "final/bytes": result["compressed"]["bytes"],
-        "final/flops": result["compute"]["flops"],
-        "baseline/bytes": result["dense"]["bytes"],
-    }
-    for which in ("dense", "compressed"):
-        for name, value in result[which]["metrics"].items():
-            figures[f"{which}/{name}"] = value
-    run = logger.experiment
-    run.log({"layers": wandb.Table(columns=list(COLUMNS), data=rows)})
-    run.log({"result": wandb.Image(str(directory / "result.png"))})
-    run.summary.update(figures)
-    place = Path(run.dir).parent
-    wandb.finish()
-    return place
 
 
 def headline_figure(result: Mapping[str, Any]) -> float:

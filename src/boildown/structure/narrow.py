@@ -6,7 +6,7 @@ from typing import Any, TypeAlias, cast
 import torch
 from torch import Tensor, nn
 
-from boildown.structure.replace import replaced
+from boildown.structure.replace import noted, replaced
 
 KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 Narrowable: TypeAlias = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -91,6 +91,8 @@ def resized(
         new = cast("Any", type(layer))(inputs, outputs, **at)
     for parameter, own in zip(new.parameters(), layer.parameters(), strict=True):
         parameter.requires_grad_(own.requires_grad)
+    widths = {"outputs": (outputs, width(layer)[0]), "inputs": (inputs, width(layer)[1])}
+    noted(new, layer, **{key: int(now) for key, (now, was) in widths.items() if now != was})
     if isinstance(layer, nn.Conv2d) and not layer.weight.is_contiguous():
         new = new.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return new.train(layer.training)

@@ -1,10 +1,38 @@
-"""A network with other modules in place of some: a pure function on networks."""
+"""A network with other modules in place of some, which keep note of what they stand for."""
 
 import copy
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
+
+_NOTE = "_boildown_structure"  # an attribute of modules, which copies and pickles of them keep
+
+
+def noted(new: nn.Module, old: nn.Module, **change: Any) -> None:
+    """Keep note, on what takes a module's place, of how it differs from what its class builds.
+
+    Args:
+        new: the module.
+        old: what it takes the place of, whose own note it carries on.
+        change: as an entry of `boildown.lowrank.factorize.structure` has it.
+    """
+    entry = {**vars(old).get(_NOTE, {}), **change}
+    if entry:
+        setattr(new, _NOTE, entry)
+
+
+def structure_of(model: nn.Module) -> dict[str, dict[str, Any]]:
+    """How a network differs from what its class builds, by the notes on its modules.
+
+    Args:
+        model: any network; {} if none of boildown's functions has changed its structure.
+
+    Returns:
+        Dotted path -> entry, as `boildown.lowrank.factorize.structure` has it of two networks.
+    """
+    modules = model.named_modules(remove_duplicate=False)
+    return {name: dict(vars(one)[_NOTE]) for name, one in modules if _NOTE in vars(one)}
 
 
 def replaced(model: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:

@@ -87,6 +87,9 @@ class Classification(Task):
         num_classes: number of classes.
         label_smoothing: in [0, 1), on the training loss only.
         factors: see `Task`.
+
+    Raises:
+        ValueError: for a label_smoothing out of range.
     """
 
     objectives = (None,)
@@ -101,7 +104,7 @@ class Classification(Task):
         factors: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(model, optimizer=optimizer, factors=factors)
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = checked_smoothing(label_smoothing)
         self.accuracy = nn.ModuleDict(
             {stage: MulticlassAccuracy(num_classes, average="micro") for stage in ("val", "test")}
         )
@@ -126,3 +129,14 @@ class Classification(Task):
         # in float64, since in float32 1 - 9842/10000 has wrong last digits
         self.log(f"{stage}/error", 1.0 - accuracy.compute().double())
         accuracy.reset()
+
+
+def checked_smoothing(value: float) -> float:
+    """A label smoothing.
+
+    Raises:
+        ValueError: if it is no number in [0, 1).
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value < 1.0:
+        raise ValueError(f"label_smoothing must be a number in [0, 1), got {value!r}")
+    return value

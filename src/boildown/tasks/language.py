@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
 from boildown.data.text import IGNORE
-from boildown.tasks.classification import Batch, MakeOptimizer, Task
+from boildown.tasks.classification import Batch, MakeOptimizer, Task, checked_smoothing
 
 
 class Language(Task):
@@ -23,6 +23,9 @@ class Language(Task):
         optimizer: parameters, or groups of them -> optimizer.
         label_smoothing: in [0, 1), on the training loss only.
         factors: see `Task`.
+
+    Raises:
+        ValueError: for a label_smoothing out of range.
     """
 
     objectives = ("causal", "masked")
@@ -36,7 +39,7 @@ class Language(Task):
         factors: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(model, optimizer=optimizer, factors=factors)
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = checked_smoothing(label_smoothing)
         self.nats = nn.ModuleDict({stage: MeanMetric() for stage in ("val", "test")})
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -1,0 +1,55 @@
+"""From a model to a file that `boildown.load` reads back into what the model's class builds."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from boildown import codec
+from boildown.lowrank.factorize import describe, structure_in
+from boildown.structure.replace import structure_of
+
+
+def pack(
+    model: nn.Module | Mapping[str, Tensor],
+    path: str | os.PathLike[str],
+    *,
+    config: Mapping[str, Any] | None = None,
+    zero_signs: bool = True,
+) -> int:
+    """Write a model to a file, which appears whole or not at all.
+
+    Args:
+        model: any network, a LightningModule too, or a state dict. Of a network whose structure
+            boildown has changed (low rank, folded batch-norms, narrower layers) the file tells how,
+            so that `boildown.load(path, MyNetwork())` makes it anew; of a state dict it does not.
+        path: of the file; replaced if it exists.
+        config: plain data to store beside it, such as the `_target_` and arguments of the model as
+            its class builds it (`boildown.load`).
+        zero_signs: whether -0.0 stays -0.0, see `boildown.codec.encode`.
+
+    Returns:
+        Bytes of the file.
+
+    Raises:
+        CodecError: for what is no dense tensor of a known dtype, or a config that is not plain.
+        OSError: if the file cannot be written.
+    """
+    if not isinstance(model, nn.Module):
+        return codec.pack(model, path, config=config, zero_signs=zero_signs)
+    described = structured(model, config)
+    return codec.pack(model.state_dict(), path, config=described, zero_signs=zero_signs)
+
+
+def structured(model: nn.Module, config: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The config of a model's file: what is to be stored, and what of its structure was changed.
+
+    Args:
+        model: any network.
+        config: of the model as its class builds it, or as `describe` has made it already.
+    """
+    own = {} if config is None else dict(config)
+    if structure_in(own):
+        return own
+    return describe(own, structure_of(model)) or None
