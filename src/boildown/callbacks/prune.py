@@ -29,7 +29,7 @@ from boildown.callbacks.held import check_apart, check_dense, tell_held, to_hold
 from boildown.callbacks.learning_rate import ScheduleLearningRate
 from boildown.callbacks.movement import Movement
 from boildown.callbacks.refit import not_fitted, refit
-from boildown.callbacks.selection import Selection
+from boildown.callbacks.selection import Scope, Selection
 from boildown.callbacks.technique import trained_like, trained_matrices
 from boildown.name_patterns import by_pattern, without
 from boildown.prune.criteria import Criterion, magnitude, scored
@@ -56,7 +56,8 @@ class Prune(Constraint):
             or in a run neither and the size of the file.
         keep: pattern -> final fraction of a tensor's weights that stay, in (0, 1]; tensors that no
             pattern names are not pruned. First match wins.
-        scope: with `sparsity`, rank all tensors together ("global") or each by itself ("layer").
+        scope: with `sparsity`, rank all tensors together ("global"), or each by itself: equally
+            sparse ("layer") or small ones less so ("erk", `boildown.prune.densities`).
         pattern: what is cut as one (`boildown.prune.patterns`): None single weights, "2:4" all but
             two of each four inputs, and by itself no more, "1x4" blocks of outputs x inputs.
         begin: progress at the first cut, as a fraction of the budget.
@@ -97,7 +98,7 @@ class Prune(Constraint):
         *,
         sparsity: float | None = None,
         keep: Mapping[str, float] | None = None,
-        scope: Literal["global", "layer"] = "global",
+        scope: Scope = "global",
         pattern: str | None = None,
         criterion: Criterion = magnitude,
         calibration: Callable[[], Iterable[Any]] | None = None,
@@ -197,6 +198,11 @@ class Prune(Constraint):
         """Fraction of zeros now, over the tensors that are pruned."""
         total = sum(mask.numel() for mask in self.masks.values())
         return sum(int((~mask).sum()) for mask in self.masks.values()) / total if total else 0.0
+
+    @property
+    def _changes_on(self) -> bool:
+        """Whether the weights are far from final when their last cut falls."""
+        return self.rewind == "weights"
 
     @property
     def _last(self) -> float:
@@ -335,12 +341,12 @@ class Prune(Constraint):
     def _asked_target(self, pl_module: LightningModule) -> float:
         """The sparsity that meets the asked size.
 
-        Weights that are rewound and trained again take fewer bytes than those the cut was measured
+        Weights that are rewound and trained again take other bytes than those the cut was measured
         on, and what is cut does not come back: until the last correction, that much is left over.
         """
         assert self.size is not None
         weights = dict(pl_module.named_parameters())
-        if self.rewind != "weights" or self._settled:
+        if not self._changes_on or self._settled:
             return self.size.amount(weights)
         self.size.check_reach(weights)
         return replace(self.size, bytes=self.size.bytes * (1.0 + REWOUND)).amount(weights)
