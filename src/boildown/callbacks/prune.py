@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
@@ -26,14 +25,15 @@ from boildown.callbacks.constraint import (
 )
 from boildown.callbacks.evidence import evidence_of
 from boildown.callbacks.held import check_apart, check_dense, tell_held, to_hold
-from boildown.callbacks.learning_rate import ScheduleLearningRate
+from boildown.callbacks.learning_rate import ScheduleLearningRate, rates_before_schedules
 from boildown.callbacks.movement import Movement
+from boildown.callbacks.pull import SupportPull
 from boildown.callbacks.refit import not_fitted, refit
 from boildown.callbacks.selection import Scope, Selection
 from boildown.callbacks.technique import trained_like, trained_matrices
 from boildown.name_patterns import by_pattern, without
 from boildown.prune.criteria import Criterion, magnitude, scored
-from boildown.prune.masks import at_floor
+from boildown.prune.masks import at_floor, packed, unpacked
 from boildown.prune.reconstruct import Method, Named, method_named
 from boildown.schedule import Cubic, OneShot, Rounds, Schedule, check_window, fraction
 
@@ -77,6 +77,9 @@ class Prune(Constraint):
             of linear layers and two-dimensional convolutions make up for each cut, and choose
             which of a tensor's weights go; how many do, the criterion decides. None: the training
             alone makes up for it.
+        rule: "cut" sets weights to zero at each cut; "admm" does so at the last alone, and at the
+            others finds anew what it would leave, towards which the weights are pulled.
+        mu: with "admm", how hard they are pulled at first and at last, in units of the loss.
         rewind: "weights" sets the survivors back to their values at `rewind_to` after each cut (the
             lottery ticket), "learning_rate" restarts its schedule at each round, None does neither.
         rewind_to: progress whose weights are kept for rewinding.
@@ -109,6 +112,8 @@ class Prune(Constraint):
         cuts: int = 20,
         exclude: Sequence[str] = (),
         reconstruct: Named | Method | None = None,
+        rule: Literal["cut", "admm"] = "cut",
+        mu: Sequence[float] = (10.0, 30.0),
         rewind: Literal["weights", "learning_rate"] | None = None,
         rewind_to: float = 0.0,
         check: Check = "stage",
@@ -140,13 +145,28 @@ class Prune(Constraint):
         self.method = None
         if reconstruct is not None:
             self.method = method_named(reconstruct, "prune.reconstruct")
+        self.rule, self._pull = rule, SupportPull(mu)
+        self._rates: dict[str, float] = {}  # weight -> its learning rate before any schedule
         self._at_floor: set[str] = set()  # those that were warned of
         self._settled = False  # whether the asked size was met once more before what follows
         self._early: dict[str, Tensor] = {}
-        self._check_rewinding()
+        self._check_rules()
 
-    def _check_rewinding(self) -> None:
+    def _check_rules(self) -> None:
+        """Refuse what does not go together.
+
+        Raises:
+            ValueError: naming it.
+        """
         begin, end = self.begin, self.end
+        if self.rule not in ("cut", "admm"):
+            raise ValueError(f"prune.rule must be cut or admm, got {self.rule!r}")
+        at_once = begin == end or self._last == 0.0
+        if self.rule == "admm" and (at_once or self.rewind == "weights"):
+            raise ValueError(
+                "prune.rule=admm pulls the weights over the window: end must be after begin, with "
+                "a schedule such as boildown.schedule.Cubic(), and without prune.rewind=weights"
+            )
         if self.rewind not in (None, "weights", "learning_rate"):
             raise ValueError(
                 f"prune.rewind must be weights, learning_rate or null, got {self.rewind!r}"
@@ -172,14 +192,14 @@ class Prune(Constraint):
 
     @property
     def settings(self) -> dict[str, Any]:
-        same = ("begin", "end", "cuts", "rewind", "rewind_to")
+        same = ("begin", "end", "cuts", "rule", "rewind", "rewind_to")
         own = {name: getattr(self, name) for name in same} | {"exclude": list(self.exclude)}
         own["reconstruct"] = getattr(self.method, "__name__", None)
         return own | {"schedule": type(self.schedule).__name__} | self.selection.settings
 
     @property
     def begun(self) -> bool:
-        return bool(self.masks)
+        return bool(self.masks or self._pull.nearest)
 
     @property
     def held_figures(self) -> dict[str, dict[str, float]]:
@@ -241,6 +261,7 @@ class Prune(Constraint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         check_apart(trainer, Prune, "names")
+        self._rates = rates_before_schedules(trainer, pl_module) if self.rule == "admm" else {}
         with taking_up("Prune"):
             self._set_masks(self.masks, pl_module)
             self.verify(pl_module)
@@ -272,6 +293,9 @@ class Prune(Constraint):
         if not (due or settles):
             return
         self._settled = settles
+        if self.rule == "admm" and time < self._last:
+            self._draw(trainer, pl_module, time)
+            return
         self._cut(trainer, pl_module, time if due else self._time)
         if due and self.rewind == "weights":
             self._rewind(trainer, pl_module)
@@ -284,6 +308,7 @@ class Prune(Constraint):
         masks = self._choose(pl_module, time)
         before = self.masks or {name: torch.ones_like(mask) for name, mask in masks.items()}
         masks = trainer.strategy.broadcast({n: mask & before[n] for n, mask in masks.items()})
+        self._pull.load_state_dict({"mu": 0.0, "nearest": {}, "owed": {}})  # it has done its part
         if self.method is not None and not self._settled:  # then the file was measured as it is
             pattern = self.selection.pattern
             masks = refit(trainer, pl_module, evidence, masks, before, pattern, self.method)
@@ -299,6 +324,23 @@ class Prune(Constraint):
             forget_cut(trainer, pl_module.get_parameter(name), mask)
         self.hold(pl_module)
         self.verify(pl_module)
+
+    @torch.no_grad()
+    def _draw(self, trainer: Trainer, pl_module: LightningModule, time: float) -> None:
+        """Find anew what the weights are pulled towards."""
+        if self._time < 0.0:
+            self._find(trainer, pl_module)
+        evidence = self._score(pl_module, self.samples)
+        masks = trainer.strategy.broadcast(self._choose(pl_module, time))
+        weights = {name: pl_module.get_parameter(name) for name in masks}
+        self._pull.renew(weights, masks, time)
+        self._done(trainer, evidence, time)
+
+    def _done(self, trainer: Trainer, evidence: Evidence, time: float) -> None:
+        self._scores, self._time = {}, time
+        clock = clock_of(trainer)
+        if clock is not None and evidence.flops:
+            clock.charge(evidence.flops * trainer.world_size)
 
     def _warn_of_floors(self) -> None:
         """Name the layers that a ranking of all would have emptied, each once."""
@@ -317,7 +359,8 @@ class Prune(Constraint):
         weights = {name: pl_module.get_parameter(name) for name in self.names}
         moved = partial(self._moved, weights)
         evidence = evidence_of(pl_module, self.names, self.calibration, samples, moved)
-        self._scores = scored(self.criterion, weights, evidence)
+        judged = self._pull.shifted(weights) if self._pull.nearest else weights
+        self._scores = scored(self.criterion, judged, evidence)
         if self._movement is not None and not self._movement.sums:
             self._scores = magnitude(weights, evidence)  # until something has moved
         for name, mask in self.masks.items():  # what is cut goes first, so it stays cut
@@ -403,6 +446,9 @@ class Prune(Constraint):
     def hold(self, pl_module: LightningModule, stepped: Optimizer | None = None) -> None:
         if self._movement is not None and stepped is not None:
             self._movement.after_step(stepped)
+        if self._pull.nearest and stepped is not None:
+            weights = {name: pl_module.get_parameter(name) for name in self._pull.nearest}
+            self._pull.after_step(stepped, weights, self._rates)
         for parameter, bits in zip(self._held, self._bits, strict=True):
             parameter.view(bits.dtype).bitwise_and_(bits)
 
@@ -420,13 +466,11 @@ class Prune(Constraint):
             pl_module.log("/".join(filter(None, ("prune", self.name, "sparsity"))), self.sparsity)
 
     def state_dict(self) -> dict[str, Any]:
-        packed = {
-            name: torch.from_numpy(np.packbits(mask.cpu().numpy()))
-            for name, mask in self.masks.items()
-        }
-        shapes = {name: list(mask.shape) for name, mask in self.masks.items()}
-        own = {"masks": packed, "shapes": shapes, "time": self._time, "target": self._target}
+        own = {"masks": packed(self.masks), "time": self._time, "target": self._target}
+        own["shapes"] = {name: list(mask.shape) for name, mask in self.masks.items()}
         own |= {"settled": self._settled}
+        if self._pull.nearest:
+            own["pull"] = self._pull.state_dict()
         if self._movement is not None:
             own["movement"] = self._movement.sums
         return super().state_dict() | own | {"early": self._early}
@@ -435,16 +479,11 @@ class Prune(Constraint):
         super().load_state_dict(state_dict)
         self._time, self._target = state_dict["time"], state_dict["target"]
         self._early = state_dict["early"]
+        if "pull" in state_dict:
+            self._pull.load_state_dict(state_dict["pull"])
         self._movement = Movement(state_dict["movement"]) if "movement" in state_dict else None
         self._settled = state_dict.get("settled", False)  # the first version did not settle
-        self.masks = {
-            name: torch.from_numpy(
-                np.unpackbits(packed.numpy(), count=math.prod(state_dict["shapes"][name]))
-            )
-            .bool()
-            .reshape(state_dict["shapes"][name])
-            for name, packed in state_dict["masks"].items()
-        }
+        self.masks = unpacked(state_dict["masks"], state_dict["shapes"])
 
 
 def _integers(tensor: Tensor) -> torch.dtype:

@@ -6,8 +6,9 @@ True keeps. `boildown.callbacks.prune.Prune` decides when to call these.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -140,3 +141,21 @@ def layer_masks(
         drop = smallest(units.flatten(), round(sparsity[name] * units.numel()))
         masks[name] = pattern.expand(~drop.reshape(units.shape), score.shape)
     return masks
+
+
+def packed(masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Masks with eight entries in a byte, to save.
+
+    >>> packed({"w": torch.tensor([[True, False], [True, True]])})["w"].tolist()
+    [176]
+    """
+    return {n: torch.from_numpy(np.packbits(mask.cpu().numpy())) for n, mask in masks.items()}
+
+
+def unpacked(saved: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
+    """What `packed` made, of these shapes."""
+    found = {}
+    for name, bits in saved.items():
+        flat = np.unpackbits(bits.numpy(), count=math.prod(shapes[name]))
+        found[name] = torch.from_numpy(flat).bool().reshape(*shapes[name])
+    return found
