@@ -1,0 +1,276 @@
+"""Structured pruning: networks without some of their channels, units and heads.
+
+Groups are found by following one forward pass and proven by trying: a network without some of a
+group's units must run, and say what the whole network says with these units at zero.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import combinations
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from boildown.flops import decomposed
+from boildown.forward import evaluating, tensors_of
+from boildown.structure.dependencies import Group, Place, call, coupled
+from boildown.structure.resize import resized, tensors_in
+
+AGREES = 1e-5  # of the largest output, in fp32: the same but for rounding
+MOST_NUMBERS = 3  # of modules, that are tried together
+
+Plan = Mapping[str, Sequence[int]]  # group -> the units that go
+
+
+class UnshrinkableError(ValueError):
+    """A network that does not run, or says something else, without the units of a group."""
+
+
+def groups_of(model: nn.Module, example_input: Any) -> tuple[list[Group], dict[str, str]]:
+    """The dependency groups whose units may go, and those that the network cannot do without.
+
+    Each is tried. Where a network's code counts on how many there are, and that number stands in a
+    module's attribute, such as that of heads, it is found too.
+
+    Args:
+        model: is not changed.
+        example_input: see `boildown.structure.dependencies.coupled`.
+
+    Returns:
+        The groups; name -> why not, of the others.
+
+    Raises:
+        UntraceableError: see there.
+    """
+    groups = coupled(model, example_input)
+    left: dict[str, str] = {}
+    if not groups or _differs(model, _half(groups), groups, example_input) is None:
+        return groups, left
+    found = []
+    for group in groups:
+        proven, why = _proven(model, group, example_input)
+        if proven is None:
+            left[group.name] = why
+        else:
+            found.append(proven)
+    return found, left
+
+
+def shrink(
+    model: nn.Module,
+    plan: Plan,
+    example_input: Any,
+    groups: Sequence[Group] | None = None,
+) -> nn.Module:
+    """A copy of the network without some of its channels, units and heads.
+
+    It says what the network says with all that belongs to these at zero, to 1e-5 of the largest
+    output; that is checked on the example.
+
+    Args:
+        model: any network; it is not touched.
+        plan: group -> numbers of its units that go, at least one of which must stay.
+        example_input: a tensor, a tuple of arguments or a mapping of named ones.
+        groups: as `groups_of` found them in this network or one of the same structure; by default
+            they are found.
+
+    Returns:
+        The smaller network, on the same device and in the same mode.
+
+    Raises:
+        ValueError: for a group or unit that is not there, or a group that would lose its last unit.
+        UnshrinkableError: if the smaller network says something else.
+        UntraceableError: if the forward pass cannot be followed.
+
+    Source: Fang et al. 2023 (dependency groups), https://arxiv.org/abs/2301.12900
+    """
+    if groups is None:
+        groups, left = groups_of(model, example_input)
+        for name in plan:
+            if name in left:
+                raise UnshrinkableError(f"{name}: {left[name]}")
+    _check(plan, groups)
+    why = _differs(model, plan, groups, example_input)
+    if why is not None:
+        raise UnshrinkableError(f"without {_told(plan)} the network {why}")
+    return _without(model, plan, groups, share=False)
+
+
+def masked(model: nn.Module, plan: Plan, groups: Sequence[Group]) -> nn.Module:
+    """A copy of the network with all that belongs to some units at zero.
+
+    Args:
+        model: is not touched.
+        plan: group -> the units.
+        groups: of `groups_of`.
+
+    Raises:
+        ValueError: for a group or unit that is not there, or if the network cannot be copied.
+    """
+    _check(plan, groups)
+    made = resized(model, {}, {})
+    zero(made, plan, groups)
+    return made
+
+
+@torch.no_grad()
+def zero(model: nn.Module, plan: Plan, groups: Sequence[Group]) -> None:
+    """Set all parameters that belong to some units to zero, in place."""
+    parameters = dict(model.named_parameters())
+    for (name, axis), gone in removed(plan, groups).items():
+        if name in parameters:
+            parameters[name].index_fill_(axis, gone.to(parameters[name].device), 0.0)
+
+
+def removed(plan: Plan, groups: Sequence[Group]) -> dict[Place, Tensor]:
+    """What a plan takes away: parameter or buffer and axis -> (k,) indices, in ascending order."""
+    found: dict[Place, list[Tensor]] = {}
+    for group in groups:
+        for unit in plan.get(group.name, ()):
+            for place, at in group.units[unit].items():
+                found.setdefault(place, []).append(at)
+    return {place: torch.cat(parts).sort().values for place, parts in found.items()}
+
+
+def sliced(tensors: Mapping[str, Tensor], gone: Mapping[Place, Tensor]) -> dict[str, Tensor]:
+    """Those of the tensors of which something goes, without it.
+
+    Args:
+        tensors: name -> tensor.
+        gone: as `removed` returns it; places of other tensors are left out.
+    """
+    found: dict[str, Tensor] = {}
+    for (name, axis), at in gone.items():
+        if name in tensors:
+            tensor = found.get(name, tensors[name]).detach()
+            stays = torch.ones(tensor.shape[axis], dtype=torch.bool)
+            stays[at] = False
+            kept = stays.nonzero()[:, 0].to(tensor.device)
+            found[name] = tensor.index_select(axis, kept)
+    return found
+
+
+def _check(plan: Plan, groups: Sequence[Group]) -> None:
+    there = {group.name: group for group in groups}
+    for name, units in plan.items():
+        if name not in there:
+            raise ValueError(f"there is no group {name!r}; there are {', '.join(there) or 'none'}")
+        count = len(there[name])
+        wrong = [unit for unit in units if unit not in range(count)]
+        if wrong or len(set(units)) < len(units):
+            raise ValueError(
+                f"{name}: the units that go must be different ones of 0 to {count - 1}, "
+                f"got {wrong[0] if wrong else list(units)}"
+            )
+        if len(units) == count:
+            raise ValueError(f"{name}: all {count} of its units would go; one must stay")
+
+
+def _without(model: nn.Module, plan: Plan, groups: Sequence[Group], *, share: bool) -> nn.Module:
+    there = tensors_in(model)
+    first = {id(tensor): name for name, tensor in reversed(list(there.items()))}
+    found = sliced(there, removed(plan, groups))
+    every = {n: found[first[id(t)]] for n, t in there.items() if first[id(t)] in found}
+    numbers = {
+        at: each * (len(group) - len(set(plan.get(group.name, ()))))
+        for group in groups
+        for at, each in group.numbers.items()
+    }
+    return resized(model, every, numbers, share=share)
+
+
+def _differs(
+    model: nn.Module, plan: Plan, groups: Sequence[Group], example_input: Any
+) -> str | None:
+    """Why a network without some units is not the one with these at zero; None if it is."""
+    with evaluating(model), decomposed():
+        with _zeroed(model, plan, groups):
+            expected = [t.clone() for t in tensors_of(call(model, example_input))]
+        try:
+            smaller = _without(model, plan, groups, share=True)
+            said = tensors_of(call(smaller, example_input))
+        except Exception as error:  # whatever its forward pass raises
+            line = str(error).strip().partition("\n")[0]
+            return f"does not run: {type(error).__name__}: {line}"
+    if len(said) != len(expected) or any(
+        one.shape != other.shape for one, other in zip(said, expected, strict=True)
+    ):
+        return "has an output of another shape"
+    worst = max(map(_distance, said, expected), default=0.0)
+    return None if worst <= 1.0 else "says something else than with their weights at zero"
+
+
+def _distance(one: Tensor, other: Tensor) -> float:
+    """The largest difference, over what rounding may make."""
+    if not other.is_floating_point():
+        return 0.0 if torch.equal(one, other) else 2.0
+    rounding = AGREES * torch.finfo(other.dtype).eps / torch.finfo(torch.float32).eps
+    largest = float(other.abs().nan_to_num(posinf=0.0).max()) if other.numel() else 0.0
+    within = max(rounding, AGREES * 1e-3) * largest
+    same = torch.isclose(one, other, rtol=0.0, atol=within, equal_nan=True)
+    return 0.0 if bool(same.all()) else 2.0
+
+
+@contextmanager
+def _zeroed(model: nn.Module, plan: Plan, groups: Sequence[Group]) -> Iterator[None]:
+    """Some units at zero inside the block, and everything as it was after it."""
+    names = {name for name, _ in removed(plan, groups)}
+    kept = {n: p.detach().clone() for n, p in model.named_parameters() if n in names}
+    try:
+        zero(model, plan, groups)
+        yield
+    finally:
+        with torch.no_grad():
+            for name, before in kept.items():
+                model.get_parameter(name).copy_(before)
+
+
+def _half(groups: Sequence[Group]) -> dict[str, list[int]]:
+    """Every other unit of each group."""
+    return {group.name: list(range(0, len(group) - 1, 2)) for group in groups}
+
+
+def _proven(model: nn.Module, group: Group, example_input: Any) -> tuple[Group | None, str]:
+    """The group with the numbers that have to follow it; None and why if nothing helps."""
+    plan = _half([group])
+    why = _differs(model, plan, [group], example_input)
+    if why is None:
+        return group, ""
+    candidates = _numbers(model, group)
+    for count in range(1, MOST_NUMBERS + 1):
+        for chosen in combinations(candidates, count):
+            numbers = {at: candidates[at] for at in chosen}
+            trial = Group(group.name, group.units, numbers)
+            if _differs(model, plan, [trial], example_input) is None:
+                return trial, ""
+    return None, f"without some of its units the network {why}"
+
+
+def _numbers(model: nn.Module, group: Group) -> dict[tuple[str, str], int]:
+    """Numbers that may count the units of a group -> what they would count of each.
+
+    They stand in the modules round the group's layers. Those that are the number of units come
+    first.
+    """
+    paths: dict[str, None] = {}
+    for name, _ in group.places:
+        parts = name.split(".")[:-1]
+        for end in range(len(parts), -1, -1):
+            paths[".".join(parts[:end])] = None
+    count = len(group)
+    found = {}
+    for path in paths:
+        module = model.get_submodule(path)
+        known = type(module).__module__.startswith("torch.nn.modules.")
+        for name, value in vars(module).items() if not known else ():
+            counts = isinstance(value, int) and not isinstance(value, bool)
+            if counts and value >= count and value % count == 0:
+                found[path, name] = value // count
+    return dict(sorted(found.items(), key=lambda item: item[1]))
+
+
+def _told(plan: Plan) -> str:
+    parts = [f"{len(units)} units of {name}" for name, units in plan.items() if units]
+    return ", ".join(parts[:3]) + (f" and {len(parts) - 3} more" if len(parts) > 3 else "")
