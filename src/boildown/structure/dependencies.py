@@ -8,7 +8,6 @@ labels that are carried through one forward pass (`boildown.structure.propagatio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
@@ -157,8 +156,8 @@ def _make_rectangular(labels: Labels, slot: Tensor) -> None:
 
 def _groups(model: nn.Module, labels: Labels, axes: Mapping[str, Sequence[Tensor]]) -> list[Group]:
     units: dict[int, dict[Place, Tensor]] = defaultdict(dict)
-    order = [*dict(model.named_parameters()), *dict(model.named_buffers())]
-    for name in sorted(axes, key=order.index):
+    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
+    for name in sorted(axes, key=list(tensors).index):
         for axis, own in enumerate(axes[name]):
             found = labels.resolved(own) if len(own) > 1 else own[:0]
             if len(found) < 2:  # all of one
@@ -168,11 +167,11 @@ def _groups(model: nn.Module, labels: Labels, axes: Mapping[str, Sequence[Tensor
             whole = labels.resolved(own)
             if len(whole) == 1:
                 labels.fix(whole)
-    return _sorted(model, units, labels)
+    return _alike(units, labels, tensors)
 
 
-def _sorted(
-    model: nn.Module, units: Mapping[int, Mapping[Place, Tensor]], labels: Labels
+def _alike(
+    units: Mapping[int, Mapping[Place, Tensor]], labels: Labels, tensors: Mapping[str, Tensor]
 ) -> list[Group]:
     """Those units that may go, together with those that live in the same places."""
     alike: dict[tuple[Any, ...], list[Mapping[Place, Tensor]]] = defaultdict(list)
@@ -185,8 +184,9 @@ def _sorted(
     names: dict[str, int] = defaultdict(int)
     for each in alike.values():
         if len(each) > 1:
-            first = next(iter(each[0]))
-            ordered = sorted(each, key=lambda unit: int(unit[first][0]))
+            rows = [(n, a) for n, a in each[0] if a == 0 and tensors[n].ndim > 1]
+            first = next(iter(rows or each[0]))
+            ordered = sorted(each, key=lambda unit, at=first: int(unit[at][0]))
             name = first[0].rpartition(".")[0] or first[0]
             names[name] += 1
             number = f"#{names[name]}" if names[name] > 1 else ""

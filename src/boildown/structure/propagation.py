@@ -123,9 +123,11 @@ class Propagation(TorchDispatchMode):
 
     def normalised(self, tensor: Tensor, norm: nn.Module) -> list[Tensor]:
         """What a norm over the last axis, of a module that can do with fewer, does to labels."""
-        axis, other = tensor.ndim - 1, []
-        for slot in self.slots(tensor):  # heads rather than what is inside them
-            other.append(self.merge(slot, [axis]) if len(varying(slot)) > 1 else slot)
+        axis = tensor.ndim - 1
+        other = [  # heads rather than what is inside them
+            self.merge(slot, [axis]) if len(varying(slot)) > 1 else slot
+            for slot in self.slots(tensor)
+        ]
         vectors = [self.operand(p) for p in norm.parameters(recurse=False)]
         if not vectors:
             other = [self.merge(slot, [axis]) for slot in other]
@@ -153,6 +155,8 @@ class Propagation(TorchDispatchMode):
         elif name in SAME:
             slots = [self.slots(known[0]) for _ in made[:1]]
         elif name in MOVES and func is not aten.view.dtype:
+            if parameter and name in PICKS:
+                self._picked(name, args, kwargs, known[0])
             slots = self._moved(func, args, kwargs, known[0])
             for slot in [s for each in slots for s in each] if name in SPLITS else ():
                 self.must_be_rectangular(slot)
@@ -172,6 +176,16 @@ class Propagation(TorchDispatchMode):
         for slot in self.slots(tensor):
             if slot.shape[axis] > args[1] and slot.shape[axis] % args[1] == 0:
                 self.must_be_rectangular(slot.unflatten(axis, (-1, args[1])))
+
+    def _picked(self, name: str, args: Any, kwargs: Mapping[str, Any], tensor: Tensor) -> None:
+        """What is picked of a parameter by number, such as positions, stays as it is."""
+        if name == "index":
+            axes = [axis for axis, given in enumerate(args[1]) if given is not None]
+        else:
+            axes = [(args[1] if len(args) > 1 else kwargs.get("dim", 0)) % tensor.ndim]
+        for slot in self.slots(tensor):
+            if set(axes) & set(varying(slot)):
+                self.labels.fix(slot)
 
     def _moved(
         self, func: Any, args: Any, kwargs: Mapping[str, Any], tensor: Tensor
@@ -205,12 +219,16 @@ SAME = {
 }
 VIEWS = {"view", "_unsafe_view", "_reshape_alias"}
 SPLITS = VIEWS | {"pixel_shuffle", "pixel_unshuffle"}
+PICKS = {"slice", "select", "index", "index_select"}
 MOVES = SPLITS | {
     *("permute", "transpose", "t", "slice", "select", "unsqueeze", "squeeze", "expand", "unbind"),
     *("split", "split_with_sizes", "repeat", "roll", "flip", "index_select", "index", "diagonal"),
     *("transpose_", "unsqueeze_", "squeeze_", "t_", "movedim", "swapaxes", "numpy_T"),
 }
-POINTWISE = {"_prelu_kernel", "copy_", "masked_fill", "masked_fill_", "dropout"}
+POINTWISE = {
+    *("_prelu_kernel", "copy_", "masked_fill", "masked_fill_", "dropout", "hardswish_"),
+    *("hardtanh", "hardtanh_", "hardswish", "hardsigmoid", "hardsigmoid_", "rsub"),
+}
 
 
 def _reduce(net: Propagation, args: Any, kwargs: Mapping[str, Any], made: Any) -> Any:
@@ -354,8 +372,10 @@ def _convolution(net: Propagation, args: Any, kwargs: Mapping[str, Any], made: A
     if channels is None or len(channels) == 1:
         if inputs.shape[channel] > 1:
             net.labels.fix(into)
-            if groups > 1:
-                net.labels.fix(out)
+        if groups > 1 and (transposed or whole_groups(weight, groups)):
+            net.labels.fix(out)
+        elif groups > 1:
+            net.labels.merge(out.view(groups, -1), 0)
     elif groups == 1:
         net.labels.union(channels, into)
     elif transposed and weight.shape[1] > 1:

@@ -122,7 +122,7 @@ def _follow(old: nn.Module, new: nn.Module) -> None:
         module.out_channels = module.weight.shape[1] * module.groups
     elif isinstance(old, _ConvNd):
         outputs, inputs = module.weight.shape[:2]
-        if old.groups > 1 and whole_groups(cast("Tensor", old.weight), old.groups):
+        if old.groups > 1 and whole_groups(old.weight, old.groups):
             module.groups = outputs // (old.out_channels // old.groups)
         module.out_channels, module.in_channels = outputs, inputs * module.groups
     elif isinstance(old, _NormBase):

@@ -4,7 +4,6 @@ Groups are found by following one forward pass and proven by trying: a network w
 group's units must run, and say what the whole network says with these units at zero.
 """
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import combinations
