@@ -4,6 +4,7 @@ Which groups there are and what is left of a network is `boildown.structure.shri
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from boildown.callbacks.constraint import BrokenConstraintError, Check
 from boildown.callbacks.evidence import evidence_of
 from boildown.callbacks.held import tell_held, trained_in
 from boildown.callbacks.restructuring import Restructuring
-from boildown.callbacks.technique import is_number
+from boildown.callbacks.technique import is_number, trained_like
 from boildown.flops import forward_flops
 from boildown.lowrank.factorize import describe, structure_in
 from boildown.name_patterns import without
@@ -24,9 +25,9 @@ from boildown.prune.criteria import Criterion, magnitude, scored
 from boildown.schedule import check_window
 from boildown.structure import selection
 from boildown.structure.dependencies import Group
-from boildown.structure.resize import restructured, structure, tensors_in
+from boildown.structure.resize import NUMBERS, SHAPES, restructured, structure, tensors_in
 from boildown.structure.selection import Scope
-from boildown.structure.shrink import groups_of, removed, shrink, sliced, zero
+from boildown.structure.shrink import groups_of, removed, shrink, sliced, smaller, zero
 from boildown.structure.weights import weights_in
 
 
@@ -102,6 +103,7 @@ class Shrink(Restructuring):
         self.plan: dict[str, list[int]] = {}
         self.report: list[dict[str, Any]] = []
         self._example: Any = None
+        self._names: dict[str, list[str]] = {}  # of each tensor, all that it has if it is tied
         self._scores: dict[str, Tensor] = {}  # while units are chosen
 
     @property
@@ -164,6 +166,11 @@ class Shrink(Restructuring):
                 f"{f' ({reasons})' if reasons else ''}; Prune puts single weights to zero instead"
             )
         self.groups = tuple(found)
+        tensors = tensors_in(pl_module)
+        names: dict[int, list[str]] = {}
+        for name, tensor in tensors.items():
+            names.setdefault(id(tensor), []).append(name)
+        self._names = {name: names[id(tensor)] for name, tensor in tensors.items()}
         if trained is not None:
             tell_held("shrink", [group.name for group in found], left)
             self._check_reach(pl_module)
@@ -184,8 +191,7 @@ class Shrink(Restructuring):
             return selection.parameters_left(plan, self.groups, shapes)
 
         def flops(plan: Mapping[str, Sequence[int]]) -> float:
-            smaller = shrink(pl_module, plan, self._example, self.groups) if plan else pl_module
-            return forward_flops(smaller, self._example)
+            return forward_flops(smaller(pl_module, plan, self.groups), self._example)
 
         cost, left = (parameters, self.parameters) if self.flops is None else (flops, self.flops)
         assert left is not None
@@ -207,8 +213,9 @@ class Shrink(Restructuring):
             self._scores = scored(self.criterion, weights, evidence)
         if self.is_open:
             assert self.size is not None
+            ordered = self._order(self._scores)
             amount = self.size.amount(dict(pl_module.named_parameters()))
-            plan = self._plan_for(amount)
+            plan = selection.first(ordered, round(amount * len(ordered)))
         else:
             plan = self._within(pl_module, self._order(self._scores))
         self._scores = {}
@@ -218,10 +225,6 @@ class Shrink(Restructuring):
         if clock is not None and evidence.flops:
             clock.charge(evidence.flops * trainer.world_size)
 
-    def _plan_for(self, amount: float) -> dict[str, list[int]]:
-        ordered = self._order(self._scores)
-        return selection.first(ordered, round(amount * len(ordered)))
-
     def look_at(self, network: LightningModule) -> None:
         self._find(network, network.example_input_array)
 
@@ -230,24 +233,28 @@ class Shrink(Restructuring):
     ) -> dict[str, Tensor]:
         if self.structure is not None or not self.groups:
             return dict(weights)
-        if not self._scores:  # before the training magnitudes stand for what is not known yet
+        gone = removed(self.plan or self._planned(weights, amount), self.groups)
+        left = sliced(weights, gone)
+        made = {name: trained_like(tensor, weights[name]) for name, tensor in left.items()}
+        return dict(weights) | made
+
+    def _planned(self, weights: Mapping[str, Tensor], amount: float | None) -> dict[str, list[int]]:
+        """The units that would go; flops, which weights say nothing of, stand for parameters."""
+        scores = self._scores
+        if not scores:  # before the training, where magnitudes stand for what is not known yet
             places = {name for group in self.groups for name, _ in group.places}
             judged = {n: p for n, p in weights.items() if n in places and p.ndim > 1}
-            ordered = self._order(magnitude(judged, _NONE))
-        else:
-            ordered = self._order(self._scores)
+            scores = magnitude(judged, _NONE)
+        ordered = self._order(scores)
         if amount is not None:
-            plan = selection.first(ordered, round(amount * len(ordered)))
-        elif self.plan:
-            plan = self.plan
-        else:
-            plan = selection.first(ordered, round((1.0 - (self.parameters or 0.5)) * len(ordered)))
-        smaller = sliced(weights, removed(plan, self.groups))
-        made = {
-            name: nn.Parameter(tensor, requires_grad=weights[name].requires_grad)
-            for name, tensor in smaller.items()
-        }
-        return dict(weights) | made
+            return selection.first(ordered, round(amount * len(ordered)))
+        cost = partial(
+            selection.parameters_left,
+            groups=self.groups,
+            shapes={name: weight.shape for name, weight in weights.items()},
+        )
+        left = self.parameters or self.flops or 1.0
+        return selection.fewest(ordered, cost, left * cost({}))
 
     def steer(self, pl_module: LightningModule) -> None:
         """Gradients are left alone: nothing is trained between the choice and the next fit."""
@@ -284,7 +291,11 @@ class Shrink(Restructuring):
         built = shrink(model, self.plan, self._example, groups)
         self.structure = structure(model, built)
         self.report = [
-            {"name": g.name, "units": len(g), "left": len(g) - len(self.plan.get(g.name, ()))}
+            {
+                "name": g.name.removeprefix("model."),
+                "units": len(g),
+                "left": len(g) - len(self.plan.get(g.name, ())),
+            }
             for g in groups
         ]
         return built
@@ -305,14 +316,20 @@ class Shrink(Restructuring):
     ) -> dict[str, Any]:
         if self.structure is not None or not self.groups:
             return config
-        shapes: dict[str, dict[str, Any]] = {}
-        for group in self.groups:
-            for name, _ in group.places:
+        found: dict[str, dict[str, Any]] = {}
+        for path in (name for group in self.groups for name, _ in group.places):
+            for name in self._names[path]:
                 layer, _, own = name.removeprefix("model.").rpartition(".")
-                if name.removeprefix("model.") in weights:
-                    shape = list(weights[name.removeprefix("model.")].shape)
-                    shapes.setdefault(layer, {"shapes": {}})["shapes"][own] = shape
-        return describe(config, shapes)
+                vectors = [n for n in weights if n.rpartition(".")[0] == layer]
+                like = f"{layer}.{own}" if f"{layer}.{own}" in weights else min(vectors, default="")
+                if like in weights:  # statistics are as long as the norm's parameters
+                    shapes = found.setdefault(layer, {SHAPES: {}})[SHAPES]
+                    shapes[own] = list(weights[like].shape)
+        for group in self.groups:
+            for (path, attribute), each in group.numbers.items():
+                entry = found.setdefault(path.removeprefix("model."), {})
+                entry.setdefault(NUMBERS, {})[attribute] = each * len(group)
+        return describe(config, found)
 
     @property
     def results(self) -> dict[str, Any]:

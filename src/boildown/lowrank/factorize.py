@@ -186,6 +186,13 @@ def describe(
     """
     if not structure:
         return dict(config)
+    before = structure_in(config)
+    if before:
+        both = {
+            name: {**before.get(name, {}), **structure.get(name, {})}
+            for name in {**before, **structure}
+        }
+        return describe(config["model"], both)
     return {
         "_target_": RESTRUCTURED,
         "model": dict(config),

@@ -8,6 +8,7 @@ labels that are carried through one forward pass (`boildown.structure.propagatio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from boildown.flops import decomposed
 from boildown.forward import evaluating, hooks, tensors_of
 from boildown.structure.labels import FIXED, Labels, varying
+from boildown.structure.narrow_norms import can_narrow
 from boildown.structure.propagation import Propagation
 
 PASSES = 10  # of a trace at most, until nothing more is united
@@ -103,17 +105,13 @@ def _pass(
 
     def enter(module: nn.Module, *_: Any) -> None:
         net.inside.append(module)
-        net.silent += isinstance(module, nn.RMSNorm)
+        net.silent += _computes_itself(module)
 
     def leave(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         net.inside.pop()
-        if isinstance(module, nn.RMSNorm):
+        if _computes_itself(module):
             net.silent -= 1
-            inputs = tensors_of((args, kwargs))[0]
-            if len(module.normalized_shape) == 1:
-                net.put(output, net.normalised(inputs, module))
-            else:
-                net.fix([inputs])
+            net.put(output, net.normalised(tensors_of((args, kwargs))[0], module))
 
     with evaluating(model), decomposed(), hooks() as handles:
         for module in model.modules():
@@ -130,6 +128,15 @@ def _pass(
             ) from error
         net.fix(tensors_of(output))
     return net.splits
+
+
+def _first_index(place: Place, unit: Mapping[Place, Tensor]) -> int:
+    return int(unit[place][0])
+
+
+def _computes_itself(module: nn.Module) -> bool:
+    """Whether a module has a rule of its own, and what it does inside is not looked at."""
+    return can_narrow(module) and type(module) is not nn.LayerNorm
 
 
 def _make_rectangular(labels: Labels, slot: Tensor) -> None:
@@ -186,7 +193,7 @@ def _alike(
         if len(each) > 1:
             rows = [(n, a) for n, a in each[0] if a == 0 and tensors[n].ndim > 1]
             first = next(iter(rows or each[0]))
-            ordered = sorted(each, key=lambda unit, at=first: int(unit[at][0]))
+            ordered = sorted(each, key=partial(_first_index, first))
             name = first[0].rpartition(".")[0] or first[0]
             names[name] += 1
             number = f"#{names[name]}" if names[name] > 1 else ""

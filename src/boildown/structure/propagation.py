@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_map
 
 from boildown.forward import tensors_of
 from boildown.structure.labels import Labels, Operand, distinct, elementwise, varying
+from boildown.structure.narrow_norms import can_narrow
 
 aten = torch.ops.aten
 
@@ -129,8 +130,6 @@ class Propagation(TorchDispatchMode):
             for slot in self.slots(tensor)
         ]
         vectors = [self.operand(p) for p in norm.parameters(recurse=False)]
-        if not vectors:
-            other = [self.merge(slot, [axis]) for slot in other]
         return elementwise(self.labels, [Operand(tensor.shape, other), *vectors])
 
     def _along_axes(self, tensor: Tensor, names: Mapping[int, str]) -> list[Tensor]:
@@ -424,7 +423,7 @@ def _batch_norm(net: Propagation, args: Any, kwargs: Mapping[str, Any], made: An
 def _layer_norm(net: Propagation, args: Any, kwargs: Mapping[str, Any], made: Any) -> Any:
     inputs, over = args[0], len(args[1])
     module = net.inside[-1] if net.inside else None
-    if over == 1 and isinstance(module, nn.LayerNorm) and args[2] is not None:
+    if module is not None and can_narrow(module):
         return [net.normalised(inputs, module)]
     axes = range(inputs.ndim - over, inputs.ndim)
     seen = Operand(inputs.shape, [net.merge(slot, axes) for slot in net.slots(inputs)])

@@ -5,57 +5,18 @@ and where it keeps lengths as numbers, with other numbers.
 """
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from boildown.structure.narrow_norms import narrowed
 from boildown.structure.propagation import whole_groups
 
 SHAPES, NUMBERS = "shapes", "numbers"  # of a module, in a structure
-
-
-class NarrowLayerNorm(nn.LayerNorm):
-    """A layer norm of some of its features, the others of which are zero and count as such.
-
-    So it gives what the whole norm gives if the features that are gone are zero. `over` is how many
-    there were.
-    """
-
-    over: int
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(..., features that are left) -> the same shape."""
-        return _as_if_whole(self, F.layer_norm, input)
-
-
-class NarrowRMSNorm(nn.RMSNorm):
-    """A root-mean-square norm of some of its features; see `NarrowLayerNorm`."""
-
-    over: int
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., features that are left) -> the same shape."""
-        left = x.shape[-1]
-        whole = F.rms_norm(F.pad(x, (0, self.over - left)), (self.over,), None, self.eps)
-        return whole[..., :left] * self.weight
-
-
-def _as_if_whole(norm: nn.LayerNorm, compute: Callable[..., Tensor], x: Tensor) -> Tensor:
-    left, over = x.shape[-1], cast("NarrowLayerNorm", norm).over
-    whole = compute(F.pad(x, (0, over - left)), (over,), None, None, norm.eps)
-    scaled = whole[..., :left] * norm.weight
-    return scaled if norm.bias is None else scaled + norm.bias
-
-
-NARROW: dict[type[nn.Module], type[nn.Module]] = {
-    nn.LayerNorm: NarrowLayerNorm,
-    nn.RMSNorm: NarrowRMSNorm,
-}
 
 
 def tensors_in(model: nn.Module) -> dict[str, Tensor]:
@@ -134,11 +95,7 @@ def _follow(old: nn.Module, new: nn.Module) -> None:
     elif isinstance(old, nn.Embedding):
         module.embedding_dim = module.weight.shape[1]
     elif isinstance(old, nn.LayerNorm | nn.RMSNorm):
-        left = len(module.weight)
-        if type(old) in NARROW and left < old.normalized_shape[0]:
-            module.__class__ = NARROW[type(old)]
-            module.over = old.normalized_shape[0]
-        module.normalized_shape = (left,)
+        narrowed(module, old.normalized_shape[0])
 
 
 def structure(before: nn.Module, after: nn.Module) -> dict[str, dict[str, Any]]:
