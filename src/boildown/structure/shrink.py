@@ -4,8 +4,7 @@ Groups are found by following one forward pass and proven by trying: a network w
 group's units must run, and say what the whole network says with these units at zero.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -109,9 +108,24 @@ def masked(model: nn.Module, plan: Plan, groups: Sequence[Group]) -> nn.Module:
         ValueError: for a group or unit that is not there, or if the network cannot be copied.
     """
     _check(plan, groups)
-    made = resized(model, {}, {})
-    zero(made, plan, groups)
-    return made
+    return _masked(model, plan, groups, share=False)
+
+
+def _masked(model: nn.Module, plan: Plan, groups: Sequence[Group], *, share: bool) -> nn.Module:
+    there = dict(model.named_parameters())
+    zeroed: dict[str, Tensor] = {}
+    for (name, axis), gone in removed(plan, groups).items():
+        if name in there:
+            tensor = zeroed.get(name, there[name].detach())
+            zeroed[name] = tensor.index_fill(axis, gone.to(tensor.device), 0.0)
+    return resized(model, _under_each_name(model, zeroed), {}, share=share)
+
+
+def _under_each_name(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors for those of a model, tied ones under all of their names."""
+    there = tensors_in(model)
+    first = {id(tensor): name for name, tensor in reversed(list(there.items()))}
+    return {n: tensors[first[id(t)]] for n, t in there.items() if first[id(t)] in tensors}
 
 
 @torch.no_grad()
@@ -181,16 +195,13 @@ def smaller(
     Raises:
         ValueError: if the network cannot be copied.
     """
-    there = tensors_in(model)
-    first = {id(tensor): name for name, tensor in reversed(list(there.items()))}
-    found = sliced(there, removed(plan, groups))
-    every = {n: found[first[id(t)]] for n, t in there.items() if first[id(t)] in found}
+    found = sliced(tensors_in(model), removed(plan, groups))
     numbers = {
         at: each * (len(group) - len(set(plan.get(group.name, ()))))
         for group in groups
         for at, each in group.numbers.items()
     }
-    return resized(model, every, numbers, share=share)
+    return resized(model, _under_each_name(model, found), numbers, share=share)
 
 
 def _differs(
@@ -198,8 +209,8 @@ def _differs(
 ) -> str | None:
     """Why a network without some units is not the one with these at zero; None if it is."""
     with evaluating(model), decomposed():
-        with _zeroed(model, plan, groups):
-            expected = [t.clone() for t in tensors_of(call(model, example_input))]
+        zeroed = _masked(model, plan, groups, share=True)
+        expected = tensors_of(call(zeroed, example_input))
         try:
             said = tensors_of(call(smaller(model, plan, groups), example_input))
         except Exception as error:  # whatever its forward pass raises
@@ -221,20 +232,6 @@ def _alike(one: Tensor, other: Tensor) -> bool:
     rounding = AGREES * max(1.0, torch.finfo(other.dtype).eps / torch.finfo(torch.float32).eps)
     within = rounding * float(other.abs().nan_to_num(posinf=0.0).max())
     return torch.allclose(one, other, rtol=0.0, atol=within, equal_nan=True)
-
-
-@contextmanager
-def _zeroed(model: nn.Module, plan: Plan, groups: Sequence[Group]) -> Iterator[None]:
-    """Some units at zero inside the block, and everything as it was after it."""
-    names = {name for name, _ in removed(plan, groups)}
-    kept = {n: p.detach().clone() for n, p in model.named_parameters() if n in names}
-    try:
-        zero(model, plan, groups)
-        yield
-    finally:
-        with torch.no_grad():
-            for name, before in kept.items():
-                model.get_parameter(name).copy_(before)
 
 
 def _half(groups: Sequence[Group]) -> dict[str, list[int]]:
