@@ -297,7 +297,9 @@ def case(name: str) -> Case:
             Decoder(), symbols, {"blocks.0.q": 2, "blocks.1.gate": 48, "blocks.0.out": 32}
         ),
         "vision": lambda: Case(Vision(), image, {"qkv": 4, "up": 96, "patches": 24}),
-        "encoder": lambda: Case(Encoder(), torch.randn(2, 7, 5), {"encoder.layers.0.linear1": 48}),
+        "encoder": lambda: Case(
+            Encoder(), torch.randn(2, 7, 5), {"into": 4, "encoder.layers.0.linear1": 48}
+        ),
     }
     found = made[name]()
     for module in found.model.modules():  # as if trained

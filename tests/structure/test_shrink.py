@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from shrinkable import CASES, Densely, Encoder, case
+from shrinkable import CASES, Densely, case
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -59,7 +59,7 @@ def test_the_smaller_network_says_what_the_masked_one_says(name: str) -> None:
     assert forward_flops(smaller, inputs) < forward_flops(model, inputs)
 
 
-@pytest.mark.parametrize("name", ["resnet20", "gpt", "vision", "mobile", "unet"])
+@pytest.mark.parametrize("name", ["resnet20", "gpt", "vision", "mobile", "unet", "encoder"])
 def test_a_smaller_network_is_rebuilt_from_plain_data(name: str) -> None:
     model, example, _ = case(name)
     groups, _ = groups_of(model, example)
@@ -128,20 +128,6 @@ def test_a_smaller_network_gets_smaller_again() -> None:
     assert_same(twice, masked(once, plan, again), example)
 
 
-def test_groups_that_a_network_cannot_do_without_are_named_with_the_reason() -> None:
-    model, example, _ = case("encoder")
-    groups, left = groups_of(model, example)
-    assert {group.name for group in groups} == {
-        "encoder.layers.0.linear1",
-        "encoder.layers.1.linear1",
-    }
-    assert any("embedding dimension of 24" in why for why in left.values())
-    name = next(iter(left))
-    with pytest.raises(UnshrinkableError, match="does not run"):
-        shrink(model, {name: [0]}, example)
-    assert isinstance(model, Encoder)
-
-
 class Counting(nn.Module):
     """Code that counts on the width, as a number of its own."""
 
@@ -178,9 +164,12 @@ class Mixing(nn.Module):
 
 
 def test_code_that_counts_on_a_width_is_found_by_trying() -> None:
-    groups, left = groups_of(Counting(), torch.randn(2, 3, 8, 8))
+    model, example = Counting(), torch.randn(2, 3, 8, 8)
+    groups, left = groups_of(model, example)
     assert groups == []
     assert "does not run: RuntimeError: mat1 and mat2 shapes" in left["conv"]
+    with pytest.raises(UnshrinkableError, match="conv: without some of its units the network does"):
+        shrink(model, {"conv": [0]}, example)
 
 
 @pytest.mark.parametrize("how", ["softmax", "mean", "fft", "constant", "output"])

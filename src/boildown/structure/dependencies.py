@@ -19,6 +19,7 @@ from boildown.forward import evaluating, hooks, tensors_of
 from boildown.structure.labels import FIXED, Labels, varying
 from boildown.structure.narrow_norms import can_narrow
 from boildown.structure.propagation import Propagation
+from boildown.structure.rules import RULES
 
 PASSES = 10  # of a trace at most, until nothing more is united
 Place = tuple[str, int]  # a parameter or buffer by its name, and an axis of it
@@ -79,7 +80,7 @@ def coupled(model: nn.Module, example_input: Any) -> list[Group]:
     """
     labels = Labels()
     axes: dict[str, list[Tensor]] = {}
-    padding: list[Tensor] = []
+    padding: dict[tuple[int, int], Tensor] = {}
     before = -1
     for _ in range(PASSES):  # what is united late may have a say earlier on
         for slot in _pass(model, example_input, labels, axes, padding):
@@ -99,9 +100,9 @@ def _pass(
     example_input: Any,
     labels: Labels,
     axes: dict[str, list[Tensor]],
-    padding: list[Tensor],
+    padding: dict[tuple[int, int], Tensor],
 ) -> list[Tensor]:
-    net = Propagation(model, labels, axes, padding)
+    net = Propagation(model, labels, axes, padding, RULES)
 
     def enter(module: nn.Module, *_: Any) -> None:
         net.inside.append(module)
@@ -112,6 +113,8 @@ def _pass(
         if _computes_itself(module):
             net.silent -= 1
             net.put(output, net.normalised(tensors_of((args, kwargs))[0], module))
+        elif isinstance(module, nn.MultiheadAttention):
+            net.tie_heads(module)
 
     with evaluating(model), decomposed(), hooks() as handles:
         for module in model.modules():

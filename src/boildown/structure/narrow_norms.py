@@ -38,12 +38,17 @@ NARROW: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
+def is_narrow(norm: nn.Module) -> bool:
+    """Whether a module is a norm that counts features that are gone."""
+    return type(norm) in NARROW.values()
+
+
 def can_narrow(norm: nn.Module) -> bool:
     """Whether a norm over features can do with fewer of them.
 
     Of a class derived from PyTorch's nothing is known.
     """
-    if type(norm) not in {*NARROW, *NARROW.values()}:
+    if type(norm) not in NARROW and not is_narrow(norm):
         return False
     assert isinstance(norm, nn.LayerNorm | nn.RMSNorm)
     return norm.elementwise_affine and len(norm.normalized_shape) == 1

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from boildown.structure.narrow_norms import narrowed
-from boildown.structure.propagation import whole_groups
+from boildown.structure.narrow_norms import is_narrow, narrowed
+from boildown.structure.rules import whole_groups
 
 SHAPES, NUMBERS = "shapes", "numbers"  # of a module, in a structure
 
@@ -64,6 +64,11 @@ def resized(
         _follow(old[path] if path in old else model.get_submodule(path), made.get_submodule(path))
     for (path, attribute), value in numbers.items():
         setattr(made.get_submodule(path), attribute, value)
+    for module in made.modules():
+        if isinstance(module, nn.TransformerEncoderLayer) and any(
+            map(is_narrow, module.children())
+        ):
+            module.activation_relu_or_gelu = 0  # else its fast path computes the norms by itself
     return made
 
 
@@ -94,6 +99,9 @@ def _follow(old: nn.Module, new: nn.Module) -> None:
         module.num_channels = len(module.weight)
     elif isinstance(old, nn.Embedding):
         module.embedding_dim = module.weight.shape[1]
+    elif isinstance(old, nn.MultiheadAttention):
+        module.embed_dim = module.kdim = module.vdim = module.in_proj_weight.shape[1]
+        module.num_heads = module.embed_dim // old.head_dim
     elif isinstance(old, nn.LayerNorm | nn.RMSNorm):
         narrowed(module, old.normalized_shape[0])
 

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from boildown.flops import decomposed
 from boildown.forward import evaluating, tensors_of
 from boildown.structure.dependencies import Group, Place, call, coupled
 from boildown.structure.resize import resized, tensors_in
@@ -208,7 +207,7 @@ def _differs(
     model: nn.Module, plan: Plan, groups: Sequence[Group], example_input: Any
 ) -> str | None:
     """Why a network without some units is not the one with these at zero; None if it is."""
-    with evaluating(model), decomposed():
+    with evaluating(model):
         zeroed = _masked(model, plan, groups, share=True)
         expected = tensors_of(call(zeroed, example_input))
         try:
