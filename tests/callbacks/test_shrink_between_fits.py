@@ -169,6 +169,7 @@ def test_a_weight_that_comes_back_is_named() -> None:
         ({"flops": True}, r"shrink.flops must be the fraction .* got True"),
         ({"parameters": 0.5, "flops": 0.5}, "either parameters or flops"),
         ({"parameters": 0.5, "scope": "layer"}, "shrink.scope must be 'global' or 'group'"),
+        ({"parameters": 0.5, "otherwise": "hope"}, "shrink.otherwise must be 'refuse' or 'mask'"),
         ({"parameters": 0.5, "samples": 0}, "shrink.samples must be a whole number"),
         ({"parameters": 0.5, "at": 1.5}, "shrink"),
     ],
@@ -210,6 +211,38 @@ def test_what_cannot_be_shrunk_is_refused_before_the_training(
 
     with pytest.raises(ValueError, match=message):
         fit(technique, Never(), model=model)
+
+
+@pytest.mark.parametrize("model", [Counting(), nn.Sequential(Counting())])
+def test_rows_are_held_at_zero_where_nothing_can_be_removed(
+    model: nn.Module, tmp_path: Path
+) -> None:
+    def masking() -> Shrink:
+        return Shrink(parameters=0.95, at=0.5, otherwise="mask")
+
+    technique = masking()
+    with pytest.warns(UserWarning, match=r"Rows of model.*conv are set to zero instead: the file"):
+        first = fit(technique, model=model)
+    assert technique.masks
+    second = technique.restructure(first)
+    conv = next(m for m in second.modules() if isinstance(m, nn.Conv2d))
+    dead = conv.weight.flatten(1).eq(0.0).all(1)
+    assert 0 < int(dead.sum()) < 6
+
+    class Save(Callback):
+        def on_train_end(self, trainer: Trainer, *_: Any) -> None:
+            trainer.save_checkpoint(tmp_path / "second.ckpt")
+
+    fit(technique, Save(), model=second)  # the second fit: they stay there, and others train
+    assert conv.weight.flatten(1).eq(0.0).all(1).equal(dead)
+    state = torch.load(tmp_path / "second.ckpt", weights_only=True)["callbacks"]["Shrink"]
+    resumed = masking()
+    resumed.load_state_dict(state)
+    fit(resumed, model=resumed.rebuild(model))
+    assert resumed.groups
+    assert resumed.describe({"_target_": "some.Model"}) == {"_target_": "some.Model"}
+    with pytest.raises(ValueError, match="no units that may go"):
+        fit(Shrink(flops=0.5, otherwise="mask"), model=Counting())
 
 
 def test_without_units_chosen_there_is_no_smaller_network() -> None:

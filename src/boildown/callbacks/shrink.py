@@ -5,10 +5,11 @@ Which groups there are and what is left of a network is `boildown.structure.shri
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -27,7 +28,7 @@ from boildown.structure import selection
 from boildown.structure.dependencies import Group
 from boildown.structure.resize import NUMBERS, SHAPES, restructured, structure, tensors_in
 from boildown.structure.selection import Scope
-from boildown.structure.shrink import groups_of, removed, shrink, sliced, smaller, zero
+from boildown.structure.shrink import filled, groups_of, removed, shrink, sliced, smaller, zero
 from boildown.structure.weights import weights_in
 
 
@@ -50,6 +51,10 @@ class Shrink(Restructuring):
         calibration: makes an iterable of batches for criteria that ask for evidence.
         samples: how many of its samples to judge by, at least 1.
         exclude: patterns of groups to leave alone, which are named after their first layer.
+        otherwise: where the forward pass cannot be followed, or nothing can be removed: "refuse"
+            before the training, or "mask", with a warning: rows of the layers but for the last are
+            then set to zero and held there, which makes the file smaller and not the network. What
+            is asked of `flops` is refused all the same.
         check: see `Constraint`.
 
     Attributes:
@@ -78,6 +83,7 @@ class Shrink(Restructuring):
         calibration: Callable[[], Iterable[Any]] | None = None,
         samples: int = 512,
         exclude: Sequence[str] = (),
+        otherwise: Literal["refuse", "mask"] = "refuse",
         check: Check = "stage",
     ) -> None:
         super().__init__(check)
@@ -95,10 +101,13 @@ class Shrink(Restructuring):
             raise ValueError(
                 f"shrink.samples must be a whole number of at least 1, got {samples!r}"
             )
+        if otherwise not in ("refuse", "mask"):
+            raise ValueError(f"shrink.otherwise must be 'refuse' or 'mask', got {otherwise!r}")
         self.parameters, self.flops, self.scope = parameters, flops, scope
         self.begin = self.end = at
         self.criterion, self.calibration, self.samples = criterion, calibration, samples
-        self.exclude = exclude
+        self.exclude, self.otherwise = exclude, otherwise
+        self.masks = False  # whether rows are held at zero, as nothing could be removed
         self.groups: tuple[Group, ...] = ()
         self.plan: dict[str, list[int]] = {}
         self.report: list[dict[str, Any]] = []
@@ -144,41 +153,54 @@ class Shrink(Restructuring):
     ) -> None:
         """Find the groups, and say what may go and what may not."""
         if self.structure is not None:
+            if self.masks and not self.groups:
+                self.groups = tuple(rows(pl_module))
             return
         self._example = _one(example, pl_module.device)
+        try:
+            self.groups = tuple(self._removable(pl_module, trained))
+        except ValueError as error:
+            if self.otherwise == "refuse" or self.flops is not None:
+                raise  # zeros save no operations
+            why = str(error).removeprefix("shrink: ")
+            self.masks, self.groups = True, tuple(rows(pl_module))
+            if trained is not None:
+                rank_zero_warn(
+                    f"shrink: {why}. Rows of {', '.join(g.name for g in self.groups)} are set to "
+                    "zero instead: the file gets smaller, but the network no narrower or faster"
+                )
+        names: dict[int, list[str]] = {}
+        tensors = tensors_in(pl_module)
+        for name, tensor in tensors.items():
+            names.setdefault(id(tensor), []).append(name)
+        self._names = {name: names[id(tensor)] for name, tensor in tensors.items()}
+        if trained is not None and not self.is_open:
+            self._within(pl_module, self._order(magnitude(weights_in(pl_module), _NONE)))
+
+    def _removable(self, pl_module: LightningModule, trained: set[int] | None) -> list[Group]:
+        """The groups of which units may go.
+
+        Raises:
+            ValueError: if there are none, or the forward pass cannot be followed.
+        """
         found, left = groups_of(pl_module, self._example)
         named = without(self.exclude, [group.name for group in found], "shrink.exclude")
         left |= {g.name: "shrink.exclude" for g in found if g.name not in named}
         found = [group for group in found if group.name in named]
-        if trained is not None:
-            there = dict(pl_module.named_parameters())
-            frozen = [
-                group
-                for group in found
-                if any(n in there and id(there[n]) not in trained for n, _ in group.places)
-            ]
-            left |= {group.name: "no optimizer trains all of it" for group in frozen}
-            found = [group for group in found if group not in frozen]
+        there = dict(pl_module.named_parameters())
+        for group in found if trained is not None else ():
+            if any(n in there and id(there[n]) not in (trained or ()) for n, _ in group.places):
+                left[group.name] = "no optimizer trains all of it"
+        found = [group for group in found if group.name not in left]
         if not found:
             reasons = "; ".join(f"{name}: {why}" for name, why in left.items())
             raise ValueError(
                 f"shrink: {type(pl_module).__name__} has no units that may go"
                 f"{f' ({reasons})' if reasons else ''}; Prune puts single weights to zero instead"
             )
-        self.groups = tuple(found)
-        tensors = tensors_in(pl_module)
-        names: dict[int, list[str]] = {}
-        for name, tensor in tensors.items():
-            names.setdefault(id(tensor), []).append(name)
-        self._names = {name: names[id(tensor)] for name, tensor in tensors.items()}
         if trained is not None:
             tell_held("shrink", [group.name for group in found], left)
-            self._check_reach(pl_module)
-
-    def _check_reach(self, pl_module: LightningModule) -> None:
-        if not self.is_open:
-            weights = weights_in(pl_module)
-            self._within(pl_module, self._order(magnitude(weights, _NONE)))
+        return found
 
     def _order(self, scores: Mapping[str, Tensor]) -> list[tuple[str, int]]:
         return selection.order(self.groups, scores, self.scope)
@@ -234,7 +256,7 @@ class Shrink(Restructuring):
         if self.structure is not None or not self.groups:
             return dict(weights)
         gone = removed(self.plan or self._planned(weights, amount), self.groups)
-        left = sliced(weights, gone)
+        left = (filled if self.masks else sliced)(weights, gone)
         made = {name: trained_like(tensor, weights[name]) for name, tensor in left.items()}
         return dict(weights) | made
 
@@ -257,13 +279,14 @@ class Shrink(Restructuring):
         return selection.fewest(ordered, cost, left * cost({}))
 
     def steer(self, pl_module: LightningModule) -> None:
-        """Gradients are left alone: nothing is trained between the choice and the next fit."""
+        """Gradients are left alone: what is held at zero is put back there after each step."""
 
     def hold(self, pl_module: LightningModule, stepped: Optimizer | None = None) -> None:
-        """Nor are weights."""
+        if self.masks and self.plan:
+            zero(pl_module, self.plan, self.groups)
 
     def verify(self, pl_module: LightningModule) -> None:
-        if self.structure is not None or not self.groups:
+        if (self.structure is not None and not self.masks) or not self.groups:
             return
         parameters = dict(pl_module.named_parameters())
         for (name, axis), gone in removed(self.plan, self.groups).items():
@@ -288,7 +311,7 @@ class Shrink(Restructuring):
         if not self.plan:
             raise RuntimeError(f"shrink: no units were chosen: the fit ended before {self.end}")
         groups = _inside(model, self.groups)
-        built = shrink(model, self.plan, self._example, groups)
+        built = model if self.masks else shrink(model, self.plan, self._example, groups)
         self.structure = structure(model, built)
         self.report = [
             {
@@ -314,7 +337,7 @@ class Shrink(Restructuring):
     def preview_config(
         self, config: dict[str, Any], weights: Mapping[str, Tensor]
     ) -> dict[str, Any]:
-        if self.structure is not None or not self.groups:
+        if self.structure is not None or not self.groups or self.masks:
             return config
         found: dict[str, dict[str, Any]] = {}
         for path in (name for group in self.groups for name, _ in group.places):
@@ -336,12 +359,32 @@ class Shrink(Restructuring):
         return {"groups": self.report}
 
     def state_dict(self) -> dict[str, Any]:
-        own = {"plan": {name: list(units) for name, units in self.plan.items()}}
-        return super().state_dict() | own | {"report": [dict(row) for row in self.report]}
+        own: dict[str, Any] = {"plan": {name: list(units) for name, units in self.plan.items()}}
+        own |= {"report": [dict(row) for row in self.report], "masks": self.masks}
+        return super().state_dict() | own
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self.plan, self.report = state_dict["plan"], state_dict["report"]
+        self.masks = state_dict["masks"]
+
+
+def rows(model: nn.Module) -> list[Group]:
+    """Rows of the layers with weights, but for the last: units that nothing is known of."""
+    layers = [
+        (name.removesuffix(".weight"), weight)
+        for name, weight in weights_in(model).items()
+        if name.endswith(".weight") and len(weight) > 1
+    ]
+    there = dict(model.named_parameters())
+    found = []
+    for layer, weight in layers[:-1]:
+        places = [(f"{layer}.{own}", 0) for own in ("weight", "bias") if f"{layer}.{own}" in there]
+        units = tuple(
+            {place: torch.tensor([row]) for place in places} for row in range(len(weight))
+        )
+        found.append(Group(layer, units))
+    return found
 
 
 _NONE: Any = None  # evidence, which magnitudes do not ask for

@@ -111,12 +111,7 @@ def masked(model: nn.Module, plan: Plan, groups: Sequence[Group]) -> nn.Module:
 
 
 def _masked(model: nn.Module, plan: Plan, groups: Sequence[Group], *, share: bool) -> nn.Module:
-    there = dict(model.named_parameters())
-    zeroed: dict[str, Tensor] = {}
-    for (name, axis), gone in removed(plan, groups).items():
-        if name in there:
-            tensor = zeroed.get(name, there[name].detach())
-            zeroed[name] = tensor.index_fill(axis, gone.to(tensor.device), 0.0)
+    zeroed = filled(dict(model.named_parameters()), removed(plan, groups))
     return resized(model, _under_each_name(model, zeroed), {}, share=share)
 
 
@@ -161,6 +156,16 @@ def sliced(tensors: Mapping[str, Tensor], gone: Mapping[Place, Tensor]) -> dict[
             stays[at] = False
             kept = stays.nonzero()[:, 0].to(tensor.device)
             found[name] = tensor.index_select(axis, kept)
+    return found
+
+
+def filled(tensors: Mapping[str, Tensor], gone: Mapping[Place, Tensor]) -> dict[str, Tensor]:
+    """Those of the tensors of which something goes, with that at zero; see `sliced`."""
+    found: dict[str, Tensor] = {}
+    for (name, axis), at in gone.items():
+        if name in tensors:
+            tensor = found.get(name, tensors[name]).detach()
+            found[name] = tensor.index_fill(axis, at.to(tensor.device), 0.0)
     return found
 
 
