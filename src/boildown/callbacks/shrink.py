@@ -110,6 +110,7 @@ class Shrink(Restructuring):
         self.masks = False  # whether rows are held at zero, as nothing could be removed
         self.groups: tuple[Group, ...] = ()
         self.plan: dict[str, list[int]] = {}
+        self._chosen = False
         self.report: list[dict[str, Any]] = []
         self._example: Any = None
         self._names: dict[str, list[str]] = {}  # of each tensor, all that it has if it is tied
@@ -121,7 +122,7 @@ class Shrink(Restructuring):
 
     @property
     def reached(self) -> bool:
-        return bool(self.plan)
+        return self._chosen
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -224,7 +225,7 @@ class Shrink(Restructuring):
             raise ValueError(f"shrink.{what}={left}: {error}") from None
 
     def act(self, trainer: Trainer, pl_module: LightningModule, progress: float) -> None:
-        if self.ending and progress >= self.end and not self.plan and self.structure is None:
+        if self.ending and progress >= self.end and not self._chosen:
             self._choose(trainer, pl_module)
 
     @torch.no_grad()
@@ -241,7 +242,7 @@ class Shrink(Restructuring):
         else:
             plan = self._within(pl_module, self._order(self._scores))
         self._scores = {}
-        self.plan = trainer.strategy.broadcast(plan)
+        self.plan, self._chosen = trainer.strategy.broadcast(plan), True
         zero(pl_module, self.plan, self.groups)
         clock = clock_of(trainer)
         if clock is not None and evidence.flops:
@@ -255,7 +256,8 @@ class Shrink(Restructuring):
     ) -> dict[str, Tensor]:
         if self.structure is not None or not self.groups:
             return dict(weights)
-        gone = removed(self.plan or self._planned(weights, amount), self.groups)
+        plan = self.plan if self._chosen else self._planned(weights, amount)
+        gone = removed(plan, self.groups)
         left = (filled if self.masks else sliced)(weights, gone)
         made = {name: trained_like(tensor, weights[name]) for name, tensor in left.items()}
         return dict(weights) | made
@@ -308,7 +310,7 @@ class Shrink(Restructuring):
             RuntimeError: if the fit ended before the units were chosen.
             ValueError: if it is another network, or says something else without them.
         """
-        if not self.plan:
+        if not self._chosen:
             raise RuntimeError(f"shrink: no units were chosen: the fit ended before {self.end}")
         groups = _inside(model, self.groups)
         built = model if self.masks else shrink(model, self.plan, self._example, groups)
@@ -361,12 +363,13 @@ class Shrink(Restructuring):
     def state_dict(self) -> dict[str, Any]:
         own: dict[str, Any] = {"plan": {name: list(units) for name, units in self.plan.items()}}
         own |= {"report": [dict(row) for row in self.report], "masks": self.masks}
+        own |= {"chosen": self._chosen}
         return super().state_dict() | own
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self.plan, self.report = state_dict["plan"], state_dict["report"]
-        self.masks = state_dict["masks"]
+        self.masks, self._chosen = state_dict["masks"], state_dict["chosen"]
 
 
 def rows(model: nn.Module) -> list[Group]:
