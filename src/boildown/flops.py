@@ -173,7 +173,7 @@ def _run(model: nn.Module, inputs: Tensor, work: Work[T]) -> T:
     first = next(model.parameters(), torch.empty(0))
     given = torch.zeros_like(inputs, device=first.device) if inputs.is_meta else inputs
     devices = [first.device] if first.is_cuda else []
-    with _untouched(model), _decomposed(), torch.random.fork_rng(devices=devices):
+    with _untouched(model), decomposed(), torch.random.fork_rng(devices=devices):
         return work(_tensors(model, _copied), given.to(first.device))
 
 
@@ -216,7 +216,7 @@ def _copied(tensor: Tensor) -> Tensor:
 
 
 @contextmanager
-def _decomposed() -> Iterator[None]:
+def decomposed() -> Iterator[None]:
     """Compute attention as separate products, since torch's counter misses the fused kernels."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

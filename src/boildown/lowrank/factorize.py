@@ -22,6 +22,7 @@ from boildown.lowrank.svd import check_rank
 from boildown.structure.narrow import KINDS as NARROWABLE
 from boildown.structure.narrow import resized, width
 from boildown.structure.replace import replaced
+from boildown.structure.resize import NUMBERS, SHAPES, restructured
 
 _READ_WEIGHTS = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
 _NONE: Mapping[str, Any] = MappingProxyType({})
@@ -146,6 +147,20 @@ def restructure(model: nn.Module, structure: Mapping[str, Any]) -> nn.Module:
             "a factorised model needs a model and a structure, "
             f"got {type(model).__name__} and {type(structure).__name__}"
         )
+    smaller = {
+        name: {key: entry[key] for key in (SHAPES, NUMBERS) if key in entry}
+        for name, entry in structure.items()
+        if isinstance(entry, Mapping) and entry.keys() & {SHAPES, NUMBERS}
+    }
+    if smaller:  # what was removed before anything was factorised
+        model = restructured(model, smaller)
+        structure = {
+            name: {k: v for k, v in entry.items() if k not in (SHAPES, NUMBERS)}
+            if name in smaller
+            else entry
+            for name, entry in structure.items()
+            if name not in smaller or entry.keys() - {SHAPES, NUMBERS}
+        }
     built: dict[str, nn.Module] = {}
     later = {n: e for n, e in structure.items() if any(p in structure for p in _parents(str(n)))}
     structure = {name: entry for name, entry in structure.items() if name not in later}
@@ -185,6 +200,10 @@ def describe(
     held = {name: dict(entry) for name, entry in structure.items()}
     if "_target_" not in config:
         return {**config, "structure": held}
+    before = structure_in(config)
+    if before:
+        both = {name: {**before.get(name, {}), **held.get(name, {})} for name in {**before, **held}}
+        return describe(config["model"], both)
     return {"_target_": RESTRUCTURED, "model": dict(config), "structure": held}
 
 

@@ -35,11 +35,11 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, width) -> (B, T, width)."""
-        batch, length, width = x.shape
+        batch, length, _ = x.shape
         parts = self.qkv(self.norm1(x)).view(batch, length, 3, self.heads, -1)
         q, k, v = parts.permute(2, 0, 3, 1, 4)
         seen = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
-        x = x + self.drop(self.out(seen.transpose(1, 2).reshape(batch, length, width)))
+        x = x + self.drop(self.out(seen.transpose(1, 2).flatten(2)))
         out: Tensor = x + self.drop(self.down(F.gelu(self.up(self.norm2(x)))))
         return out
 

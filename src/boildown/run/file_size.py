@@ -10,6 +10,8 @@ from torch import Tensor
 from boildown import codec
 from boildown.callbacks.save import plain_state
 from boildown.callbacks.technique import Technique
+from boildown.lowrank.factorize import structure_in
+from boildown.structure.resize import SHAPES
 
 _MODEL = "model."  # what the names of the packed parameters begin with, in the task
 
@@ -48,6 +50,11 @@ class FileSize:
         config = self.config
         for technique in self.techniques:
             config = technique.preview_config(config, own)
+        for layer, entry in structure_in(config).items():  # statistics of channels that are left
+            for name, shape in entry.get(SHAPES, {}).items():
+                path = f"{layer}.{name}" if layer else name
+                if path in state and path not in own:
+                    state[path] = state[path][: shape[0]]
         return codec.estimate({n: t.detach() for n, t in (state | added).items()}, config)
 
     def as_it_is(self) -> int:
