@@ -1,7 +1,6 @@
 """A trained network made smaller in one call: fine-tuned while it is pruned and shared."""
 
 import contextlib
-import logging
 import math
 import os
 import warnings
@@ -19,6 +18,7 @@ from boildown.callbacks.bar import BudgetBar
 from boildown.callbacks.budget import ComputeBudget
 from boildown.callbacks.learning_rate import ScheduleLearningRate
 from boildown.callbacks.prune import Prune
+from boildown.callbacks.quiet import quiet
 from boildown.callbacks.share import ShareWeights
 from boildown.callbacks.technique import is_number
 from boildown.data.loader import TensorLoader
@@ -202,7 +202,7 @@ def _fit(task: LightningModule, loader: Any, epochs: float, techniques: list[Cal
         *techniques,
         BudgetBar(),
     ]
-    with _quiet():
+    with quiet():
         trainer = Trainer(
             max_epochs=-1,
             devices=1,
@@ -212,21 +212,6 @@ def _fit(task: LightningModule, loader: Any, epochs: float, techniques: list[Cal
             enable_model_summary=False,
         )
         trainer.fit(task, loader)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence, inside the block, what Lightning says of a Trainer that nobody has written."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            for message in ("LeafSpec", "does not have many workers", "logging interval"):
-                warnings.filterwarnings("ignore", f".*{message}.*")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _check_writable(path: str | os.PathLike[str]) -> None:

@@ -1,11 +1,13 @@
 """Run by test_ddp.py in two processes: fit with both techniques, save each rank's weights.
 
-Once in fp32, and once in fp16 with a loss that is infinite on one rank now and then. The argument
-is a directory.
+Once in fp32, and once in fp16 with a loss that is infinite on one rank now and then; each rank
+calibrates with samples of its own. The argument is a directory.
 """
 
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import Trainer, seed_everything
@@ -17,6 +19,7 @@ from boildown.callbacks.loss_scaling import LossScaling
 from boildown.callbacks.prune import Prune
 from boildown.callbacks.share import ShareWeights
 from boildown.data.loader import TensorLoader
+from boildown.prune.criteria import movement, wanda
 from boildown.schedule import Cubic
 from boildown.tasks.classification import Batch, Classification
 
@@ -42,6 +45,9 @@ def fit(directory: Path, amp: bool) -> None:
         num_classes=4,
     )
     budget = ComputeBudget(steps=40)
+    own = torch.randn(64, 20, generator=torch.Generator().manual_seed(os.getpid()))  # of each rank
+    by: dict[str, Any] = {"calibration": lambda: [(own, targets)], "reconstruct": "alps"}
+    by |= {"criterion": movement if amp else wanda}
     trainer = Trainer(
         accelerator="cpu",
         strategy="ddp",
@@ -57,7 +63,7 @@ def fit(directory: Path, amp: bool) -> None:
         callbacks=[
             budget,
             *([LossScaling(every=3)] if amp else []),
-            Prune(sparsity=0.8, schedule=Cubic(), begin=0.2, end=0.5),
+            Prune(sparsity=0.8, schedule=Cubic(), begin=0.2, end=0.5, **by),
             ShareWeights(bits=3, begin=0.6),
         ],
     )

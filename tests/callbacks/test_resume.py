@@ -16,6 +16,7 @@ from boildown.callbacks.prune import Prune
 from boildown.callbacks.record import Record
 from boildown.callbacks.save import SaveNewest
 from boildown.callbacks.share import ShareWeights
+from boildown.prune.criteria import movement
 from boildown.schedule import Cosine, Cubic
 
 STEPS = 40
@@ -44,13 +45,14 @@ def fit(
     steps: int = STEPS,
     every: int = 5,
     accumulate: int = 1,
+    **pruning: Any,
 ) -> nn.Module:
     first, relu, last = layers(20, 30, 4)
     _, model = fits.fit(
         [
             ComputeBudget(steps=steps, phases={"dense": 0.0, "prune": 0.2, "share": 0.6}),
             ScheduleLearningRate(shape=Cosine()),
-            Prune(sparsity=0.8, schedule=Cubic(), begin=0.2, end=0.5, check="step"),
+            Prune(sparsity=0.8, schedule=Cubic(), begin=0.2, end=0.5, check="step", **pruning),
             ShareWeights(bits=3, begin=0.6, rounds=2, dtype="float16", check="step"),
             *extra,
         ],
@@ -72,6 +74,15 @@ def test_resume_equals_never_stopping(stop: int, tmp_path: Path) -> None:
     straight = fit([])
     fit([StopAt(stop, tmp_path / "stopped.ckpt")])
     resumed = fit([], tmp_path / "stopped.ckpt")
+    torch.testing.assert_close(resumed.state_dict(), straight.state_dict(), rtol=0, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore:the training ended at")
+@pytest.mark.parametrize("stop", [10, 15])
+def test_the_movement_of_weights_resumes_too(stop: int, tmp_path: Path) -> None:
+    straight = fit([], criterion=movement)
+    fit([StopAt(stop, tmp_path / "stopped.ckpt")], criterion=movement)
+    resumed = fit([], tmp_path / "stopped.ckpt", criterion=movement)
     torch.testing.assert_close(resumed.state_dict(), straight.state_dict(), rtol=0, atol=0)
 
 

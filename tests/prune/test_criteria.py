@@ -10,7 +10,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from boildown.calibrate.evidence import Evidence
-from boildown.prune.criteria import magnitude, scored, taylor, wanda
+from boildown.prune.criteria import (
+    apoz,
+    lamp,
+    magnitude,
+    mean_activation,
+    movement,
+    obd,
+    obs,
+    random,
+    scored,
+    snip,
+    taylor,
+    wanda,
+)
+from boildown.prune.masks import global_masks
 
 
 class Net(nn.Module):
@@ -99,13 +113,160 @@ def test_wanda_weighs_by_the_inputs(net: Net, batches: list[Any]) -> None:
     assert torch.allclose(found["fc.weight"], wanted, rtol=1e-4)
 
 
+def test_lamp_is_the_fraction_of_the_squares_that_are_left(net: Net) -> None:
+    with torch.no_grad():
+        net.fc.weight[0] = 0.0
+    for name, scores in lamp(weights(net), evidence(net, [])).items():
+        w = net.get_parameter(name).detach().double().flatten()
+        for each, score in zip(w, scores.flatten(), strict=True):
+            rest = w.square()[w.abs() >= each.abs()].sum()
+            assert float(score) == pytest.approx(float(each.square() / rest), rel=1e-9)
+
+
+def test_chance_is_the_same_each_time_and_its_own_for_each_tensor(net: Net) -> None:
+    same = {"a": torch.zeros(50, 4), "b": torch.ones(50, 4)}
+    first, again = random(same, evidence(net, [])), random(same, evidence(net, []))
+    assert all(torch.equal(first[name], again[name]) for name in same)
+    others = [first["b"], random(same, evidence(net, []), seed=1)["a"]]
+    assert not any(torch.equal(first["a"], other) for other in others)
+    assert 0.4 < float(first["a"].mean()) < 0.6
+
+
+def test_snip_ranks_as_taylor_and_sums_to_one(net: Net, batches: list[Any]) -> None:
+    found, first = (score(weights(net), evidence(net, batches)) for score in (snip, taylor))
+    total = sum(float(each.sum()) for each in first.values())
+    for name, scores in found.items():
+        assert torch.allclose(scores, first[name] / total, rtol=1e-5)
+
+
+def single_gradients(net: Net, batches: list[Any], name: str, few: int) -> Tensor:
+    """(parts, weights): the mean gradient of each few samples."""
+    net.eval()
+    rows = []
+    for inputs, targets in batches:
+        for x, y in zip(inputs.split(few), targets.split(few), strict=True):
+            net.zero_grad()
+            F.cross_entropy(net(x), y).backward()
+            grad = net.get_parameter(name).grad
+            assert grad is not None
+            rows.append(grad.flatten().clone())
+    return torch.stack(rows)
+
+
+def test_obd_is_half_the_fisher_diagonal_times_the_square(net: Net) -> None:
+    many = [(torch.randn(12, 4, 3, 3), torch.randint(0, 3, (12,))) for _ in range(2)]
+    found = obd(weights(net), evidence(net, many))
+    for name in NAMES:  # parts of 8 and 4 samples
+        g = single_gradients(net, many, name, 8).double()
+        counts = torch.tensor([8.0, 4.0, 8.0, 4.0], dtype=torch.float64)[:, None]
+        h = ((counts * g).square().sum(0) / 24).float()
+        wanted = h * net.get_parameter(name).detach().flatten().square() / 2
+        assert torch.allclose(found[name].flatten(), wanted, rtol=1e-4)
+
+
+def test_the_fisher_matrix_comes_in_bounded_pieces(
+    net: Net, batches: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = {name: blocks for name, _, blocks in evidence(net, batches).fisher(5)}
+    monkeypatch.setattr("boildown.calibrate.evidence.FISHER_BYTES", 200)  # 2 blocks of 5
+    pieces = list(evidence(net, batches).fisher(5))
+    spans = [(name, span.start, span.stop) for name, span, _ in pieces]
+    assert spans[:2] == [("conv.weight", 0, 10), ("conv.weight", 10, 20)]
+    assert spans[-1] == ("fc.weight", 10, 18)
+    for name in NAMES:
+        found = torch.cat([blocks for one, _, blocks in pieces if one == name])
+        assert torch.equal(found, whole[name])
+
+
+class Quadratic(nn.Module):
+    """Half the squares of a w - b: with residuals of -1 and 1 at its minimum."""
+
+    def __init__(self, rows: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(1, rows.shape[1], dtype=torch.float64))
+        self.rows = rows
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs @ self.weight[0]
+
+
+def test_obs_is_the_exact_loss_change_on_a_quadratic() -> None:
+    rows = torch.randn(40, 6, dtype=torch.float64).repeat_interleave(2, 0)
+    net = Quadratic(rows)
+    signs = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(40)
+    targets = (rows @ net.weight[0]).detach() + signs
+    single = [(rows[i : i + 1], targets[i : i + 1]) for i in range(80)]
+
+    def loss(batch: Any) -> Tensor:
+        return (net(batch[0]) - batch[1]).square().mean() / 2
+
+    asked = Evidence(net, ["weight"], lambda: single, loss)
+    scores = obs({"weight": net.weight}, asked, block=6, damping=1e-9)["weight"][0]
+    at_minimum = (targets - rows @ net.weight[0].detach()).square().mean() / 2
+    for q in range(6):
+        others = [i for i in range(6) if i != q]
+        best = torch.linalg.lstsq(rows[:, others], targets).solution
+        least = (targets - rows[:, others] @ best).square().mean() / 2
+        assert float(scores[q]) == pytest.approx(float(least - at_minimum), rel=1e-4)
+
+
+def test_units_by_their_activity(net: Net, batches: list[Any]) -> None:
+    zeros = apoz(weights(net), evidence(net, batches))
+    means = mean_activation(weights(net), evidence(net, batches))
+    net.eval()
+    x = torch.cat([x for x, _ in batches])
+    with torch.no_grad():
+        hidden = F.relu(net.norm(net.conv(x)))
+        out = net.fc(hidden.flatten(2).transpose(1, 2)).reshape(-1, 3).mT
+    relu = hidden.transpose(0, 1).flatten(1)
+    for name, seen in (("conv.weight", relu), ("fc.weight", out)):
+        for unit, activations in enumerate(seen):
+            active = float((activations != 0).float().mean())
+            assert zeros[name][unit].flatten().tolist() == pytest.approx(
+                [active] * zeros[name][unit].numel()
+            )
+            mean = float(activations.abs().mean())
+            assert float(means[name][unit].flatten()[0]) == pytest.approx(mean, rel=1e-5)
+    assert zeros["conv.weight"].unique().numel() > 1
+
+
+CRITERIA: list[Any] = [
+    apoz,
+    lamp,
+    magnitude,
+    mean_activation,
+    obd,
+    obs,
+    random,
+    snip,
+    taylor,
+    wanda,
+]
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_every_criterion_serves_a_ranking_of_all(
+    criterion: Any, net: Net, batches: list[Any]
+) -> None:
+    scores = scored(criterion, weights(net), evidence(net, batches))
+    masks = global_masks(scores, 0.5)
+    assert sum(int((~m).sum()) for m in masks.values()) == (6 * 2 * 4 + 3 * 6) // 2
+
+
 def test_symbols_count_by_how_often_they_come() -> None:
     net = nn.Embedding(3, 2)
     seen = Evidence(net, ["weight"], lambda: [torch.tensor([[0, 2, 2, 2]])])
     assert seen.input_squares["weight"].flatten().tolist() == [0.25, 0.0, 0.75]
 
 
-@pytest.mark.parametrize("ask", [lambda e: e.gradients, lambda e: e.input_squares])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda e: e.gradients,
+        lambda e: e.input_squares,
+        lambda e: e.activity,
+    ],
+)
 def test_a_pass_leaves_no_trace(
     ask: Callable[[Evidence], object], net: Net, batches: list[Any]
 ) -> None:
@@ -131,6 +292,13 @@ def test_what_cannot_be_had_is_said(net: Net, batches: list[Any]) -> None:
         taylor(weights(net), Evidence(net, NAMES, None, lambda _: torch.zeros(())))
     with pytest.raises(ValueError, match="no loss"):
         taylor(weights(net), Evidence(net, NAMES, lambda: batches))
+    with pytest.raises(ValueError, match=r"nothing is trained here: prune in training"):
+        movement(weights(net), evidence(net, batches))
+    for wrong, says in (({"block": 0}, "block must be"), ({"damping": 0.0}, "damping must be")):
+        with pytest.raises(ValueError, match=says):
+            obs(weights(net), evidence(net, batches), **wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"apoz: norm\.weight is the weight of no linear or conv"):
+        apoz({"norm.weight": net.norm.weight}, Evidence(net, ["norm.weight"], lambda: batches))
     with pytest.raises(ValueError, match=r"norm\.weight is the weight of no linear"):
         wanda({"norm.weight": net.norm.weight}, Evidence(net, ["norm.weight"], lambda: batches))
 

@@ -71,13 +71,24 @@ def built(**parts: Any) -> Recipe:
     return Recipe.build(recipe(**parts), DENSE)
 
 
+TOLD_AGAIN = {  # settings that are what a recipe is about
+    "lowrank_deep": ("begin", "end"),
+    "wanda": ("criterion",),
+    "obs": ("criterion",),
+    "movement": ("criterion",),
+    "sparsegpt": ("reconstruct",),
+    "alps": ("reconstruct",),
+    "nm24": ("pattern",),
+}
+
+
 @pytest.mark.parametrize("name", CONF)
 def test_the_yaml_repeats_the_defaults_of_the_signatures(name: str) -> None:
     for key, at in nodes_of(composed(f"compression={name}").compression).items():
         raw = OmegaConf.to_container(at, resolve=False)
         assert isinstance(raw, dict)
         signature = inspect.signature(type(instantiate(at))).parameters
-        own = {"lowrank_deep": ("begin", "end")}.get(name, ())  # told again by that recipe
+        own = TOLD_AGAIN.get(name, ())
         for setting, value in raw.items():
             if setting == "_target_" or str(value).startswith("${") or setting in own:
                 continue

@@ -1,7 +1,7 @@
 """Calibration data: batches of inputs, read once or kept, and what passing them costs."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -50,6 +50,31 @@ def batches_of(data: Data) -> Iterator[Tensor]:
             yield inputs
     if count == 0:
         raise CalibrationError("the calibration set is empty: give at least one sample")
+
+
+def split_batch(batch: Any, samples: int) -> Iterator[Any]:
+    """A batch in parts of at most so many samples.
+
+    Args:
+        batch: tensors in nested lists, tuples and mappings. What is no tensor with a row for each
+            of the inputs goes with every part.
+        samples: at least 1.
+    """
+    count = len(inputs_of(batch))
+    for start in range(0, count, samples):
+        yield _part(batch, count, slice(start, start + samples))
+
+
+def _part(value: Any, count: int, rows: slice) -> Any:
+    if isinstance(value, Tensor):
+        return value[rows] if value.ndim and len(value) == count else value
+    if isinstance(value, Mapping):
+        return {key: _part(each, count, rows) for key, each in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_part(each, count, rows) for each in value))
+    if isinstance(value, list | tuple):
+        return type(value)(_part(each, count, rows) for each in value)
+    return value
 
 
 def collect(data: Data, samples: int) -> list[Tensor]:

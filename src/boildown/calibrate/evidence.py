@@ -9,9 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from boildown.calibrate.batches import calibration_flops
+from boildown.calibrate.batches import calibration_flops, split_batch
 from boildown.calibrate.gradients import gradients
+from boildown.calibrate.units import Activity, activities
 from boildown.forward import evaluating, first_input, hooks, inputs_of
+
+FEW = 8  # samples whose mean gradient is one sample of the empirical Fisher matrix
+FISHER_BYTES = 2**30  # of the blocks that are held at once
 
 
 class EvidenceError(ValueError):
@@ -44,6 +48,7 @@ class Evidence:
         names: of the parameters that are judged.
         batches: makes the calibration batches, the same each time; None: there are none.
         loss: batch -> scalar, through `model`; None: it is not known.
+        movement: gives what training has summed up so far (see there); None: nothing has.
 
     Attributes:
         flops: spent on passes so far.
@@ -55,10 +60,20 @@ class Evidence:
         names: Iterable[str],
         batches: Callable[[], Sequence[Any]] | None = None,
         loss: Callable[[Any], Tensor] | None = None,
+        movement: Callable[[], Mapping[str, Tensor]] | None = None,
     ) -> None:
         self.model, self.names = model, list(names)
-        self._batches, self._loss = batches, loss
+        self._batches, self._loss, self._movement = batches, loss, movement
         self.flops = 0
+
+    @cached_property
+    def inputs(self) -> list[Tensor]:
+        """The calibration inputs, batch by batch.
+
+        Raises:
+            EvidenceError: without batches.
+        """
+        return [inputs_of(batch) for batch in self._calibration("inputs")]
 
     @cached_property
     def gradients(self) -> Gradients:
@@ -67,13 +82,12 @@ class Evidence:
         Raises:
             EvidenceError: without batches or a loss.
         """
-        if self._loss is None:
-            raise EvidenceError("gradients are needed, and there is no loss to take them of")
+        loss = self._differentiable()
         weights = {name: self.model.get_parameter(name) for name in self.names}
         sums = {name: torch.zeros_like(w, dtype=torch.float32) for name, w in weights.items()}
         squares = {name: torch.zeros_like(total) for name, total in sums.items()}
         batches = self._calibration("gradients")
-        for found in gradients(self.model, batches, self.names, self._loss):
+        for found in gradients(self.model, batches, self.names, loss):
             for name, gradient in found.items():
                 sums[name] += gradient
                 squares[name] += gradient.float().square()
@@ -104,6 +118,94 @@ class Evidence:
         self._charge(batches, passes=1)
         return {name: total / counts[name] for name, total in totals.items()}
 
+    def fisher(self, size: int) -> Iterator[tuple[str, slice, Tensor]]:
+        """Blocks on the diagonal of the empirical Fisher matrix, the mean of g g^T.
+
+        The weights of a tensor, flattened, go in blocks of `size`. Each g is the mean gradient of 8
+        samples; the blocks are scaled to what single samples would give, if their mean is 0. No
+        more than a gigabyte is held at a time: what is larger takes several passes.
+
+        Args:
+            size: of a block, at least 1; 1 for the diagonal alone.
+
+        Yields:
+            A tensor's name, which of its flattened entries, and the (blocks, size, size) float32 of
+            these. The last block of a tensor is filled up with zeros.
+
+        Raises:
+            EvidenceError: without batches or a loss.
+        """
+        loss, batches = self._differentiable(), self._calibration("gradients")
+        parts = [part for batch in batches for part in split_batch(batch, FEW)]
+        samples = sum(len(inputs_of(part)) for part in parts)
+        for spans in self._spans(size):
+            sums = [torch.zeros(1)] * len(spans)
+            for part in parts:
+                count = len(inputs_of(part))
+                for found in gradients(self.model, [part], {n for n, _ in spans}, loss):
+                    for i, (name, span) in enumerate(spans):
+                        if name in found:
+                            sums[i] = _add_blocks(sums[i], found[name], span, size, count**2)
+            self._charge(batches, passes=3)
+            for (name, span), total in zip(spans, sums, strict=True):
+                if total.ndim == 1:  # the loss does not depend on it
+                    blocks = -(-(span.stop - span.start) // size)
+                    total = self.model.get_parameter(name).new_zeros(blocks, size, size).float()
+                yield name, span, total.div_(samples)
+
+    def _spans(self, size: int) -> Iterator[list[tuple[str, slice]]]:
+        """Entries of the tensors whose blocks may be held together."""
+        step = max(FISHER_BYTES // (4 * size * size), 1) * size
+        now: list[tuple[str, slice]] = []
+        held = 0
+        for name in self.names:
+            entries = self.model.get_parameter(name).numel()
+            for start in range(0, entries, step):
+                span = slice(start, min(start + step, entries))
+                if now and held + span.stop - start > step:
+                    yield now
+                    now, held = [], 0
+                now.append((name, span))
+                held += span.stop - start
+        if now:
+            yield now
+
+    @cached_property
+    def activity(self) -> Mapping[str, Activity]:
+        """How active the units behind each weight are (`boildown.calibrate.units`).
+
+        Only for weights of linear and convolution layers that the batches reach.
+
+        Raises:
+            EvidenceError: without batches.
+        """
+        batches = self._calibration("activations")
+        layers = {name.rpartition(".")[0]: name for name in self.names if name.endswith("weight")}
+        found = activities(self.model, map(inputs_of, batches), layers)
+        self._charge(batches, passes=1)
+        return {layers[layer]: activity for layer, activity in found.items()}
+
+    @cached_property
+    def movement(self) -> Mapping[str, Tensor]:
+        """For each parameter, the sum of -w g over the optimizer's steps since pruning began.
+
+        A callback that prunes in training sums it up once a criterion has asked for it.
+
+        Raises:
+            EvidenceError: where nothing is trained.
+        """
+        if self._movement is None:
+            raise EvidenceError(
+                "the movement of the weights is needed, and nothing is trained here: prune in "
+                "training, with boildown.callbacks.Prune"
+            )
+        return self._movement()
+
+    def _differentiable(self) -> Callable[[Any], Tensor]:
+        if self._loss is None:
+            raise EvidenceError("gradients are needed, and there is no loss to take them of")
+        return self._loss
+
     @contextmanager
     def _watching(self, totals: dict[str, Tensor], counts: dict[str, int]) -> Iterator[None]:
         with hooks() as handles:
@@ -126,6 +228,15 @@ class Evidence:
     def _charge(self, batches: Sequence[Any], passes: int) -> None:
         inputs = [inputs_of(batch) for batch in batches]
         self.flops += calibration_flops(self.model, inputs, passes=passes)
+
+
+def _add_blocks(total: Tensor, gradient: Tensor, span: slice, size: int, scale: float) -> Tensor:
+    """The sum of g g^T in blocks, with one more."""
+    entries = gradient.flatten()[span].float()
+    rows = nn.functional.pad(entries, (0, -len(entries) % size)).view(-1, size)
+    if total.ndim == 1:  # the first
+        return scale * rows[:, :, None] * rows[:, None, :]
+    return total.baddbmm_(rows[:, :, None], rows[:, None, :], alpha=scale)
 
 
 _Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d

@@ -131,6 +131,26 @@ def shrunk(covariance: Tensor, rho: float, variance: float) -> Tensor:
     return second
 
 
+def damped_second(moments: Moments, damping: float | None, *, centred: bool) -> Tensor:
+    """The second moment of inputs, shrunk so that it is positive definite.
+
+    Args:
+        moments: of the inputs.
+        damping: how far their covariance is shrunk towards a multiple of the identity, in [0, 1];
+            None for `shrinkage`.
+        centred: whether what the mean does is left out: a bias makes up for it.
+
+    Returns:
+        (n, n) float64.
+
+    Raises:
+        ValueError: for a damping out of range, or if there were no inputs.
+    """
+    covariance = moments.covariance()
+    second = shrunk(covariance, *damped(covariance, moments.count, damping))
+    return second if centred else second + torch.outer(moments.mean, moments.mean)
+
+
 def form_root(form: Tensor | None, weight: Tensor) -> Tensor | None:
     """R, upper triangular, of a form Q = R^T R: y^T Q y = ||R y||^2.
 

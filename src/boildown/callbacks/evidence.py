@@ -86,6 +86,7 @@ def evidence_of(
     names: Iterable[str],
     calibration: Callable[[], Iterable[Any]] | None,
     samples: int,
+    movement: Callable[[], Mapping[str, Tensor]] | None = None,
 ) -> Evidence:
     """What samples of the training data say of the network as it is now.
 
@@ -96,6 +97,7 @@ def evidence_of(
         names: of the parameters that are judged.
         calibration: makes an iterable of batches; None: there are none.
         samples: how many samples to take at most, rounded up to whole batches.
+        movement: gives what the training has summed up so far; None: nothing has.
     """
 
     def batches() -> Sequence[Any]:
@@ -115,7 +117,8 @@ def evidence_of(
             )
         return value
 
-    return Evidence(pl_module, names, batches if calibration is not None else None, loss)
+    made = batches if calibration is not None else None
+    return Evidence(pl_module, names, made, loss, movement)
 
 
 @contextmanager

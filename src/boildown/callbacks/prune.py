@@ -3,12 +3,12 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -25,11 +25,16 @@ from boildown.callbacks.constraint import (
 )
 from boildown.callbacks.evidence import evidence_of
 from boildown.callbacks.held import check_apart, check_dense, tell_held, to_hold
-from boildown.callbacks.learning_rate import ScheduleLearningRate
-from boildown.callbacks.technique import is_number, trained_like, trained_matrices
+from boildown.callbacks.learning_rate import ScheduleLearningRate, rates_before_schedules
+from boildown.callbacks.movement import Movement
+from boildown.callbacks.pull import SupportPull
+from boildown.callbacks.refit import not_fitted, refit
+from boildown.callbacks.selection import Scope, Selection
+from boildown.callbacks.technique import trained_like, trained_matrices
 from boildown.name_patterns import by_pattern, without
 from boildown.prune.criteria import Criterion, magnitude, scored
-from boildown.prune.masks import at_floor, global_masks, layer_masks
+from boildown.prune.masks import at_floor, packed, unpacked
+from boildown.prune.reconstruct import Method, Named, method_named
 from boildown.schedule import Cubic, OneShot, Rounds, Schedule, check_window, fraction
 
 CUBIC = Cubic()
@@ -51,7 +56,10 @@ class Prune(Constraint):
             or in a run neither and the size of the file.
         keep: pattern -> final fraction of a tensor's weights that stay, in (0, 1]; tensors that no
             pattern names are not pruned. First match wins.
-        scope: with `sparsity`, rank all tensors together ("global") or each by itself ("layer").
+        scope: with `sparsity`, rank all tensors together ("global"), or each by itself: equally
+            sparse ("layer") or small ones less so ("erk", `boildown.prune.densities`).
+        pattern: what is cut as one (`boildown.prune.patterns`): None single weights, "2:4" all but
+            two of each four inputs, and by itself no more, "1x4" blocks of outputs x inputs.
         begin: progress at the first cut, as a fraction of the budget.
         end: progress from which the target holds.
         schedule: target over the window (`boildown.schedule`); `Rounds` is prune, fine-tune, prune
@@ -65,6 +73,13 @@ class Prune(Constraint):
             training dataloader.
         samples: how many of its samples to judge by, at least 1.
         exclude: patterns of tensors to leave alone.
+        reconstruct: "sparsegpt" or "alps" (`boildown.prune.reconstruct`) let the weights and biases
+            of linear layers and two-dimensional convolutions make up for each cut, and choose
+            which of a tensor's weights go; how many do, the criterion decides. None: the training
+            alone makes up for it.
+        rule: "cut" sets weights to zero at each cut; "admm" does so at the last alone, and at the
+            others finds anew what it would leave, towards which the weights are pulled.
+        mu: with "admm", how hard they are pulled at first and at last, in units of the loss.
         rewind: "weights" sets the survivors back to their values at `rewind_to` after each cut (the
             lottery ticket), "learning_rate" restarts its schedule at each round, None does neither.
         rewind_to: progress whose weights are kept for rewinding.
@@ -73,8 +88,9 @@ class Prune(Constraint):
 
     Raises:
         ValueError: for a value out of its range, naming it; when the fit starts for a criterion
-            that scores wrongly, a pattern that matches nothing, if no parameter is left to prune,
-            or if the masks held are of another network.
+            that scores wrongly, a pattern of names that matches nothing, a tensor that `pattern`
+            does not divide, if no parameter is left to prune, or if the masks held are of another
+            network.
 
     Source: Han et al. 2015, https://arxiv.org/abs/1506.02626; rewinding: Frankle et al. 2019,
     https://arxiv.org/abs/1903.01611, Renda et al. 2020, https://arxiv.org/abs/2003.02389
@@ -85,7 +101,8 @@ class Prune(Constraint):
         *,
         sparsity: float | None = None,
         keep: Mapping[str, float] | None = None,
-        scope: Literal["global", "layer"] = "global",
+        scope: Scope = "global",
+        pattern: str | None = None,
         criterion: Criterion = magnitude,
         calibration: Callable[[], Iterable[Any]] | None = None,
         samples: int = 512,
@@ -94,6 +111,9 @@ class Prune(Constraint):
         schedule: Schedule = CUBIC,
         cuts: int = 20,
         exclude: Sequence[str] = (),
+        reconstruct: Named | Method | None = None,
+        rule: Literal["cut", "admm"] = "cut",
+        mu: Sequence[float] = (10.0, 30.0),
         rewind: Literal["weights", "learning_rate"] | None = None,
         rewind_to: float = 0.0,
         check: Check = "stage",
@@ -101,9 +121,6 @@ class Prune(Constraint):
     ) -> None:
         super().__init__(check, name)
         check_window("prune", begin, end)
-        _check_amounts(sparsity, keep)
-        if scope not in ("global", "layer"):
-            raise ValueError(f"prune.scope must be 'global' or 'layer', got {scope!r}")
         for what, count in (("cuts", cuts), ("samples", samples)):
             if type(count) is not int or count < 1:
                 raise ValueError(
@@ -111,14 +128,7 @@ class Prune(Constraint):
                 )
         _check_function("schedule", schedule, "boildown.schedule.Cubic()")
         _check_function("criterion", criterion, "boildown.prune.criteria.magnitude")
-        if rewind not in (None, "weights", "learning_rate"):
-            raise ValueError(f"prune.rewind must be weights, learning_rate or null, got {rewind!r}")
-        if not 0.0 <= rewind_to <= begin:
-            raise ValueError(
-                f"prune.rewind_to must lie in [0, begin = {begin}], before the first cut, "
-                f"got {rewind_to}"
-            )
-        self.final, self.keep, self.scope = sparsity, keep, scope
+        self.selection = Selection(sparsity, keep, scope, pattern, schedule)
         self.calibration, self.samples = calibration, samples
         self.begin, self.end, self.schedule, self.criterion = begin, end, schedule, criterion
         self.cuts = schedule.n if isinstance(schedule, OneShot | Rounds) else cuts
@@ -129,12 +139,48 @@ class Prune(Constraint):
         self._bits: list[Tensor] = []
         self.names: list[str] = []
         self._scores: dict[str, Tensor] = {}  # while a cut is made
+        self._movement: Movement | None = None  # if the criterion has asked for it
         self._time = -1.0
         self._target = 0.0
+        self.method = None
+        if reconstruct is not None:
+            self.method = method_named(reconstruct, "prune.reconstruct")
+        self.rule, self._pull = rule, SupportPull(mu)
+        self._rates: dict[str, float] = {}  # weight -> its learning rate before any schedule
         self._at_floor: set[str] = set()  # those that were warned of
         self._settled = False  # whether the asked size was met once more before what follows
         self._early: dict[str, Tensor] = {}
-        if rewind == "weights" and (begin == 1.0 or end == self._last == 1.0):
+        self._check_rules()
+
+    def _check_rules(self) -> None:
+        """Refuse what does not go together.
+
+        Raises:
+            ValueError: naming it.
+        """
+        begin, end = self.begin, self.end
+        if self.rule not in ("cut", "admm"):
+            raise ValueError(f"prune.rule must be cut or admm, got {self.rule!r}")
+        at_once = begin == end or self._last == 0.0
+        if self.rule == "admm" and (at_once or self.rewind == "weights"):
+            raise ValueError(
+                "prune.rule=admm pulls the weights over the window: end must be after begin, with "
+                "a schedule such as boildown.schedule.Cubic(), and without prune.rewind=weights"
+            )
+        if self.rewind not in (None, "weights", "learning_rate"):
+            raise ValueError(
+                f"prune.rewind must be weights, learning_rate or null, got {self.rewind!r}"
+            )
+        if not 0.0 <= self.rewind_to <= begin:
+            raise ValueError(
+                f"prune.rewind_to must lie in [0, begin = {begin}], before the first cut, "
+                f"got {self.rewind_to}"
+            )
+        if self.rewind == "weights" and self.method is not None:
+            raise ValueError(
+                "prune.rewind=weights sets back what prune.reconstruct has fitted; give one of them"
+            )
+        if self.rewind == "weights" and (begin == 1.0 or end == self._last == 1.0):
             raise ValueError(
                 f"prune.rewind=weights needs training after the last cut, which falls at the very "
                 f"end of the budget with {begin=} {end=}; give an earlier begin or end"
@@ -146,16 +192,14 @@ class Prune(Constraint):
 
     @property
     def settings(self) -> dict[str, Any]:
-        keep = None if self.keep is None else dict(self.keep)
-        kind = type(self.schedule).__name__
-        same = ("scope", "begin", "end", "cuts", "rewind", "rewind_to")
-        return {name: getattr(self, name) for name in same} | {
-            "sparsity": self.final, "keep": keep, "schedule": kind, "exclude": list(self.exclude),
-        }  # fmt: skip
+        same = ("begin", "end", "cuts", "rule", "rewind", "rewind_to")
+        own = {name: getattr(self, name) for name in same} | {"exclude": list(self.exclude)}
+        own["reconstruct"] = getattr(self.method, "__name__", None)
+        return own | {"schedule": type(self.schedule).__name__} | self.selection.settings
 
     @property
     def begun(self) -> bool:
-        return bool(self.masks)
+        return bool(self.masks or self._pull.nearest)
 
     @property
     def held_figures(self) -> dict[str, dict[str, float]]:
@@ -167,7 +211,7 @@ class Prune(Constraint):
 
     @property
     def amounts(self) -> dict[str, Any]:
-        return {"sparsity": self.final, "keep": self.keep}
+        return {"sparsity": self.selection.sparsity, "keep": self.selection.keep}
 
     @property
     def sparsity(self) -> float:
@@ -176,13 +220,19 @@ class Prune(Constraint):
         return sum(int((~mask).sum()) for mask in self.masks.values()) / total if total else 0.0
 
     @property
+    def _changes_on(self) -> bool:
+        """Whether the weights are far from final when their last cut falls."""
+        return self.rewind == "weights"
+
+    @property
     def _last(self) -> float:
         """The time of the last cut."""
         return (self.cuts - 1) / self.cuts if isinstance(self.schedule, OneShot | Rounds) else 1.0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
-        if stage == "fit" and self.is_open and self.size is None:
+        undecided = self.is_open and self.size is None and not self.selection.pattern.least
+        if stage == "fit" and undecided:
             raise ValueError(
                 "prune: how much is to be cut? give sparsity, such as Prune(sparsity=0.9), or keep"
             )
@@ -200,21 +250,36 @@ class Prune(Constraint):
         self._find(trainer, pl_module)
 
     def _find(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        only = None if self.keep is None else ("prune.keep", self.keep)
+        keep = self.selection.keep
+        only = None if keep is None else ("prune.keep", keep)
         names, left = to_hold(trainer, pl_module, "prune", self.exclude, only)
         if names != self.names:
             tell_held("prune", names, left)
         self.names = names
         check_dense(pl_module, "prune", self.names)
+        self.selection.check_shapes({n: pl_module.get_parameter(n).shape for n in self.names})
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         check_apart(trainer, Prune, "names")
+        self._rates = rates_before_schedules(trainer, pl_module) if self.rule == "admm" else {}
         with taking_up("Prune"):
             self._set_masks(self.masks, pl_module)
             self.verify(pl_module)
         if not self.masks:
-            self._score(pl_module, samples=1)  # what is wrong with the criterion shows now
+            evidence = self._score(pl_module, samples=1)  # what is wrong with it shows now
             self._scores = {}
+            left = not_fitted(pl_module, evidence) if self.method is not None else []
+            if left:
+                rank_zero_info(
+                    f"prune.reconstruct: {', '.join(left)} will be cut, and nothing makes up for "
+                    "it: only linear layers and two-dimensional convolutions can be fitted"
+                )
+        if self._movement is not None and (self.begin == self.end or self.schedule(0.0, 1.0) > 0):
+            raise ValueError(
+                "prune.criterion judges by the movement since the first cut, at which nothing has "
+                "moved yet: prune gradually, with end after begin and a schedule such as "
+                f"boildown.schedule.Cubic(), not {type(self.schedule).__name__}"
+            )
 
     def act(self, trainer: Trainer, pl_module: LightningModule, progress: float) -> None:
         if self.rewind == "weights" and not self._early and progress >= self.rewind_to:
@@ -228,6 +293,9 @@ class Prune(Constraint):
         if not (due or settles):
             return
         self._settled = settles
+        if self.rule == "admm" and time < self._last:
+            self._draw(trainer, pl_module, time)
+            return
         self._cut(trainer, pl_module, time if due else self._time)
         if due and self.rewind == "weights":
             self._rewind(trainer, pl_module)
@@ -237,21 +305,42 @@ class Prune(Constraint):
         if not self.masks:  # parameters may have been unfrozen since the fit began
             self._find(trainer, pl_module)
         evidence = self._score(pl_module, self.samples)
-        masks = trainer.strategy.broadcast(self._choose(pl_module, time))
+        masks = self._choose(pl_module, time)
+        before = self.masks or {name: torch.ones_like(mask) for name, mask in masks.items()}
+        masks = trainer.strategy.broadcast({n: mask & before[n] for n, mask in masks.items()})
+        self._pull.load_state_dict({"mu": 0.0, "nearest": {}, "owed": {}})  # it has done its part
+        if self.method is not None and not self._settled:  # then the file was measured as it is
+            pattern = self.selection.pattern
+            masks = refit(trainer, pl_module, evidence, masks, before, pattern, self.method)
         self._scores = {}
         clock = clock_of(trainer)
         if clock is not None and evidence.flops:
             clock.charge(evidence.flops * trainer.world_size)
-        first, self._time = not self.masks, time
-        if not first:
-            masks = {name: mask & self.masks[name] for name, mask in masks.items()}
+        self._time = time
         self._set_masks(masks, pl_module)
-        if self.keep is None and self.scope == "global":
+        if self.selection.keep is None and self.selection.scope == "global":
             self._warn_of_floors()
         for name, mask in self.masks.items():
             forget_cut(trainer, pl_module.get_parameter(name), mask)
         self.hold(pl_module)
         self.verify(pl_module)
+
+    @torch.no_grad()
+    def _draw(self, trainer: Trainer, pl_module: LightningModule, time: float) -> None:
+        """Find anew what the weights are pulled towards."""
+        if self._time < 0.0:
+            self._find(trainer, pl_module)
+        evidence = self._score(pl_module, self.samples)
+        masks = trainer.strategy.broadcast(self._choose(pl_module, time))
+        weights = {name: pl_module.get_parameter(name) for name in masks}
+        self._pull.renew(weights, masks, time)
+        self._done(trainer, evidence, time)
+
+    def _done(self, trainer: Trainer, evidence: Evidence, time: float) -> None:
+        self._scores, self._time = {}, time
+        clock = clock_of(trainer)
+        if clock is not None and evidence.flops:
+            clock.charge(evidence.flops * trainer.world_size)
 
     def _warn_of_floors(self) -> None:
         """Name the layers that a ranking of all would have emptied, each once."""
@@ -268,45 +357,42 @@ class Prune(Constraint):
     def _score(self, pl_module: LightningModule, samples: int) -> Evidence:
         """Find the scores of the weights as they are now; gives what they were judged by."""
         weights = {name: pl_module.get_parameter(name) for name in self.names}
-        evidence = evidence_of(pl_module, self.names, self.calibration, samples)
-        self._scores = scored(self.criterion, weights, evidence)
+        moved = partial(self._moved, weights)
+        evidence = evidence_of(pl_module, self.names, self.calibration, samples, moved)
+        judged = self._pull.shifted(weights) if self._pull.nearest else weights
+        self._scores = scored(self.criterion, judged, evidence)
+        if self._movement is not None and not self._movement.sums:
+            self._scores = magnitude(weights, evidence)  # until something has moved
         for name, mask in self.masks.items():  # what is cut goes first, so it stays cut
             self._scores[name] = self._scores[name].masked_fill(~mask, -torch.inf)
         return evidence
 
+    def _moved(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """What the criterion asks for, from now on at hand."""
+        self._movement = self._movement or Movement()
+        sums = self._movement.sums
+        return {n: sums[n] if n in sums else torch.zeros_like(w) for n, w in weights.items()}
+
     def _choose(self, pl_module: LightningModule, time: float) -> dict[str, Tensor]:
-        if self.keep is not None:
-            return self._masks(self._scores, time)
+        target = None
         if self.size is not None and self.is_open:
             if not self.masks or time >= self._last:
                 self._target = self._asked_target(pl_module)
-        else:
-            self._target = float(self.final or 0.0)
-        return self._masks(self._scores, time, self._target)
+            target = self._target
+        return self.selection.masks(self._scores, time, target)
 
     def _asked_target(self, pl_module: LightningModule) -> float:
         """The sparsity that meets the asked size.
 
-        Weights that are rewound and trained again take fewer bytes than those the cut was measured
+        Weights that are rewound and trained again take other bytes than those the cut was measured
         on, and what is cut does not come back: until the last correction, that much is left over.
         """
         assert self.size is not None
         weights = dict(pl_module.named_parameters())
-        if self.rewind != "weights" or self._settled:
+        if not self._changes_on or self._settled:
             return self.size.amount(weights)
         self.size.check_reach(weights)
         return replace(self.size, bytes=self.size.bytes * (1.0 + REWOUND)).amount(weights)
-
-    def _masks(
-        self, scores: Mapping[str, Tensor], time: float, target: float = 0.0
-    ) -> dict[str, Tensor]:
-        if self.keep is not None:
-            kept = by_pattern(self.keep, scores, "prune.keep")
-            return layer_masks(scores, {n: self.schedule(time, 1 - k) for n, k in kept.items()})
-        now = self.schedule(time, target)
-        if self.scope == "layer":
-            return layer_masks(scores, dict.fromkeys(scores, now))
-        return global_masks(scores, now)
 
     def preview(
         self, weights: Mapping[str, Tensor], amount: float | None = None
@@ -314,10 +400,11 @@ class Prune(Constraint):
         scores = self._scores
         if not scores:  # before the training, where magnitudes stand for what is not known yet
             names = without(self.exclude, trained_matrices(weights), "prune.exclude")
-            if self.keep is not None:
-                names = list(by_pattern(self.keep, names, "prune.keep"))
+            if self.selection.keep is not None:
+                names = list(by_pattern(self.selection.keep, names, "prune.keep"))
+            names = self.selection.fitting(weights, names)
             scores = {name: weights[name].detach().abs() for name in names}
-        masks = self._masks(scores, 1.0, (self.final or 0.0) if amount is None else amount)
+        masks = self.selection.masks(scores, 1.0, amount)
         cut = {
             name: trained_like(torch.where(mask, weights[name].detach(), 0.0), weights[name])
             for name, mask in masks.items()
@@ -349,12 +436,19 @@ class Prune(Constraint):
 
     @torch.no_grad()
     def steer(self, pl_module: LightningModule) -> None:
+        if self._movement is not None:
+            self._movement.before_step(dict(zip(self.masks, self._held, strict=True)))
         for parameter, bits in zip(self._held, self._bits, strict=True):
             if parameter.grad is not None:
                 parameter.grad.view(bits.dtype).bitwise_and_(bits)
 
     @torch.no_grad()
     def hold(self, pl_module: LightningModule, stepped: Optimizer | None = None) -> None:
+        if self._movement is not None and stepped is not None:
+            self._movement.after_step(stepped)
+        if self._pull.nearest and stepped is not None:
+            weights = {name: pl_module.get_parameter(name) for name in self._pull.nearest}
+            self._pull.after_step(stepped, weights, self._rates)
         for parameter, bits in zip(self._held, self._bits, strict=True):
             parameter.view(bits.dtype).bitwise_and_(bits)
 
@@ -372,45 +466,29 @@ class Prune(Constraint):
             pl_module.log("/".join(filter(None, ("prune", self.name, "sparsity"))), self.sparsity)
 
     def state_dict(self) -> dict[str, Any]:
-        packed = {
-            name: torch.from_numpy(np.packbits(mask.cpu().numpy()))
-            for name, mask in self.masks.items()
-        }
-        shapes = {name: list(mask.shape) for name, mask in self.masks.items()}
-        own = {"masks": packed, "shapes": shapes, "time": self._time, "target": self._target}
+        own = {"masks": packed(self.masks), "time": self._time, "target": self._target}
+        own["shapes"] = {name: list(mask.shape) for name, mask in self.masks.items()}
         own |= {"settled": self._settled}
+        if self._pull.nearest:
+            own["pull"] = self._pull.state_dict()
+        if self._movement is not None:
+            own["movement"] = self._movement.sums
         return super().state_dict() | own | {"early": self._early}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self._time, self._target = state_dict["time"], state_dict["target"]
         self._early = state_dict["early"]
+        if "pull" in state_dict:
+            self._pull.load_state_dict(state_dict["pull"])
+        self._movement = Movement(state_dict["movement"]) if "movement" in state_dict else None
         self._settled = state_dict.get("settled", False)  # the first version did not settle
-        self.masks = {
-            name: torch.from_numpy(
-                np.unpackbits(packed.numpy(), count=math.prod(state_dict["shapes"][name]))
-            )
-            .bool()
-            .reshape(state_dict["shapes"][name])
-            for name, packed in state_dict["masks"].items()
-        }
+        self.masks = unpacked(state_dict["masks"], state_dict["shapes"])
 
 
 def _integers(tensor: Tensor) -> torch.dtype:
     """The integers as wide as the tensor's floats."""
     return {2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
-
-
-def _check_amounts(sparsity: object, keep: object) -> None:
-    if sparsity is not None and keep is not None:
-        raise ValueError("prune: give either sparsity or keep, and not both")
-    if sparsity is not None and not (is_number(sparsity) and 0.0 <= sparsity < 1.0):
-        raise ValueError(f"prune.sparsity must be a number in [0, 1), got {sparsity!r}")
-    if keep is not None and (not isinstance(keep, Mapping) or not keep):
-        raise ValueError(f"prune.keep must name at least one layer, got {keep!r}")
-    for pattern, kept in keep.items() if isinstance(keep, Mapping) else ():
-        if not (is_number(kept) and 0.0 < kept <= 1.0):
-            raise ValueError(f"prune.keep[{pattern!r}] must be in (0, 1], got {kept!r}")
 
 
 def _check_function(what: str, given: object, example: str) -> None:

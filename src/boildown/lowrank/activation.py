@@ -22,7 +22,7 @@ from boildown.calibrate.checks import (
     check_layer,
     check_samples,
 )
-from boildown.calibrate.moments import Moments, damped, form_root, shrunk
+from boildown.calibrate.moments import Moments, damped, damped_second, form_root, shrunk
 from boildown.lowrank.svd import Factors, balanced, check_rank
 
 
@@ -122,11 +122,9 @@ def whitened(
     """
     check_layer(weight, bias)
     check_features(len(moments.mean), weight)
-    exact, covariance = weight.detach().double(), moments.covariance()
-    rho, mu = damped(covariance, moments.count, damping)
-    damp, true = shrunk(covariance, rho, mu), covariance
-    if bias is None:
-        true, damp = moments.second(), damp + torch.outer(moments.mean, moments.mean)
+    exact = weight.detach().double()
+    damp = damped_second(moments, damping, centred=bias is not None)
+    true = moments.second() if bias is None else moments.covariance()
     outputs, root = exact @ true @ exact.mT, form_root(form, exact)
     families = (
         _family(exact, damp, outputs, None, root),

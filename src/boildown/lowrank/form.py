@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from boildown.calibrate.batches import CalibrationError, Data
 from boildown.calibrate.gradients import gradients, parts_of, projected, watching
-from boildown.calibrate.moments import Moments, damped, shrunk
+from boildown.calibrate.moments import Moments, damped_second
 from boildown.calibrate.samples import rows_of
 from boildown.forward import run
 from boildown.lowrank.scheme import Scheme, matrices
@@ -147,9 +147,7 @@ class _Gathered:
             if not self.factored or answers.count == 0:  # nothing of it comes out
                 found.append(Form(math.sqrt(size / math.prod(self.shape)), 1.0))
                 continue
-            covariance = inputs.covariance()
-            second = shrunk(covariance, *damped(covariance, inputs.count, None))
-            second += torch.outer(inputs.mean, inputs.mean)
+            second = damped_second(inputs, None, centred=False)
             weighed = output_form(answers, FLOOR)
             scale = size / float(second.trace() * weighed.trace())
             left = torch.linalg.cholesky(scale * weighed).mT

@@ -6,10 +6,13 @@ True keeps. `boildown.callbacks.prune.Prune` decides when to call these.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from boildown.prune.patterns import SINGLE, Pattern
 
 FLOOR = 0.1  # of the fraction kept of all tensors, what a single one keeps at least
 
@@ -45,16 +48,19 @@ def _check_sparsity(sparsity: float, where: str) -> None:
         raise ValueError(f"{where}: sparsity must be in [0, 1], got {sparsity}")
 
 
-def global_masks(scores: Mapping[str, Tensor], sparsity: float) -> dict[str, Tensor]:
+def global_masks(
+    scores: Mapping[str, Tensor], sparsity: float, pattern: Pattern = SINGLE
+) -> dict[str, Tensor]:
     """Masks that drop the smallest scores, all tensors ranked together.
 
-    Exactly `round(sparsity * N)` of the N entries are dropped. Unless all are, no tensor is
-    emptied, for an empty layer ends the network: each keeps its largest scores, at least one and at
-    least a tenth of the fraction kept of all.
+    Exactly `round(sparsity * N)` of the N entries, or blocks, are dropped. Unless all are, no
+    tensor is emptied, for an empty layer ends the network: each keeps its largest scores, at least
+    one and at least a tenth of the fraction kept of all.
 
     Args:
-        scores: name -> scores of any shape, at least one, all on one device.
+        scores: name -> scores of any shape that the pattern fits, at least one, all on one device.
         sparsity: fraction of all entries to drop, in [0, 1].
+        pattern: what is cut as one.
 
     Returns:
         name -> mask, same shape and device as the scores.
@@ -65,11 +71,14 @@ def global_masks(scores: Mapping[str, Tensor], sparsity: float) -> dict[str, Ten
     if not scores:
         raise ValueError("there is nothing to prune: no tensor was selected")
     _check_sparsity(sparsity, "global pruning")
-    flat = torch.cat([_with_floor(score.flatten(), 1.0 - sparsity) for score in scores.values()])
+    units = [pattern.condense(score, sparsity) for score in scores.values()]
+    flat = torch.cat([_with_floor(each.flatten(), 1.0 - sparsity) for each in units])
     keep = ~smallest(flat, round(sparsity * flat.numel()))
-    pieces = keep.split([score.numel() for score in scores.values()])
-    named = zip(scores.items(), pieces, strict=True)
-    return {name: piece.reshape(score.shape).clone() for (name, score), piece in named}
+    pieces = keep.split([each.numel() for each in units])
+    return {
+        name: pattern.expand(piece.reshape(each.shape).clone(), score.shape)
+        for (name, score), each, piece in zip(scores.items(), units, pieces, strict=True)
+    }
 
 
 def at_floor(masks: Mapping[str, Tensor]) -> dict[str, float]:
@@ -105,14 +114,17 @@ def _with_floor(scores: Tensor, kept: float) -> Tensor:
     return raised
 
 
-def layer_masks(scores: Mapping[str, Tensor], sparsity: Mapping[str, float]) -> dict[str, Tensor]:
+def layer_masks(
+    scores: Mapping[str, Tensor], sparsity: Mapping[str, float], pattern: Pattern = SINGLE
+) -> dict[str, Tensor]:
     """Masks that drop the smallest scores of each tensor by itself.
 
-    Exactly `round(sparsity[name] * n)` of a tensor's n entries are dropped.
+    Exactly `round(sparsity[name] * n)` of a tensor's n entries, or blocks, are dropped.
 
     Args:
-        scores: name -> scores of any shape, at least one.
+        scores: name -> scores of any shape that the pattern fits, at least one.
         sparsity: name -> fraction of its entries to drop, in [0, 1], for the names of `scores`.
+        pattern: what is cut as one.
 
     Returns:
         name -> mask, same shape and device as the scores.
@@ -125,6 +137,25 @@ def layer_masks(scores: Mapping[str, Tensor], sparsity: Mapping[str, float]) -> 
     masks = {}
     for name, score in scores.items():
         _check_sparsity(sparsity[name], name)
-        drop = smallest(score.flatten(), round(sparsity[name] * score.numel()))
-        masks[name] = ~drop.reshape(score.shape)
+        units = pattern.condense(score, sparsity[name])
+        drop = smallest(units.flatten(), round(sparsity[name] * units.numel()))
+        masks[name] = pattern.expand(~drop.reshape(units.shape), score.shape)
     return masks
+
+
+def packed(masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Masks with eight entries in a byte, to save.
+
+    >>> packed({"w": torch.tensor([[True, False], [True, True]])})["w"].tolist()
+    [176]
+    """
+    return {n: torch.from_numpy(np.packbits(mask.cpu().numpy())) for n, mask in masks.items()}
+
+
+def unpacked(saved: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
+    """What `packed` made, of these shapes."""
+    found = {}
+    for name, bits in saved.items():
+        flat = np.unpackbits(bits.numpy(), count=math.prod(shapes[name]))
+        found[name] = torch.from_numpy(flat).bool().reshape(*shapes[name])
+    return found

@@ -2,10 +2,9 @@
 
 import hashlib
 import json
-import logging
 import os
-import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from boildown.amp.plugins import precision_of
 from boildown.callbacks.bar import BudgetBar
 from boildown.callbacks.budget import ComputeBudget
 from boildown.callbacks.observe import Observe
+from boildown.callbacks.quiet import quiet
 from boildown.callbacks.record import Record
 from boildown.callbacks.save import SaveDense, SaveNewest, Stopped, plain_state
 from boildown.callbacks.technique import Technique
@@ -84,8 +84,12 @@ def _run(cfg: DictConfig, directory: Path, signals: Signals) -> float:
     if finished is not None:
         print(f"{directory} holds a finished run: nothing to do (result.json)")
         return headline_figure(finished)
+    with quiet(tell=partial(print, flush=True)):
+        return _trained(cfg, directory, signals)
+
+
+def _trained(cfg: DictConfig, directory: Path, signals: Signals) -> float:
     _check_devices(cfg)
-    quiet()
     seed_everything(cfg.seed, workers=True, verbose=False)
     job = Job.prepare(cfg, directory, signals)
     if leads():
@@ -315,23 +319,6 @@ def _check_devices(cfg: DictConfig) -> None:
             f"trainer.devices={devices}: on the CPU each device is a process, and this machine "
             f"has {cores} cores; give at most {cores}"
         )
-
-
-def quiet() -> None:
-    """Silence what a user of a run can do nothing about."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    told = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    told.setLevel(logging.INFO)
-    told.addFilter(_spoken)
-    for message in ("LeafSpec", "does not have many workers", "GPU available", "logging interval"):
-        warnings.filterwarnings("ignore", f".*{message}.*")
-
-
-def _spoken(record: logging.LogRecord) -> bool:
-    """Print what boildown says; what Lightning says by the same logger is dropped."""
-    if Path(__file__).parents[1] in Path(record.pathname).parents:
-        print(record.getMessage(), flush=True)
-    return False
 
 
 def _validate_every(

@@ -1,15 +1,13 @@
 """The metrics of a model, by its run's task."""
 
-import logging
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from lightning.pytorch import Trainer
 from omegaconf import DictConfig
 from torch import nn
 
+from boildown.callbacks.quiet import quiet
 from boildown.run.build import build_task
 
 
@@ -34,7 +32,7 @@ def metrics_of(
     Returns:
         Metrics such as {"val/loss": 0.1, "val/error": 0.02}.
     """
-    with quiet():
+    with quiet(warn=False):
         trainer = Trainer(
             accelerator=cfg.trainer.get("accelerator", "auto"),
             devices=1,
@@ -63,17 +61,3 @@ def samples_in(loader: Iterable[Any]) -> int | None:
         except (AttributeError, TypeError):
             return None
     return int(own)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No word from Lightning while the block runs."""
-    log = logging.getLogger("lightning.pytorch")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(level)

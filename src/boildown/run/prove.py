@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from boildown.callbacks.quiet import quiet
 from boildown.codec import read_config
 from boildown.loading import load
 from boildown.lowrank.factorize import restructure, structure_in
@@ -26,7 +27,7 @@ from boildown.run.config import register_resolvers
 from boildown.run.datamodule import data_of
 from boildown.run.errors import expected, one_line
 from boildown.run.finished import evaluation_in, write_evaluation
-from boildown.run.measure import metrics_of, quiet
+from boildown.run.measure import metrics_of
 
 
 def proven(directory: Path, allow: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -111,7 +112,7 @@ def main() -> None:
     args = parser.parse_args()
     register_resolvers()
     try:
-        with quiet():
+        with quiet(warn=False):
             metrics = prove(args.directory, args.allow)
     except Exception as error:
         if not expected(error):

@@ -186,8 +186,9 @@ class Recipe:
     def phases(self) -> dict[str, float]:
         """Phase of the ledger -> progress at which it begins; {} without a technique that has one.
 
-        Dense training comes first. What follows the end of a technique whose work is then done is a
-        phase of its own, unless the next technique begins there.
+        Dense training comes first, unless something begins with the first step. What follows the
+        end of a technique whose work is then done is a phase of its own, unless the next technique
+        begins there.
         """
         begins: dict[str, float] = {}
         afterwards: dict[str, float] = {}
@@ -200,7 +201,9 @@ class Recipe:
                 begins[key] = technique.begin
         begins |= {n: b for n, b in afterwards.items() if b not in begins.values()}
         ordered = dict(sorted(begins.items(), key=lambda item: item[1]))
-        return {"dense": 0.0} | ordered if ordered else {}
+        if not ordered or min(ordered.values()) == 0.0:
+            return ordered
+        return {"dense": 0.0} | ordered
 
     @property
     def peaks(self) -> dict[str, float]:

@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from boildown.callbacks.quiet import quiet
 from boildown.checkpoint import load_state_dict
 from boildown.codec import read_config, unpack
 from boildown.lowrank.factorize import restructure, structure_in
@@ -18,7 +19,7 @@ from boildown.run.build import config_in, model_config
 from boildown.run.config import register_resolvers
 from boildown.run.datamodule import data_of
 from boildown.run.errors import expected, one_line
-from boildown.run.measure import metrics_of, quiet
+from boildown.run.measure import metrics_of
 
 Split = Literal["val", "train"]
 FILES = ("dense.safetensors", "newest.ckpt", "model.boil")  # of a run; the first there is, is read
@@ -94,7 +95,7 @@ def open_run(path: Path, config: Path | None = None, allow: Sequence[str] = ()) 
     cfg = _config(file, config)
     check_allowed(cfg, allow, file.parent)
     try:
-        with quiet():
+        with quiet(warn=False):
             data = data_of(cfg)
             data.prepare()
             model: nn.Module = instantiate(model_config(cfg, data))

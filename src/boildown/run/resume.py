@@ -129,7 +129,7 @@ def first_difference(then: DictConfig, now: DictConfig) -> tuple[str, Any, Any] 
         before = _of_first_version(before, after)
     for key in KEYS:
         old, new = before.get(key), after.get(key)
-        if key not in FREE_KEYS and old != new:
+        if key not in FREE_KEYS and (old or None) != (new or None):  # {} is what came to be later
             return _difference(key, old, new)
     return None
 

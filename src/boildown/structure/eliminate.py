@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from boildown.calibrate.checks import check_features, check_layer
-from boildown.calibrate.moments import Moments, damped, form_root, shrunk
+from boildown.calibrate.moments import Moments, damped_second, form_root
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ def eliminate(
     steps = len(groups) if most is None else most
     if not 0 <= steps <= len(groups):
         raise ValueError(f"most must be in [0, {len(groups)}], the groups there are, got {most!r}")
-    root = form_root(form, weight)
+    root, seen = form_root(form, weight), damped_second(moments, damping, centred=bias is not None)
     now = weight.detach().double().clone() if root is None else root @ weight.detach().double()
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(_seen(bias, moments, damping)))
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(seen))
     alive = list(range(len(groups)))
     order, errors, total = [], [], 0.0
     for _ in range(steps):
@@ -118,20 +118,14 @@ def without(
     check_layer(weight, bias)
     check_features(len(moments.mean), weight)
     _check_groups(kept[None], weight.shape[1])
-    exact, seen = weight.detach().double(), _seen(bias, moments, damping)
+    exact = weight.detach().double()
+    seen = damped_second(moments, damping, centred=bias is not None)
     cross = exact @ seen[:, kept]
     solved = torch.cholesky_solve(cross.mT, torch.linalg.cholesky(seen[kept][:, kept])).mT
     if bias is None:
         return solved.to(weight.dtype), None
     shift = exact @ moments.mean - solved @ moments.mean[kept]
     return solved.to(weight.dtype), (bias.detach().double() + shift).to(weight.dtype)
-
-
-def _seen(bias: Tensor | None, moments: Moments, damping: float | None) -> Tensor:
-    """The second moment of the inputs that counts, damped; positive definite."""
-    covariance = moments.covariance()
-    seen = shrunk(covariance, *damped(covariance, moments.count, damping))
-    return seen if bias is not None else seen + torch.outer(moments.mean, moments.mean)
 
 
 def _check_groups(groups: Tensor, inputs: int) -> None:
