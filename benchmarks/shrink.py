@@ -33,9 +33,11 @@ BATCHES = (1, 64, 256)
 FORMATS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
 
 
-def at_flops(model: nn.Module, x: Tensor, fraction: float, scope: selection.Scope) -> nn.Module:
+def at_flops(
+    model: nn.Module, x: Tensor, fraction: float, scope: selection.Scope, multiple: int
+) -> nn.Module:
     groups, _ = groups_of(model, x)
-    ordered = selection.order(groups, magnitude(weights_in(model), None), scope)
+    ordered = selection.order(groups, magnitude(weights_in(model), None), scope, multiple)
 
     def cost(plan: Any) -> float:
         return forward_flops(shrink(model, plan, x, groups), x)
@@ -62,7 +64,8 @@ def speed(fraction: float, repeats: int) -> None:
     x = torch.randn(1, 3, 32, 32)
     nets = {"dense": dense}
     for scope in ("group", "global"):
-        nets[scope] = at_flops(dense, x, fraction, scope)
+        for multiple in (1, 8):
+            nets[f"{scope} by {multiple}"] = at_flops(dense, x, fraction, scope, multiple)
     print(f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}")
     for name, net in nets.items():
         flops = forward_flops(net, x) / forward_flops(dense, x)

@@ -91,6 +91,14 @@ def test_so_many_operations_are_left() -> None:
     assert 0.4 < left <= 0.5
 
 
+def test_channels_stay_a_multiple() -> None:
+    technique = Shrink(parameters=0.6, at=1.0, multiple=4)
+    smaller = technique.restructure(fit(technique))
+    widths = {m.out_channels for m in smaller.modules() if isinstance(m, nn.Conv2d)}
+    assert all(width % 4 == 0 for width in widths)
+    assert parameters(smaller) <= 0.6 * parameters(network())
+
+
 def test_a_criterion_is_asked_with_evidence_and_charged() -> None:
     judged: list[list[str]] = []
 
@@ -170,6 +178,7 @@ def test_a_weight_that_comes_back_is_named() -> None:
         ({"parameters": 0.5, "flops": 0.5}, "either parameters or flops"),
         ({"parameters": 0.5, "scope": "layer"}, "shrink.scope must be 'global' or 'group'"),
         ({"parameters": 0.5, "otherwise": "hope"}, "shrink.otherwise must be 'refuse' or 'mask'"),
+        ({"parameters": 0.5, "multiple": 0.5}, "shrink.multiple must be a whole number"),
         ({"parameters": 0.5, "samples": 0}, "shrink.samples must be a whole number"),
         ({"parameters": 0.5, "at": 1.5}, "shrink"),
     ],

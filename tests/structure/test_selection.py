@@ -1,5 +1,7 @@
 """boildown.structure.selection: which units go."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -47,10 +49,10 @@ def test_the_scope_group_takes_the_same_fraction_of_every_group() -> None:
 def test_the_scope_global_ranks_by_score_per_weight() -> None:
     given = scores()
     found = unit_scores(GROUPS, given)
-    each = {("a", i): float(found["a"][i]) / 23 for i in range(4)}
-    each |= {("b", i): float(found["b"][i]) / 6 for i in range(20)}
+    each = {("a", (i,)): float(found["a"][i]) / 23 for i in range(4)}
+    each |= {("b", (i,)): float(found["b"][i]) / 6 for i in range(20)}
     ordered = order(GROUPS, given, "global")
-    assert ordered[0] == ("a", 2)
+    assert ordered[0] == ("a", (2,))
     assert [each[at] for at in ordered] == sorted(each[at] for at in ordered)
 
 
@@ -72,3 +74,12 @@ def test_the_shortest_plan_that_is_small_enough_is_found() -> None:
     assert fewest(ordered, cost, 136.0) == {}
     with pytest.raises(ValueError, match="5 is out of reach: with all that can go, "):
         fewest(ordered, cost, 5.0)
+
+
+@pytest.mark.parametrize("scope", ["group", "global"])
+def test_channels_stay_a_multiple(scope: Any) -> None:
+    ordered = order(GROUPS, scores(), scope, multiple=8)
+    assert [(name, len(units)) for name, units in ordered] == [("b", 4), ("b", 8)]
+    plan = first(ordered, 2)
+    smallest = unit_scores(GROUPS, scores())["b"].argsort()[:12].tolist()
+    assert plan == {"b": sorted(smallest)}

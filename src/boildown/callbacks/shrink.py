@@ -48,6 +48,8 @@ class Shrink(Restructuring):
             (`boildown.prune.criteria`); a unit's score is the sum of those of its weights.
         scope: "group" takes the same fraction of every group, "global" ranks all units by their
             score per weight. A tenth of each group stays in any case.
+        multiple: the channels that a group makes stay a multiple of it; 8 is fastest on CPUs with
+            wide vectors, and hits what is asked less exactly.
         calibration: makes an iterable of batches for criteria that ask for evidence.
         samples: how many of its samples to judge by, at least 1.
         exclude: patterns of groups to leave alone, which are named after their first layer.
@@ -80,6 +82,7 @@ class Shrink(Restructuring):
         at: float = 0.35,
         criterion: Criterion = magnitude,
         scope: Scope = "group",
+        multiple: int = 1,
         calibration: Callable[[], Iterable[Any]] | None = None,
         samples: int = 512,
         exclude: Sequence[str] = (),
@@ -97,14 +100,16 @@ class Shrink(Restructuring):
                 )
         if scope not in ("global", "group"):
             raise ValueError(f"shrink.scope must be 'global' or 'group', got {scope!r}")
-        if type(samples) is not int or samples < 1:
-            raise ValueError(
-                f"shrink.samples must be a whole number of at least 1, got {samples!r}"
-            )
+        for what, count in (("samples", samples), ("multiple", multiple)):
+            if type(count) is not int or count < 1:
+                raise ValueError(
+                    f"shrink.{what} must be a whole number of at least 1, got {count!r}"
+                )
         if otherwise not in ("refuse", "mask"):
             raise ValueError(f"shrink.otherwise must be 'refuse' or 'mask', got {otherwise!r}")
         self.parameters, self.flops, self.scope = parameters, flops, scope
         self.begin = self.end = at
+        self.multiple = multiple
         self.criterion, self.calibration, self.samples = criterion, calibration, samples
         self.exclude, self.otherwise = exclude, otherwise
         self.masks = False  # whether rows are held at zero, as nothing could be removed
@@ -126,7 +131,7 @@ class Shrink(Restructuring):
 
     @property
     def settings(self) -> dict[str, Any]:
-        same = ("parameters", "flops", "scope", "end")
+        same = ("parameters", "flops", "scope", "multiple", "end")
         return {name: getattr(self, name) for name in same}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -203,8 +208,8 @@ class Shrink(Restructuring):
             tell_held("shrink", [group.name for group in found], left)
         return found
 
-    def _order(self, scores: Mapping[str, Tensor]) -> list[tuple[str, int]]:
-        return selection.order(self.groups, scores, self.scope)
+    def _order(self, scores: Mapping[str, Tensor]) -> selection.Order:
+        return selection.order(self.groups, scores, self.scope, self.multiple)
 
     def _within(self, pl_module: LightningModule, ordered: selection.Order) -> dict[str, list[int]]:
         """The units that go for what may be left."""
