@@ -165,6 +165,7 @@ def test_what_can_be_no_choice_is_answered_with_the_choices(group: str, choice: 
     ("override", "place"),
     [
         ("lr=0.1", "task.optimizer.lr=0.1"),
+        ("ratio=20", "+compression=deep compression.ratio=20"),
         ("+lr=0.1", "task.optimizer.lr=0.1"),
         ("optimizer.lr=0.1", "task.optimizer.lr=0.1"),
         ("model.lr=0.1", "task.optimizer.lr=0.1"),

@@ -16,6 +16,9 @@ ELSEWHERE = {"max_epochs": "budget.epochs", "min_epochs": "budget.epochs",
              "default_root_dir": "hydra.run.dir", "out": "hydra.run.dir"}  # fmt: skip
 """What is known by another name elsewhere, and what it is called here."""
 
+OF_RECIPES = ("ratio", "bytes", "sparsity", "keep", "bits")
+"""What the recipes have in common: keys of a config with one."""
+
 
 def meant(cfg: DictConfig, given: str) -> list[str]:
     """The keys of a config that may have been meant by one that it does not have, likeliest first.
@@ -27,6 +30,8 @@ def meant(cfg: DictConfig, given: str) -> list[str]:
     *above, last = given.split(".")
     if last in ELSEWHERE:
         return [ELSEWHERE[last]]
+    if last in OF_RECIPES and last not in cfg.get("compression", {}):
+        return [f"+compression=deep compression.{last}"]
     there = sorted((key for key in _keys(cfg) if key != given), key=lambda key: key.count("."))
     exact = [key for key in there if f".{key}".endswith(f".{given}")] or [
         key for key in there if key.rpartition(".")[2] == last
