@@ -176,8 +176,7 @@ def save_safetensors(
         except UnicodeEncodeError as error:
             raise ValueError(f"{path}: safetensors cannot hold the name {error.object!r}") from None
         except SafetensorError as error:
-            # the error number of the system, which safetensors before 0.6 writes "Os { code: 28"
-            system = re.search(r"(?:\(os error |Os \{ code: )(\d+)", str(error))
+            system = re.search(r"\(os error (\d+)\)", str(error))
             if system is None:
                 raise ValueError(f"{path}: safetensors cannot hold this: {error}") from None
             raise OSError(int(system[1]), os.strerror(int(system[1]))) from None
