@@ -133,7 +133,7 @@ def test_a_technique_that_was_rewritten_is_measured_anew(here: Path) -> None:
         ("of_nobody.Mine", {}, "of_nobody.Mine cannot be found: no module 'of_nobody'"),
         ("of_my_own.Mine", {"steps": 1}, r"of_my_own.Mine\(steps=1\) cannot be built"),
         ("of_my_own.Other", {}, r"is no technique: it has no preview\(weights, amount\)"),
-        (CUT, {"scope": "none"}, "prune.scope must be 'global' or 'layer'"),
+        (CUT, {"scope": "none"}, "prune.scope must be one of global, layer, erk"),
     ],
 )
 def test_what_is_no_technique_is_named(
