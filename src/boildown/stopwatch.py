@@ -49,10 +49,11 @@ def in_turns(
     }
     took: dict[str, list[float]] = {name: [] for name in ways}
     began = clock()
+    order = list(ways)
     for turn in range(at_least if at_most is None else at_most):
         if turn >= at_least and clock() - began >= seconds:
             break
-        for name in ways if turn % 2 else reversed(ways):
+        for name in order if turn % 2 else reversed(order):
             took[name].append(measure(ways[name], calls[name]))
     return took
 
