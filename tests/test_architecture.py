@@ -38,7 +38,7 @@ LAYERS: tuple[set[str], ...] = (  # a room imports from its own layer and those 
     {"tasks"},
     {"callbacks"},
     {"run"},
-    {"entry", "packing", "inspecting", "verifying", "compressing"},
+    {"entry", "packing", "inspecting", "verifying", "compressing", "benching"},
     {"cli"},
     {"__main__", ""},  # the package itself
 )

@@ -12,7 +12,7 @@ from boildown.runtime.example import batch_of, called, inputs_of_layers, resized
 from boildown.runtime.layer import CompiledLayer
 from boildown.runtime.offers import FORMS, can_be_compiled
 from boildown.runtime.plan import Plan, Turns, differ
-from boildown.runtime.report import Machine, Report, Total
+from boildown.runtime.report import Report, Total, this_machine
 from boildown.stopwatch import in_turns
 from boildown.structure.replace import replaced
 
@@ -60,7 +60,7 @@ def compile(
     sizes = _batches(batches, example, measured)
     layers = {name: part for name, part in model.named_modules() if can_be_compiled(part)}
     _check_finite(layers)
-    machine = Machine.here(tensors_of(example)[0].device)
+    machine = this_machine(tensors_of(example)[0].device)
     if measured is not None and measured.machine != machine:
         raise ValueError(
             f"the report was measured on another machine or with other threads ({measured.machine})"
@@ -70,23 +70,33 @@ def compile(
     plans = _decided(model, layers, examples, backend, measured, turns)
     if backend not in ("auto", "dense") and not any(plan.is_compiled() for plan in plans):
         raise ValueError(f"no layer of the {type(model).__name__} can be computed as {backend}")
+    made, totals = _fastest(model, plans, examples, backend, measured, turns)
+    rows = tuple(row for plan in plans for row in plan.rows)
+    vars(made)["report"] = Report(machine, rows, totals, _bytes(model), _bytes(made))
+    return made
+
+
+def _fastest(
+    model: nn.Module,
+    plans: Sequence[Plan],
+    examples: Mapping[int, Any],
+    backend: str,
+    measured: Report | None,
+    turns: Turns,
+) -> tuple[nn.Module, tuple[Total, ...]]:
+    """The copy, with the plans of batches at which it is slower given up, and what passes take."""
     while True:
         made = _built(model, plans)
         _check_outputs(model, made, examples)
         if measured is not None:
-            totals = measured.totals
-            break
+            return made, measured.totals
         totals = _totals(model, made, examples, turns)
         slower = [total.batch for total in totals if total.compiled > total.dense]
         slower = [n for n in slower if any(plan.is_compiled(n) for plan in plans)]
         if backend != "auto" or not slower:
-            break
+            return made, totals
         for plan in plans:
             plan.give_up(slower)
-    rows = tuple(row for plan in plans for row in plan.rows)
-    report = Report(machine, rows, totals, _bytes(model), _bytes(made))
-    vars(made)["report"] = report
-    return made
 
 
 def _check(model: nn.Module, backend: str) -> None:
@@ -115,9 +125,7 @@ def _check_finite(layers: Mapping[str, nn.Module]) -> None:
                 )
 
 
-def _batches(
-    batches: Sequence[int] | None, example: Any, measured: Report | None
-) -> list[int]:
+def _batches(batches: Sequence[int] | None, example: Any, measured: Report | None) -> list[int]:
     count = batch_of(example)
     if measured is not None:
         if batches is not None:

@@ -105,7 +105,7 @@ def inputs_of_layers(
             seen.setdefault(name, Counter())[Given.of(first_input(args, kwargs))] += 1
             return compute(*args, **kwargs)
 
-        layer.forward = forward  # type: ignore[method-assign]
+        layer.forward = forward
 
     with evaluating(model), _restored(layers):
         for name, layer in layers.items():

@@ -38,9 +38,7 @@ class Window:
 
     def apply(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The convolution with a weight (outputs, inputs / groups, rows, columns)."""
-        return F.conv2d(
-            inputs, weight, bias, self.stride, self.padding, self.dilation, self.groups
-        )
+        return F.conv2d(inputs, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
 
 class Form(nn.Module):
@@ -119,7 +117,7 @@ class Sparse(Form):
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Sparse":
         self._matrix = None
-        return cast("Sparse", super()._apply(fn, recurse))
+        return cast("Sparse", super()._apply(fn, recurse))  # type: ignore[no-untyped-call]
 
     @property
     def matrix(self) -> Tensor:
@@ -293,7 +291,7 @@ class TwoOfFour(Form):
 
 
 def is_two_of_four(weight: Tensor) -> bool:
-    """Whether a weight (outputs, inputs) has at most two nonzeros in each four of a row's inputs."""
+    """Whether each four inputs of a row, from the first on, have at most two nonzeros."""
     if weight.ndim != 2 or weight.shape[1] % 4:
         return False
     return bool(weight.unflatten(1, (-1, 4)).ne(0).sum(2).le(2).all())

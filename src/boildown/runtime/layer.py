@@ -57,8 +57,9 @@ class CompiledLayer(nn.Module):
 
     def chosen(self, size: int) -> Choice:
         """What an input of so many elements takes."""
-        if len(self.choices) == 1:
-            return self.choices[0]
+        for choice in self.choices:
+            if choice[0] == size:
+                return choice
         far = math.log(max(size, 1))
         return min(self.choices, key=lambda choice: abs(math.log(max(choice[0], 1)) - far))
 
@@ -69,7 +70,7 @@ class CompiledLayer(nn.Module):
                 "torch.no_grad() or torch.inference_mode(), or train the plain model"
             )
         _, name, columns = self.chosen(input.numel())
-        made: Tensor = self.forms[name].forward(input, self.bias, columns)  # type: ignore[operator]
+        made: Tensor = self.forms[name].forward(input, self.bias, columns)
         return made
 
     def _save_to_state_dict(
@@ -78,9 +79,7 @@ class CompiledLayer(nn.Module):
         destination[f"{prefix}weight"] = self.weight
         super()._save_to_state_dict(destination, prefix, keep_vars)
 
-    def _load_from_state_dict(
-        self, state_dict: Mapping[str, Any], prefix: str, *rest: Any
-    ) -> None:
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
         errors: list[str] = rest[-1]
         errors.append(
             f"{prefix.removesuffix('.') or 'the layer'} is compiled for the weights it had: load "

@@ -20,7 +20,8 @@ from boildown.runtime.forms import (
 
 FORMS = ("dense", "csr", "shrunk", "factors", "2:4")
 CHUNKS = (16, 32)  # columns of one sparse product: more of the input stays in the cache than whole
-SPARSE = 0.5  # the largest fraction of nonzeros for which sparse rows are tried
+SPARSE = 0.5  # the largest fraction of nonzeros for which a Linear's sparse rows are tried
+SPARSE_CONVOLUTION = 0.1  # likewise of a convolution, which sparse rows hardly serve
 SMALLER = 0.95  # the largest fraction of a layer that is tried as a smaller one
 
 
@@ -66,7 +67,8 @@ def _offered(name: str, weight: Tensor, window: Window | None, *, forced: bool) 
         return None
     if name == "csr":
         same = window is not None and window.padding == "same" and not window.is_a_pixel
-        full = float(weight.count_nonzero()) > (1.0 if forced else SPARSE) * weight.numel()
+        most = 1.0 if forced else SPARSE if window is None else SPARSE_CONVOLUTION
+        full = int(weight.count_nonzero()) > most * weight.numel()
         return None if same or full else Sparse(weight, window)
     if name == "shrunk":
         outputs, inputs = (int(alive.sum()) for alive in live(weight))

@@ -32,26 +32,26 @@ class Machine:
     threads: int
     torch: str
 
-    @classmethod
-    def here(cls, device: torch.device) -> "Machine":
-        """This one."""
-        accelerator = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-        found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-        own = torch.backends.cpu.get_cpu_capability()
-        names = {"VNNI": ("avx512_vnni", "avx_vnni"), "AMX": ("amx_int8", "amx_bf16")}
-        more = [name for name, flags in names.items() if any(found.get(f) for f in flags)]
-        return cls(
-            str(found.get("cpu_name") or platform.machine()),
-            " ".join([own, *more]),
-            accelerator,
-            torch.get_num_threads(),
-            torch.__version__,
-        )
-
     def __str__(self) -> str:
         where = "" if self.device == "cpu" else f"{self.device}, "
         threads = f"{self.threads} thread{'s' if self.threads != 1 else ''}"
         return f"{where}{self.cpu}, {self.capability}, {threads}, torch {self.torch}"
+
+
+def this_machine(device: torch.device) -> Machine:
+    """The one that this runs on, with the device of a network."""
+    accelerator = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    own = torch.backends.cpu.get_cpu_capability()
+    names = {"VNNI": ("avx512_vnni", "avx_vnni"), "AMX": ("amx_int8", "amx_bf16")}
+    more = [name for name, flags in names.items() if any(found.get(f) for f in flags)]
+    return Machine(
+        str(found.get("cpu_name") or platform.machine()),
+        " ".join([own, *more]),
+        accelerator,
+        torch.get_num_threads(),
+        torch.__version__,
+    )
 
 
 @dataclass(frozen=True)
@@ -151,28 +151,67 @@ class Report:
         """A layer's rows at a batch."""
         return [row for row in self.layers if row.layer == layer and row.batch == batch]
 
-    @property
-    def names(self) -> list[str]:
-        """The layers, in their order."""
-        return list(dict.fromkeys(row.layer for row in self.layers))
+    def lines(self) -> list["Line"]:
+        """Each layer at each batch that reaches it, and last the whole network at each."""
+        found = []
+        for layer in dict.fromkeys(row.layer for row in self.layers):
+            rows = [row for row in self.layers if row.layer == layer]
+            dense = next(row.bytes for row in rows if row.form == "dense")
+            forms = {row.form.partition("/")[0]: row.bytes for row in rows if row.chosen}
+            for batch in dict.fromkeys(row.batch for row in rows):
+                here = [row for row in rows if row.batch == batch]
+                taken = dict.fromkeys(row.form for row in here if row.chosen)
+                found.append(
+                    Line(
+                        *(layer, batch, _seconds(here, "dense"), _seconds(here, None)),
+                        *(", ".join(taken), dense, sum(forms.values())),
+                    )
+                )
+        for total in self.totals:
+            sizes = self.dense_bytes, self.compiled_bytes
+            found.append(Line(None, total.batch, total.dense, total.compiled, "", *sizes))
+        return found
 
 
-def seconds(rows: Iterable[Measured], form: str | None = None) -> float:
-    """What a layer takes of one pass.
+@dataclass(frozen=True)
+class Line:
+    """A layer, or the network, at one batch: as it was and compiled.
 
-    Args:
-        rows: of one layer at one batch.
-        form: of which; None for what was chosen.
+    Attributes:
+        layer: its dotted path; None for the whole network.
+        batch: the model's.
+        dense: seconds in one pass as it was.
+        compiled: likewise compiled.
+        form: what was taken; "" for the network.
+        dense_bytes: of the weight, or of all parameters and buffers.
+        compiled_bytes: likewise compiled, the forms for all batches together.
     """
+
+    layer: str | None
+    batch: int
+    dense: float
+    compiled: float
+    form: str
+    dense_bytes: int
+    compiled_bytes: int
+
+    @property
+    def times(self) -> float:
+        """How many times faster."""
+        return self.dense / self.compiled
+
+
+def _seconds(rows: Iterable[Measured], form: str | None) -> float:
+    """What one pass takes in a form, or in what was chosen."""
     wanted = [row for row in rows if (row.chosen if form is None else row.form == form)]
     return sum(row.calls * row.seconds for row in wanted)
 
 
 def _made(kind: Any, given: dict[str, Any]) -> Any:
     """A dataclass of plain values of the types that it says."""
+    wanted: dict[Any, Any] = {tuple[int, ...]: tuple, float: (int, float)}
     for field in fields(kind):
         value = given[field.name]
-        wanted = {tuple[int, ...]: tuple, float: (int, float)}.get(field.type, field.type)
-        if not isinstance(value, wanted):
+        if not isinstance(value, wanted.get(field.type, field.type)):
             raise ValueError(f"{field.name} is {value!r}")
     return kind(**given)
