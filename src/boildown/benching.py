@@ -1,6 +1,7 @@
 """The command bench: a file's model as it is and compiled, timed on this machine."""
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -17,6 +18,8 @@ from boildown.loading import load
 from boildown.report import bench_plot, bench_table
 from boildown.runtime import Report, compile
 from boildown.stopwatch import in_turns
+
+MOST = 1 << 24  # values of a sample that a file may ask for
 
 
 def bench_file(
@@ -92,6 +95,8 @@ def _shape(config: Mapping[str, Any] | None, file: Path) -> tuple[int, ...]:
             f"{file} does not say what its model takes: put the run's config.yaml beside it, or "
             "name it by --config"
         )
+    if min(shape, default=0) < 1 or math.prod(shape) > MOST:
+        raise ValueError(f"{file} describes a model of inputs {tuple(shape)}, which is no sample")
     return tuple(shape)
 
 

@@ -71,8 +71,7 @@ def _latency(
     axes.axvline(1.0, color=colour("@muted", "light"), linewidth=1.0, linestyle=":")
     axes.set_xlabel("times faster than dense")
     axes.margins(x=0.18)
-    axes.legend(frameon=False, fontsize=8)
-    _plain(axes)
+    _finish(axes)
 
 
 def _memory(axes: Any, lines: Sequence["Line"], names: Sequence[str | None]) -> None:
@@ -86,11 +85,12 @@ def _memory(axes: Any, lines: Sequence["Line"], names: Sequence[str | None]) -> 
         axes.bar_label(bars, told, padding=3, fontsize=7, color=colour("@ink", "light"))
     axes.set_xlabel("memory of the weights, MB")
     axes.margins(x=0.18)
-    axes.legend(frameon=False, fontsize=8)
-    _plain(axes)
+    _finish(axes)
 
 
-def _plain(axes: Any) -> None:
+def _finish(axes: Any) -> None:
+    above = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncols": 6}
+    axes.legend(frameon=False, fontsize=8, **above)
     axes.grid(axis="x", color=colour("@grid", "light"), linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(colors=colour("@muted", "light"))
