@@ -32,9 +32,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "model.boil"
 
 
-def test_a_file_alone_is_timed_and_drawn(
-    file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_alone_is_timed_and_drawn(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", str(file), "--batches", "1,64"]) == 0
     said = capsys.readouterr()
     head, *lines = said.out.splitlines()

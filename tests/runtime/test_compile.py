@@ -421,6 +421,31 @@ def test_what_cannot_be_compiled_is_refused() -> None:
         compile(network().to("meta"), x)
 
 
+def test_half_precision_is_as_exact_as_it_can_be() -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(64, 32)
+    layer.weight.data[::2] = 0.0
+    model, x = nn.Sequential(layer, nn.Linear(32, 8)).bfloat16(), torch.randn(4, 64).bfloat16()
+    compiled = compile(model, x, "shrunk", turns=TOLD)
+    with torch.no_grad():
+        found, expected = compiled(x), model(x)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found, expected, rtol=0.05, atol=0.02)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="2:4 is a form of CUDA's")
+def test_two_of_four_on_cuda() -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(256, 256)
+    layer.weight.data.view(-1, 4)[:, :2] = 0.0
+    model = nn.Sequential(layer).half().cuda()
+    x = torch.randn(128, 256, dtype=torch.half, device="cuda")
+    compiled = compile(model, x, "2:4")
+    assert swapped(compiled) == {"0": ["2:4"]}
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x), model(x), rtol=1e-2, atol=1e-2)
+
+
 class Chaotic(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from boildown.forward import evaluating, tensors_of
 from boildown.runtime.example import batch_of, called, inputs_of_layers, resized
 from boildown.runtime.layer import CompiledLayer
 from boildown.runtime.offers import FORMS, can_be_compiled
-from boildown.runtime.plan import Plan, Turns, differ
+from boildown.runtime.plan import Plan, Turns, differ, tolerance
 from boildown.runtime.report import Report, Total, this_machine
 from boildown.stopwatch import in_turns
 from boildown.structure.replace import replaced
@@ -172,13 +172,14 @@ def _check_outputs(model: nn.Module, made: nn.Module, examples: Mapping[int, Any
     example = examples[min(examples)]
     with evaluating(model):
         expected, found = (_outputs(one, example) for one in (model, made))
-    off = max((differ(a, b) for a, b in zip(expected, found, strict=True)), default=0.0)
-    if not off <= CLOSE:
-        raise ValueError(
-            f"the outputs of the compiled {type(model).__name__} differ by {off:.1e} of the "
-            f"largest, more than {CLOSE:g}: the network makes much of rounding, or its outputs are "
-            "not finite"
-        )
+    for one, other in zip(expected, found, strict=True):
+        off, most = differ(one, other), tolerance(CLOSE, one.dtype)
+        if not off <= most:
+            raise ValueError(
+                f"the outputs of the compiled {type(model).__name__} differ by {off:.1e} of the "
+                f"largest, more than {most:.1g}: the network makes much of rounding, or its "
+                "outputs are not finite"
+            )
 
 
 def _outputs(model: nn.Module, example: Any) -> list[Tensor]:

@@ -289,6 +289,12 @@ class TwoOfFour(Form):
     def dense(self) -> Tensor:
         return cast("Tensor", self.weight).to_dense()
 
+    @property
+    def bytes(self) -> int:
+        """Half of the values, and two bits for the place of each."""
+        weight = cast("Tensor", self.weight)
+        return int(weight.numel() / 2 * (weight.element_size() + 0.25))
+
 
 def is_two_of_four(weight: Tensor) -> bool:
     """Whether each four inputs of a row, from the first on, have at most two nonzeros."""

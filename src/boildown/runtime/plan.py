@@ -123,7 +123,7 @@ class Plan:
                     continue
                 one = CompiledLayer(self._layer, {name: form}, [(x.numel(), name, columns)])
                 with suppress(RuntimeError, NotImplementedError):  # not for this input
-                    if differ(expected, one(x)) <= CLOSE:
+                    if differ(expected, one(x)) <= tolerance(CLOSE, x.dtype):
                         calls[way] = lambda one=one: one(x)  # type: ignore[misc]
         if len(calls) == 1:
             return turns(calls, x.device, at_least=3)
@@ -193,6 +193,11 @@ def differ(expected: Tensor, found: Tensor) -> float:
     most = float(expected.abs().max())
     off = float((expected - found).abs().max())
     return off / most if most > 0.0 else off
+
+
+def tolerance(least: float, dtype: torch.dtype) -> float:
+    """What outputs may differ by, at least some steps of the numbers' own precision."""
+    return max(least, 8.0 * torch.finfo(dtype).eps)
 
 
 def _medians(took: Mapping[str, Sequence[float]]) -> dict[str, float]:
