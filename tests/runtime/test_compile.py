@@ -242,6 +242,8 @@ def test_copies_pickles_and_moves_compute_the_same(tmp_path: Path) -> None:
     ]
     for other in copies:
         same(model, other, x)
+        layer: Any = other.get_submodule("4")
+        assert all(form in [*layer.forms.values()] for form, _ in layer._by_size.values())
         assert {b.dtype for m in other.modules() if isinstance(m, Sparse) for b in [m.col]} == {
             torch.int32
         }

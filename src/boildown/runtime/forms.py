@@ -87,9 +87,11 @@ class Dense(Form):
         self.keep(weight=weight)
 
     def forward(self, inputs: Tensor, bias: Tensor | None, columns: int) -> Tensor:
+        weight = self._buffers["weight"]  # a look-up of a module's is slow beside a small layer
+        assert weight is not None
         if self.window is None:
-            return F.linear(inputs, self.weight, bias)
-        return self.window.apply(inputs, self.weight, bias)
+            return F.linear(inputs, weight, bias)
+        return self.window.apply(inputs, weight, bias)
 
     def dense(self) -> Tensor:
         return self.weight
