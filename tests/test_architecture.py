@@ -8,11 +8,22 @@ import pytest
 
 SRC = Path(__file__).parents[1] / "src"
 LAYERS: tuple[set[str], ...] = (  # a room imports from its own layer and those before it
-    {"files", "seeds", "compiled", "name_patterns", "locate", "schedule", "forward", "printable"},
+    {
+        "files",
+        "seeds",
+        "compiled",
+        "name_patterns",
+        "locate",
+        "schedule",
+        "forward",
+        "printable",
+        "stopwatch",
+    },
     {"codec", "flops"},
     {"amp", "calibrate"},
     {"allocate", "structure"},
     {"lowrank", "prune", "share"},
+    {"runtime"},
     {"report"},
     {
         "models",
@@ -27,7 +38,7 @@ LAYERS: tuple[set[str], ...] = (  # a room imports from its own layer and those 
     {"tasks"},
     {"callbacks"},
     {"run"},
-    {"entry", "packing", "inspecting", "verifying", "compressing"},
+    {"entry", "packing", "inspecting", "verifying", "compressing", "benching"},
     {"cli"},
     {"__main__", ""},  # the package itself
 )

@@ -42,6 +42,7 @@ LISTS = {  # each in a process of its own, in this order: module -> what must no
         "boildown.lowrank.prune_ranks": TRAINING,
         "boildown.lowrank.timing": TRAINING,
         "boildown.tasks.width": TRAINING,
+        "boildown.runtime": ("matplotlib", "rich", *TRAINING),
         "boildown.models.transformer": TRAINING,
     },
 }

@@ -73,6 +73,13 @@ def verify(args: argparse.Namespace) -> None:
     verify_file(args.file, args.checkpoint, args.key, args.fold_masks, args.drop_zero_signs)
 
 
+def bench(args: argparse.Namespace) -> None:
+    """Time a file's model as it is and compiled for this machine."""
+    from boildown.benching import bench_file
+
+    bench_file(args.file, args.batches, args.config, args.allow, args.out, as_json=args.json)
+
+
 def report(args: argparse.Namespace) -> None:
     """Compare runs: one page, its pictures and tables."""
     from boildown.report import build
@@ -225,6 +232,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("train", help="train, compress, pack and prove; train --help says how")
     _add_files(commands)
 
+    _add_bench(commands)
     _add_report(commands)
 
     command = commands.add_parser("dashboard", help="compare a project's runs on wandb, as code")
@@ -295,6 +303,39 @@ def _add_reading(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="take -0.0 for 0.0, which is equal and takes a bit less",
     )
+
+
+def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser(
+        "bench", help="how fast a .boil file's model runs on this machine, dense and compiled"
+    )
+    command.add_argument("file", type=Path, help="a .boil file, or the directory of a run")
+    command.add_argument(
+        "--batches",
+        default="1,32,256",
+        metavar="N,N",
+        help="numbers of samples to time at; default: 1,32,256",
+    )
+    command.add_argument(
+        "--config",
+        type=Path,
+        help="the run's; default: config.yaml beside the file, if it is there",
+    )
+    command.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a module, class or function that the run's config may build too, as you trust it; "
+        "may be repeated",
+    )
+    command.add_argument(
+        "-o", "--out", type=Path, help="the picture, .png; default: bench.png beside the file"
+    )
+    command.add_argument(
+        "--json", action="store_true", help="as data, on stdout; no picture without --out"
+    )
+    command.set_defaults(run=bench)
 
 
 def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -7,14 +7,13 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
 from boildown.forward import evaluating, first_input, hooks
 from boildown.lowrank.factorize import factorize, structure
 from boildown.lowrank.scheme import Scheme
+from boildown.stopwatch import in_turns
 
-SAMPLE = 1e-3  # seconds that one measurement takes at least, by repetition
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -86,26 +85,6 @@ def _seconds(
     clock: Callable[[], float],
 ) -> tuple[float, float]:
     """The medians of a call of each."""
-    ways = (dense, factors)
-    took: tuple[list[float], list[float]] = ([], [])
-
-    def measure(way: Callable[[Tensor], Any], calls: int) -> float:
-        _wait_for(inputs)
-        began = clock()
-        for _ in range(calls):
-            way(inputs)
-        _wait_for(inputs)
-        return (clock() - began) / calls
-
-    for way in ways:
-        measure(way, 1)  # the first call chooses kernels and lays out weights
-    calls = [1 + int(SAMPLE / max(measure(way, 1), SAMPLE / 1000)) for way in ways]
-    for turn in range(repeats):
-        for which in (0, 1) if turn % 2 else (1, 0):
-            took[which].append(measure(ways[which], calls[which]))
-    return statistics.median(took[0]), statistics.median(took[1])
-
-
-def _wait_for(inputs: Tensor) -> None:
-    if inputs.device.type not in ("cpu", "meta"):
-        torch.accelerator.synchronize(inputs.device)
+    ways = {"dense": lambda: dense(inputs), "factors": lambda: factors(inputs)}
+    took = in_turns(ways, inputs.device, at_least=repeats, clock=clock)
+    return statistics.median(took["dense"]), statistics.median(took["factors"])
