@@ -10,6 +10,7 @@ to fp16 alone, and on a GPU the peak memory in MiB.
 """
 
 import argparse
+import contextlib
 import statistics
 import time
 import warnings
@@ -22,10 +23,10 @@ from boildown.amp.plugins import fp16
 from boildown.callbacks.budget import ComputeBudget
 from boildown.callbacks.loss_scaling import LossScaling
 from boildown.callbacks.prune import Prune
+from boildown.callbacks.quiet import quiet
 from boildown.callbacks.share import ShareWeights
 from boildown.data.loader import TensorLoader
 from boildown.models.mlp import MLP
-from boildown.run.job import quiet
 from boildown.schedule import OneShot
 from boildown.tasks.classification import Classification
 
@@ -101,7 +102,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=5)
     size = parser.parse_args()
-    quiet()
+    contextlib.ExitStack().enter_context(quiet())
     warnings.filterwarnings("ignore")
     runs = [{way: measure(way, size) for way in WAYS} for _ in range(size.repeats)]
     device = torch.cuda.get_device_name() if ON_GPU else f"CPU, {torch.get_num_threads()} threads"

@@ -9,6 +9,7 @@ python benchmarks/overhead.py --root DIR [--repeats 7]
 """
 
 import argparse
+import contextlib
 import os
 import resource
 import statistics
@@ -28,11 +29,11 @@ from torch.nn import functional as F
 from boildown.callbacks.budget import ComputeBudget
 from boildown.callbacks.learning_rate import ScheduleLearningRate
 from boildown.callbacks.prune import Prune
+from boildown.callbacks.quiet import quiet
 from boildown.callbacks.record import Record
 from boildown.callbacks.share import ShareWeights
 from boildown.data.mnist import MNIST
 from boildown.models.lenet import LeNet5, LeNet300
-from boildown.run.job import quiet
 from boildown.schedule import Cosine, OneShot
 from boildown.tasks.classification import Classification
 
@@ -163,7 +164,7 @@ def main() -> None:
     arguments = parser.parse_args()
     global FUSED
     FUSED = not arguments.plain_adam
-    quiet()
+    contextlib.ExitStack().enter_context(quiet())
     warnings.filterwarnings("ignore")
     print("| dense MNIST run | CPU with wandb, s | without, s | more | clock, s |")
     print("|---|---|---|---|---|")

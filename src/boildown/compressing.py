@@ -87,7 +87,7 @@ def compress(
     _fit(task, loader, epochs, [prune, share])
     small = small.to(device).eval()
     if path is not None:
-        _write(small, path)
+        _write(small, path, dense)
     return small
 
 
@@ -225,10 +225,11 @@ def _check_writable(path: str | os.PathLike[str]) -> None:
         raise _CanBeError
 
 
-def _write(model: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Write the file, or say why not: the network is returned anyway."""
+def _write(model: nn.Module, path: str | os.PathLike[str], dense: int) -> None:
+    """Write the file and say its size, or say why not: the network is returned anyway."""
     try:
-        pack(model, path)
+        size = pack(model, path)
+        print(f"{os.fspath(path)}: {size:,} bytes, {dense / size:.1f} times smaller", flush=True)
     except OSError as error:
         warnings.warn(
             f"{os.fspath(path)} was not written: {error}; pack the network that compress returns",

@@ -49,6 +49,8 @@ def load(
         ImportError: if a model that is trusted does not exist.
     """
     config = read_config(path)
+    if isinstance(model, type):
+        raise ValueError(f"load: give a network, {model.__name__}(), and not its class")
     if model is not None:
         return _filled(_as_packed(model, structure_in(config), path), unpack(path), path)
     if config is None or config.keys() <= {"__metadata__", "structure"}:

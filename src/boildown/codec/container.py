@@ -233,7 +233,10 @@ def open_file(file: BinaryIO) -> Opened:
     file.seek(0)
     read = Reader(file.read(_FIXED_BYTES + VARINT_MOST))
     if bytes(read.data[: len(MAGIC)]) != MAGIC:
-        raise CodecError("this is not a boil file: it does not begin with BOIL")
+        raise CodecError(
+            "this is not a boil file: it does not begin with BOIL; boildown pack makes one of a "
+            "checkpoint"
+        )
     read.take(len(MAGIC))
     version = read.byte()
     if version != VERSION:

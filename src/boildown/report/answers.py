@@ -106,9 +106,10 @@ def _nothing(group: Sequence[Drop], metric: str) -> str:
 
 
 def _cost(drop: Drop, metric: str) -> str:
-    cost, verb = drop.cost, "costs"
+    cost, verb = drop.cost, "costs" if drop.measurable else "seems to cost"
     if cost.mean < 0:
-        cost, verb = Difference(-cost.mean, cost.half, cost.p), "gains"
+        cost = Difference(-cost.mean, cost.half, cost.p)
+        verb = "gains" if drop.measurable else "seems to gain"
     ratio = words.ratio(drop.cell.ratio)
     told = f"{ratio} {verb} {amount(cost, metric)} ({_change(drop, metric)})"
     if drop.measurable:

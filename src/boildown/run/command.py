@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from boildown.files.atomic import replace_file
 from boildown.files.lock import LockedError
 from boildown.run.config import (
+    KEYS,
     accept_plus,
     check,
     check_choices,
@@ -92,11 +93,15 @@ def main(called: str = "python train.py") -> None:
     Args:
         called: what was typed before the settings, for the examples of the help.
     """
+    sys.path.append(str(Path.cwd()))  # where one's own modules are
     register_resolvers()
     OmegaConf.register_new_resolver(
         "help", lambda: help_text(CONF, called).replace("$", "$$"), replace=True
     )
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach us; we say them on one line
+    for dashed in (word for word in sys.argv[1:] if word.startswith("--") and "=" in word):
+        if dashed[2:].split("=")[0].split(".")[0] in KEYS:
+            sys.exit(f"boildown: {dashed}: settings have no dashes; write {dashed[2:]}")
     sys.argv[1:] = sweep_first(accept_plus(sys.argv[1:]))
     sweep = not {"-m", "--multirun"}.isdisjoint(sys.argv)
     try:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from boildown.locate import locate
 from boildown.run.errors import ConfigError, no_such_choice, number, perhaps, whole
@@ -23,6 +23,7 @@ KEYS = (
     "name", "seed", "resume", "share_dense", "validations", "learning_rate", "loss_scaling", "run",
     "search", "callbacks",
 )  # fmt: skip
+OF_DATASETS = ("batch_size", "eval_batch_size", "val_size", "seed")  # that boildown's own data take
 UNITS = ("epochs", "steps", "seconds", "flops")  # of a budget
 _LEAST, _MOST = sys.float_info.min, sys.float_info.max
 RUN_KEYS = {"task": ("base_width",)}  # in a group, but read by the run, not by the target
@@ -120,6 +121,7 @@ def check(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
         raise ConfigError(
             f"task.base_width must be null or a whole number of at least 1, got {base_width!r}"
         )
+    _leave_out_defaults(cfg, overrides)
     for group in ("data", "model", "task", "trainer", "learning_rate", "budget"):
         _check_target(cfg[group], group, RUN_KEYS.get(group, ()))
     if "shape" in cfg.learning_rate:
@@ -132,6 +134,28 @@ def check(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
         _check_target(cfg.callbacks[key], f"callbacks.{key}")
     for key, node in nodes_of(cfg.compression).items():
         _check_target(node, f"compression.{key}")
+
+
+def _leave_out_defaults(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Leave out what the default data has and a LightningDataModule put in its place does not take.
+
+    What the command line says by itself stays, to be refused by name.
+    """
+    node = cfg.get("data")
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        return
+    try:
+        target = locate(str(node["_target_"]))
+        takes = inspect.signature(target).parameters
+    except (ImportError, AttributeError, ValueError, TypeError):  # which is said later
+        return
+    if not hasattr(target, "prepare_data") or any(p.kind is p.VAR_KEYWORD for p in takes.values()):
+        return
+    told = {override.lstrip("+").partition("=")[0] for override in overrides}
+    with open_dict(node):
+        for key in [key for key in map(str, node) if key not in takes]:
+            if key in OF_DATASETS and f"data.{key}" not in told:
+                del node[key]
 
 
 def check_choices(arguments: Sequence[str], conf: Path) -> None:

@@ -62,7 +62,7 @@ def _comment(path: Path) -> str:
     """The first comment of a file, up to its first full stop."""
     lines = path.read_text(encoding="utf-8").splitlines()
     said = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
-    return " ".join(said).partition(". ")[0].removesuffix(".")
+    return re.split(r"(?<! al)\. ", " ".join(said))[0].removesuffix(".")
 
 
 def _knobs(path: Path) -> Iterator[tuple[str, str]]:
