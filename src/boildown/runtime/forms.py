@@ -5,6 +5,7 @@ tensors are buffers that no state_dict holds: what a checkpoint stores is the la
 """
 
 import warnings
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -41,7 +42,7 @@ class Window:
         return F.conv2d(inputs, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
 
-class Form(nn.Module):
+class Form(nn.Module, ABC):
     """What computes a layer.
 
     Attributes:
@@ -57,6 +58,7 @@ class Form(nn.Module):
         for name, tensor in tensors.items():
             self.register_buffer(name, tensor, persistent=False)
 
+    @abstractmethod
     def forward(self, inputs: Tensor, bias: Tensor | None, columns: int) -> Tensor:
         """The layer's output.
 
@@ -65,11 +67,10 @@ class Form(nn.Module):
             bias: (outputs,).
             columns: rows of the input that one product takes, for forms that have a choice.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def dense(self) -> Tensor:
         """The layer's weight."""
-        raise NotImplementedError
 
     @property
     def bytes(self) -> int:
