@@ -316,19 +316,7 @@ def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         metavar="N,N",
         help="numbers of samples to time at; default: 1,32,256",
     )
-    command.add_argument(
-        "--config",
-        type=Path,
-        help="the run's; default: config.yaml beside the file, if it is there",
-    )
-    command.add_argument(
-        "--allow",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a module, class or function that the run's config may build too, as you trust it; "
-        "may be repeated",
-    )
+    _add_config(command, "config.yaml beside the file, if it is there")
     command.add_argument(
         "-o", "--out", type=Path, help="the picture, .png; default: bench.png beside the file"
     )
@@ -424,8 +412,9 @@ def _add_sensitivity(commands: "argparse._SubParsersAction[argparse.ArgumentPars
     command.set_defaults(run=sensitivity)
 
 
-def _add_places(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--config", type=Path, help="the run's; default: config.yaml beside it")
+def _add_config(command: argparse.ArgumentParser, default: str) -> None:
+    """Where the config of a run is, and what it may build."""
+    command.add_argument("--config", type=Path, help=f"the run's; default: {default}")
     command.add_argument(
         "--allow",
         action="append",
@@ -434,6 +423,10 @@ def _add_places(command: argparse.ArgumentParser) -> None:
         help="a module, class or function that the run's config may build too, as you trust it; "
         "may be repeated",
     )
+
+
+def _add_places(command: argparse.ArgumentParser) -> None:
+    _add_config(command, "config.yaml beside it")
     command.add_argument(
         "-o",
         "--out",
