@@ -109,14 +109,22 @@ def _errors(series: Series, middle: Any) -> Any:
 
 
 def _line(axes: Any, series: Series) -> None:
+    _marked(axes, series, DASHES[series.style % len(DASHES)], 5)
+
+
+def _points(axes: Any, series: Series) -> None:
+    _marked(axes, series, "", 10)
+
+
+def _marked(axes: Any, series: Series, dash: Any, size: int) -> None:
     axes.errorbar(
         series.x,
         series.y,
         yerr=_errors(series, series.y),
         color=_paint(series),
         marker=MARKERS[series.style % len(MARKERS)],
-        linestyle=DASHES[series.style % len(DASHES)],
-        markersize=5,
+        linestyle=dash,
+        markersize=size,
         linewidth=1.6,
         capsize=3,
         label=words.shorten(series.label) or "_",
@@ -163,20 +171,6 @@ def _bar(axes: Any, series: Series, left: Any) -> Any:
         label=words.shorten(series.label),
     )
     return np.array(series.x)
-
-
-def _points(axes: Any, series: Series) -> None:
-    axes.errorbar(
-        series.x,
-        series.y,
-        yerr=_errors(series, series.y),
-        color=_paint(series),
-        marker=MARKERS[series.style % len(MARKERS)],
-        linestyle="",
-        markersize=10,
-        capsize=3,
-        label=words.shorten(series.label) or "_",
-    )
 
 
 _DRAW = {"line": _line, "points": _points, "band": _band, "front": _front, "range": _range}
