@@ -85,7 +85,8 @@ def test_gradients_are_those_of_autograd_straight_through(seed: int, bits: int) 
         grad, blocks.detach(), rule.seen(blocks.detach(), step.detach()), step.detach()
     )
     size = (blocks.shape[1] * high) ** 0.5
-    assert blocks.grad is not None and step.grad is not None
+    assert blocks.grad is not None
+    assert step.grad is not None
     # at the edge of the outermost cell it is a matter of definition
     edge = ((blocks / step - low + 0.5).abs() < 1e-3) | ((blocks / step - high - 0.5).abs() < 1e-3)
     outside = (blocks.detach() / step.detach()).round()
@@ -116,7 +117,8 @@ def test_drawn_weights_lie_between_latent_and_rounded(seed: int, slack: float) -
         seen = rule.seen(blocks, steps)
         drawn = rule.drawn(blocks, steps, slack)
         low, high = torch.minimum(blocks, seen), torch.maximum(blocks, seen)
-        assert (drawn >= low - 1e-5).all() and (drawn <= high + 1e-5).all()
+        assert (drawn >= low - 1e-5).all()
+        assert (drawn <= high + 1e-5).all()
     assert torch.allclose(rule.drawn(blocks, steps, 1.0), blocks)
 
 
@@ -142,5 +144,5 @@ def test_blocks_are_those_of_the_granularity() -> None:
 
 
 def test_an_unknown_observer_is_named() -> None:
-    with pytest.raises(ValueError, match="observer must be one of minmax.*'best'"):
+    with pytest.raises(ValueError, match=r"observer must be one of minmax.*'best'"):
         fit_grid(torch.ones(1, 4), 4, observer="best")  # type: ignore[arg-type]
