@@ -1,0 +1,6 @@
+"""Tables and plots."""
+
+from pathlib import Path
+
+
+def show(out: Path) -> None: ...
