@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -259,8 +260,13 @@ def solver(name: str, device: str) -> Method:
     return solved
 
 
-def through_file(net: nn.Module, job: Job, out: Path) -> tuple[nn.Module, int]:
-    """The network as it is read back from its file, and the bytes of that."""
+def through_file(net: nn.Module, job: Job, out: Path) -> tuple[nn.Module, int | None]:
+    """The network as it is read back from its file, and the bytes of that.
+
+    Where dahuffman is not installed there are no files: the network itself, and None.
+    """
+    if find_spec("dahuffman") is None:
+        return net, None
     state = {n: t.detach().cpu().contiguous() for n, t in net.state_dict().items()}
     with tempfile.TemporaryDirectory(dir=out) as folder:
         path = Path(folder) / "model.boil"

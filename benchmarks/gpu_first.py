@@ -2,7 +2,7 @@
 
 python benchmarks/gpu_first.py --data DIR --out DIR [--seconds 345]
 
-DIR of --data holds mnist/ and cifar10-images.tar.gz. What fails in one part leaves the other to
+DIR of --data holds mnist/ and cifar10-images.tar.gz, and in site/ packages that the machine lacks. What fails in one part leaves the other to
 run. --out gets few and small files, renewed every few seconds, so that a run which is cut off
 leaves what it had: execution_cuda.json, logs, results.tar.gz with a file for each job of
 criteria.py, and the dense networks; unpacked into one directory they are what --out of criteria.py
@@ -24,11 +24,13 @@ EXECUTION = 80.0  # seconds at most
 PACKED = {"results": "*.json", "resnet20": "resnet20-*.pt", "lenets": "lenet*.pt"}
 
 
-def begun(script: str, arguments: Sequence[object], log: Path) -> subprocess.Popen[bytes]:
+def begun(
+    script: str, arguments: Sequence[object], data: Path, log: Path
+) -> subprocess.Popen[bytes]:
     """A script that runs in a process of its own, with its output in a file."""
-    places = [str(HERE.parent / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    places = [os.environ.get("PYTHONPATH"), str(HERE.parent / "src"), str(data / "site")]
     environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(places),
+        "PYTHONPATH": os.pathsep.join(filter(None, places)),
         "OMP_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
     }
@@ -90,11 +92,12 @@ def main() -> None:
     logs = given.out / "criteria.log"
     data = ["--root", given.data / "mnist", "--cifar", given.data / "cifar10-images.tar.gz"]
     common = [*data, "--out", given.work]
-    preparing = begun("criteria.py", [*common, "--prepare"], logs)
+    preparing = begun("criteria.py", [*common, "--prepare"], given.data, logs)
     if not given.skip_execution:
         try:
             log = given.out / "execution.log"
-            timing = begun("execution_cuda.py", ["--out", given.out / "execution_cuda.json"], log)
+            where = ["--out", given.out / "execution_cuda.json"]
+            timing = begun("execution_cuda.py", where, given.data, log)
             ended(timing, began + EXECUTION, given.work, given.out)
             tail(log, 40)
         except Exception:
@@ -105,7 +108,8 @@ def main() -> None:
         print(f"{time.monotonic() - began:.0f} s: prepared", flush=True)
         minutes = (began + given.seconds - 8.0 - time.monotonic()) / 60.0
         how = ["--device", given.device, "--jobs", given.jobs, "--sharing", given.sharing]
-        jobs = begun("criteria.py", [*common, *how, "--minutes", minutes, *given.more], logs)
+        more = [*common, *how, "--minutes", minutes, *given.more]
+        jobs = begun("criteria.py", more, given.data, logs)
         ended(jobs, began + given.seconds, given.work, given.out)
         tail(logs, 25)
     except Exception:
