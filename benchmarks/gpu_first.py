@@ -2,11 +2,11 @@
 
 python benchmarks/gpu_first.py --data DIR --out DIR [--seconds 345]
 
-DIR of --data holds mnist/ and cifar10-images.tar.gz, and in site/ packages that the machine lacks. What fails in one part leaves the other to
-run. --out gets few and small files, renewed every few seconds, so that a run which is cut off
-leaves what it had: execution_cuda.json, logs, results.tar.gz with a file for each job of
-criteria.py, and the dense networks; unpacked into one directory they are what --out of criteria.py
-goes on from.
+DIR of --data holds mnist/ and cifar10-images.tar.gz, and in site/ packages that the machine lacks.
+What fails in one part leaves the other to run. --out gets few and small files, renewed every few
+seconds, so that a run which is cut off leaves what it had: execution_cuda.json, logs,
+results.tar.gz with a file for each job of criteria.py, and the dense networks; unpacked into one
+directory they are what --out of criteria.py goes on from.
 """
 
 import argparse
