@@ -26,7 +26,6 @@ from pathlib import Path
 import torch
 from criteria_data import decode
 from criteria_jobs import AT_ONCE, GRADUALLY, NETS, Job, Settings, run, through_file
-from criteria_tables import show
 
 SEEDS = (0, 1, 2)
 FIRST = ("magnitude", "random", "wanda", "sparsegpt", "alps", "lamp")  # what is wanted most
@@ -120,8 +119,9 @@ class Workers:
     def share(self, waiting: list[Job], until: float) -> None:
         """Do the jobs, in their order where they can be, as long as time lasts."""
         while (waiting or self.busy) and time.monotonic() < until:
+            there = set(self.settings.out.glob("*.pt"))
             for pipe in list(self.idle):
-                job = self._next(waiting, self.places[pipe])
+                job = self._next(waiting, self.places[pipe], there)
                 if job is not None:
                     waiting.remove(job)
                     self.idle.remove(pipe)
@@ -138,14 +138,14 @@ class Workers:
                 self._hear(pipe)
         print(f"{self.done} done, {self.failed} failed, {len(waiting)} not begun", flush=True)
 
-    def _next(self, waiting: list[Job], place: str) -> Job | None:
+    def _next(self, waiting: list[Job], place: str, there: set[Path]) -> Job | None:
         """What a worker can do now: one with a device prefers what is meant for it."""
         ready = [
             job
             for job in waiting
-            if (job.how == "dense" or self.settings.dense(job).exists())
+            if (job.how == "dense" or self.settings.dense(job) in there)
             and (job.net != ON_DEVICE or place == self.device)
-            and (job.net != ON_DEVICE or self.settings.decoded.exists())
+            and (job.net != ON_DEVICE or self.settings.decoded in there)
         ]
         return min(ready, key=lambda job: job.net != ON_DEVICE, default=None)
 
@@ -212,6 +212,8 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     if given.tables:
+        from criteria_tables import show  # draws, which no worker does
+
         show(given.out)
         return
     until = time.monotonic() + 60.0 * given.minutes

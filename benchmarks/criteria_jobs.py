@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from criteria_data import Data, cifar, error, mnist
 from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -178,6 +179,7 @@ def trained(
     trainer = Trainer(
         accelerator=device,
         devices=1,
+        plugins=[LightningEnvironment()],  # each process is alone, whatever else is installed
         precision=kind.precision,
         gradient_clip_val=kind.clip,
         max_epochs=-1,

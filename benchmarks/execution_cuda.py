@@ -201,9 +201,9 @@ def main() -> None:
         "compile bfloat16": lambda: compiled(brain, (LARGE,)),
         "dense float32": lambda: alone("dense", torch.float32, median),
         "csr float32": lambda: alone("csr", torch.float32, median),
+        "bsr float16": lambda: alone("bsr", half, median),
         "dense graph": lambda: alone("dense", half, replayed),
         "2:4 graph": lambda: alone("2:4", half, replayed),
-        "bsr float16": lambda: alone("bsr", half, median),
     }
     found: dict[str, Any] = {"device": torch.cuda.get_device_name(), "torch": torch.__version__}
     began, failed = time.monotonic(), False

@@ -21,6 +21,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 EXECUTION = 80.0  # seconds at most
+EVERY = 12.0  # seconds, after which what there is is packed
 PACKED = {"results": "*.json", "resnet20": "resnet20-*.pt", "lenets": "lenet*.pt"}
 
 
@@ -43,10 +44,12 @@ def begun(
 
 def ended(process: subprocess.Popen[bytes], until: float, work: Path, out: Path) -> None:
     """Wait for a process, or end it when its time is over; keep what there is meanwhile."""
+    due = time.monotonic() + EVERY
     while process.poll() is None and time.monotonic() < until:
-        time.sleep(1.0)
-        if int(time.monotonic()) % 15 == 0:
+        time.sleep(0.5)
+        if time.monotonic() >= due:
             pack(work, out)
+            due = time.monotonic() + EVERY
     if process.poll() is None:
         print(f"{process.args[1]} is ended", flush=True)  # type: ignore[index]
         os.killpg(process.pid, 9)
