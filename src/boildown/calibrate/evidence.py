@@ -91,7 +91,7 @@ class Evidence:
             for name, gradient in found.items():
                 sums[name] += gradient
                 squares[name] += gradient.float().square()
-        self._charge(batches, passes=3)
+        self.charge(batches, passes=3)
         count = len(batches)
         return Gradients(
             {name: total / count for name, total in sums.items()},
@@ -115,7 +115,7 @@ class Evidence:
         with evaluating(self.model), torch.no_grad(), self._watching(totals, counts):
             for batch in batches:
                 self.model(inputs_of(batch))
-        self._charge(batches, passes=1)
+        self.charge(batches, passes=1)
         return {name: total / counts[name] for name, total in totals.items()}
 
     def fisher(self, size: int) -> Iterator[tuple[str, slice, Tensor]]:
@@ -146,7 +146,7 @@ class Evidence:
                     for i, (name, span) in enumerate(spans):
                         if name in found:
                             sums[i] = _add_blocks(sums[i], found[name], span, size, count**2)
-            self._charge(batches, passes=3)
+            self.charge(batches, passes=3)
             for (name, span), total in zip(spans, sums, strict=True):
                 if total.ndim == 1:  # the loss does not depend on it
                     blocks = -(-(span.stop - span.start) // size)
@@ -182,7 +182,7 @@ class Evidence:
         batches = self._calibration("activations")
         layers = {name.rpartition(".")[0]: name for name in self.names if name.endswith("weight")}
         found = activities(self.model, map(inputs_of, batches), layers)
-        self._charge(batches, passes=1)
+        self.charge(batches, passes=1)
         return {layers[layer]: activity for layer, activity in found.items()}
 
     @cached_property
@@ -225,7 +225,8 @@ class Evidence:
             )
         return batches
 
-    def _charge(self, batches: Sequence[Any], passes: int) -> None:
+    def charge(self, batches: Sequence[Any], passes: int) -> None:
+        """Count passes over batches among the operations that were spent."""
         inputs = [inputs_of(batch) for batch in batches]
         self.flops += calibration_flops(self.model, inputs, passes=passes)
 
