@@ -42,8 +42,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "sensitivity": {"scope": "sensitivity"},
 }
 SPARSITIES = (0.9, 0.95, 0.98)
-FLOPS = (0.2, 0.1)
-BYTES = (60_000, 30_000)
+FLOPS = (0.1,)
+BYTES = (30_000,)
 
 
 def pruned(
@@ -153,12 +153,13 @@ def show(cells: Cells, epochs: float) -> None:
     """All tables of a network."""
     columns = [f"{100 * s:g} % cut" for s in SPARSITIES]
     table("at once", columns, lambda w, i: cells(0, w, sparsity=SPARSITIES[i]))
-    table(f"{epochs:g} epochs", columns, lambda w, i: cells(epochs, w, sparsity=SPARSITIES[i]))
     if cells.name == "lenet5":
         columns = [f"{100 * f:g} % of the operations" for f in FLOPS]
         table(f"{epochs:g} epochs", columns, lambda w, i: cells(epochs, w, flops=FLOPS[i]))
         columns = [f"{size:,} bytes" for size in BYTES]
         table(f"{epochs:g} epochs", columns, lambda w, i: cells(epochs, w, bytes=BYTES[i]))
+    columns = [f"{100 * s:g} % cut" for s in SPARSITIES]
+    table(f"{epochs:g} epochs", columns, lambda w, i: cells(epochs, w, sparsity=SPARSITIES[i]))
 
 
 if __name__ == "__main__":
