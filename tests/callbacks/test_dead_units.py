@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import boildown
 from boildown.callbacks.prune import Prune
+from boildown.callbacks.quantize import Quantize
 from boildown.callbacks.round import RoundWeights
 from boildown.callbacks.share import ShareWeights
 
@@ -63,6 +64,13 @@ FINISH: dict[str, list[Any]] = {
     "paper's sum": [{"bits": 1, "gradient": "sum", "dtype": "float16"}],
     "rounded": [],
 }
+GRIDS: dict[str, dict[str, Any]] = {
+    "by channel": {"bits": 4},
+    "by tensor, steps fixed": {"bits": 3, "granularity": "tensor", "learn": False},
+    "blocks of inputs": {"bits": 4, "granularity": 4, "exclude": ["conv", "branch"]},
+    "ternary": {"bits": "ternary"},
+    "inputs too": {"bits": 8, "activations": 8},
+}
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
@@ -89,6 +97,27 @@ def test_dead_rows_and_a_dead_layer_stay_finite(
         said = loaded(x)
         torch.testing.assert_close(said, model.eval()(x), rtol=0, atol=0)
     assert torch.isfinite(said).all()
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_dead_rows_and_a_dead_layer_on_a_grid(grid: str, tmp_path: Path) -> None:
+    inputs, targets = drawn(64, 64, 3)
+    quantize = Quantize(
+        begin=0.5,
+        check="step",
+        calibration=lambda: [(inputs.view(64, 1, 8, 8), targets)],
+        **GRIDS[grid],
+    )
+    model = trained([quantize])
+    state = model.state_dict()
+    assert all(torch.isfinite(tensor).all() for tensor in state.values())
+    assert not state["branch.weight"].any()
+    assert not state["fc1.weight"][:8].any()
+    boildown.pack(model, tmp_path / "model.boil")
+    found = boildown.unpack(tmp_path / "model.boil")
+    assert all(torch.equal(found[name], state[name]) for name in state)
+    with torch.no_grad():
+        assert torch.isfinite(model.eval()(inputs.view(64, 1, 8, 8))).all()
 
 
 def test_a_network_of_zeros_is_shared_and_packed(tmp_path: Path) -> None:
