@@ -11,6 +11,7 @@ images. What has been measured is kept in --out.
 """
 
 import argparse
+import json
 import logging
 import statistics
 import warnings
@@ -21,18 +22,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from criteria import Data, Kept, trained
-from lightning.pytorch import seed_everything
+from lightning.pytorch import Callback, Trainer, seed_everything
 from torch import nn
 
 from boildown import codec
 from boildown.allocate.size import AskedSize
+from boildown.callbacks.budget import ComputeBudget
+from boildown.callbacks.learning_rate import ScheduleLearningRate
 from boildown.callbacks.prune import Prune
 from boildown.callbacks.round import RoundWeights
+from boildown.data.loader import TensorLoader
+from boildown.data.mnist import MNIST
 from boildown.flops import forward_flops_by_weight
 from boildown.models.lenet import LeNet5, LeNet300
 from boildown.prune.criteria import lamp, magnitude
-from boildown.schedule import Cubic, OneShot
+from boildown.schedule import Cosine, Cubic, OneShot
+from boildown.tasks.classification import Classification
 
 NETS = {"lenet300": LeNet300, "lenet5": LeNet5}
 WAYS: dict[str, dict[str, Any]] = {
@@ -44,6 +49,62 @@ WAYS: dict[str, dict[str, Any]] = {
 SPARSITIES = (0.9, 0.95, 0.98)
 FLOPS = (0.1,)
 BYTES = (30_000,)
+BATCH, SAMPLES = 128, 512
+
+
+class Data:
+    """MNIST in memory: the last 5,000 training images are not used."""
+
+    def __init__(self, root: str) -> None:
+        mnist = MNIST(
+            root=root, download=False, batch_size=BATCH, eval_batch_size=1000, val_size=5000, seed=0
+        )
+        train, test = mnist._read()
+        self.train = train.inputs[:55000], train.targets[:55000]
+        self.test = test.inputs, test.targets
+        inputs, targets = (part[:SAMPLES] for part in self.train)
+        self.calibration = list(zip(inputs.split(BATCH), targets.split(BATCH), strict=True))
+
+    def error(self, net: nn.Module) -> float:
+        """Of the test set, in %."""
+        with torch.no_grad():
+            wrong = (net(self.test[0]).argmax(1) != self.test[1]).float().mean()
+        return 100.0 * float(wrong)
+
+
+def trained(
+    net: nn.Module, data: Data, seed: int, epochs: int, rate: float, *extra: Callback
+) -> None:
+    """Train in place, by Adam with a cosine."""
+    seed_everything(seed, verbose=False)
+    task = Classification(net, optimizer=lambda p: torch.optim.Adam(p, lr=rate), num_classes=10)
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=-1,
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+        callbacks=[ComputeBudget(epochs=epochs), ScheduleLearningRate(shape=Cosine()), *extra],
+    )
+    loader = TensorLoader(*data.train, BATCH, shuffle=True, seed=seed, drop_last=True)
+    trainer.fit(task, loader)
+
+
+class Kept:
+    """Figures by their key, in a file, so that nothing is measured twice."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.figures: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+
+    def get(self, key: str, measure: Callable[[], Any]) -> Any:
+        if key not in self.figures:
+            self.figures[key] = measure()
+            self.path.write_text(json.dumps(self.figures, indent=1))
+        return self.figures[key]
 
 
 def pruned(

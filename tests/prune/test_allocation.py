@@ -51,7 +51,7 @@ def lost(curves: dict, sizes: dict, densities: dict[str, float]) -> float:
 def test_nonzeros_are_met_exactly(net: tuple, kept: float) -> None:
     curves, sizes = net
     most = round(kept * sum(sizes.values()))
-    budget = Budget(dict.fromkeys(sizes, 1.0), most, "sparsity")
+    budget = Budget(dict.fromkeys(sizes, 1.0), most)
     found = allocated_densities(curves, sizes, [budget])
     counts = {name: density * sizes[name] for name, density in found.items()}
     assert all(math.isclose(c, round(c), abs_tol=1e-6) for c in counts.values())
@@ -68,8 +68,8 @@ def test_two_budgets_are_met_from_below(
     price = {name: data.draw(st.sampled_from([0.0, 1.0, 8.0, 64.0])) for name in sizes}
     total = sum(price[name] * sizes[name] for name in sizes)
     budgets = [
-        Budget(dict.fromkeys(sizes, 1.0), math.floor(kept * sum(sizes.values())), "sparsity"),
-        Budget(price, flops * total, "flops"),
+        Budget(dict.fromkeys(sizes, 1.0), math.floor(kept * sum(sizes.values()))),
+        Budget(price, flops * total),
     ]
     found = allocated_densities(curves, sizes, budgets)
     for budget in budgets:
@@ -86,7 +86,7 @@ def test_it_is_the_best_there_is(net: tuple, kept: float) -> None:
     """Against all ways to keep so many of some small layers, above their floors."""
     curves, sizes = net
     most = round(kept * sum(sizes.values()))
-    budget = Budget(dict.fromkeys(sizes, 1.0), most, "sparsity")
+    budget = Budget(dict.fromkeys(sizes, 1.0), most)
     found = allocated_densities(curves, sizes, [budget])
     share = min(most / sum(sizes.values()), 1.0)
     floors = [math.ceil(0.1 * share * size - 1e-9) for size in sizes.values()]
@@ -112,9 +112,7 @@ def test_more_room_is_never_worse(net: tuple, one: float, other: float) -> None:
         lost(
             curves,
             sizes,
-            allocated_densities(
-                curves, sizes, [Budget(price, round(kept * sum(sizes.values())), "sparsity")]
-            ),
+            allocated_densities(curves, sizes, [Budget(price, round(kept * sum(sizes.values())))]),
         )
         for kept in sorted((one, other))
     ]

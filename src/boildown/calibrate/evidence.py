@@ -92,7 +92,7 @@ class Evidence:
             for name, gradient in found.items():
                 sums[name] += gradient
                 squares[name] += gradient.float().square()
-        self.charge(batches, passes=3)
+        self._charge(batches, passes=3)
         count = len(batches)
         return Gradients(
             {name: total / count for name, total in sums.items()},
@@ -116,7 +116,7 @@ class Evidence:
         with evaluating(self.model), torch.no_grad(), self._watching(totals, counts):
             for batch in batches:
                 self.model(inputs_of(batch))
-        self.charge(batches, passes=1)
+        self._charge(batches, passes=1)
         return {name: total / counts[name] for name, total in totals.items()}
 
     @cached_property
@@ -174,7 +174,7 @@ class Evidence:
                     for i, (name, span) in enumerate(spans):
                         if name in found:
                             sums[i] = _add_blocks(sums[i], found[name], span, size, count**2)
-            self.charge(batches, passes=3)
+            self._charge(batches, passes=3)
             for (name, span), total in zip(spans, sums, strict=True):
                 if total.ndim == 1:  # the loss does not depend on it
                     blocks = -(-(span.stop - span.start) // size)
@@ -210,7 +210,7 @@ class Evidence:
         batches = self._calibration("activations")
         layers = {name.rpartition(".")[0]: name for name in self.names if name.endswith("weight")}
         found = activities(self.model, map(inputs_of, batches), layers)
-        self.charge(batches, passes=1)
+        self._charge(batches, passes=1)
         return {layers[layer]: activity for layer, activity in found.items()}
 
     @cached_property
@@ -253,8 +253,7 @@ class Evidence:
             )
         return batches
 
-    def charge(self, batches: Sequence[Any], passes: int) -> None:
-        """Count passes over batches among the operations that were spent."""
+    def _charge(self, batches: Sequence[Any], passes: int) -> None:
         inputs = [inputs_of(batch) for batch in batches]
         self.flops += calibration_flops(self.model, inputs, passes=passes)
 

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from boildown.calibrate.batches import calibration_flops
 from boildown.calibrate.evidence import Evidence
 from boildown.callbacks.technique import is_number
 from boildown.flops import forward_flops_by_weight
@@ -16,6 +17,8 @@ from boildown.prune.allocation import (
     allocated_densities,
     fewest_cut,
     measured_curves,
+    nonzeros,
+    units_of,
 )
 from boildown.prune.densities import erk
 from boildown.prune.masks import global_masks, layer_masks
@@ -144,7 +147,8 @@ class Selection:
             return
         inputs = evidence.inputs
         self.curves = measured_curves(model, inputs, scores, self.pattern)
-        evidence.charge(inputs, passes=2 + len(LADDER) * len(scores))
+        passes = 2 + len(LADDER) * len(scores)
+        evidence.flops += calibration_flops(model, inputs, passes=passes)
 
     def masks(
         self, scores: Mapping[str, Tensor], time: float, target: float | None = None
@@ -201,18 +205,14 @@ class Selection:
 
     def _allocated(self, scores: Mapping[str, Tensor], final: float) -> dict[str, float]:
         """The final density of each layer, by what cutting it does."""
-        sizes = {name: score.numel() for name, score in scores.items()}
-        units = {n: self.pattern.condense(s, 0.0).numel() for n, s in scores.items()}
-        entries = {name: sizes[name] / units[name] for name in scores}
-        everything = sum(sizes.values())
+        units = units_of(scores, self.pattern)
         budgets = []
         if final > 0.0 or self.flops is None:
-            most = everything - round(final * everything)
-            budgets.append(Budget(entries, most, "prune.sparsity"))
+            budgets.append(nonzeros(scores, units, final))
         if self.flops is not None:
-            price = {name: self.operations[name] * entries[name] for name in scores}
+            price = {n: self.operations[n] * s.numel() / units[n] for n, s in scores.items()}
             total = sum(price[name] * units[name] for name in scores)
-            budgets.append(Budget(price, self.flops * total, "prune.flops"))
+            budgets.append(Budget(price, self.flops * total))
         curves = {name: self.curves[name] for name in scores}
         return allocated_densities(curves, units, budgets, 1.0 - self.pattern.least)
 

@@ -38,12 +38,53 @@ class Budget:
     Attributes:
         price: name -> what one unit of the layer that stays costs, at least 0.
         most: what the units that stay may cost, at least 0.
-        what: the setting, for errors.
     """
 
     price: Mapping[str, float]
     most: float
-    what: str
+
+
+def densities_by_sensitivity(
+    model: nn.Module,
+    inputs: Sequence[Tensor],
+    scores: Mapping[str, Tensor],
+    sparsity: float,
+    pattern: Pattern = SINGLE,
+) -> dict[str, float]:
+    """How dense each layer is where `sparsity` of all goes, by what cutting it does.
+
+    Args:
+        model: takes a batch of inputs alone; its weights are trained from here on.
+        inputs: calibration batches.
+        scores: name of a weight -> scores, of its shape; the smallest go first.
+        sparsity: fraction of all entries to cut, in [0, 1].
+        pattern: what is cut as one.
+
+    Returns:
+        name -> fraction that stays.
+
+    Raises:
+        ValueError: see `measured_curves`.
+    """
+    for name in scores:
+        model.get_parameter(name).requires_grad_(True)
+    curves = measured_curves(model, inputs, scores, pattern)
+    units = units_of(scores, pattern)
+    return allocated_densities(
+        curves, units, [nonzeros(scores, units, sparsity)], 1.0 - pattern.least
+    )
+
+
+def units_of(scores: Mapping[str, Tensor], pattern: Pattern) -> dict[str, int]:
+    """How many of what is cut as one there are."""
+    return {name: pattern.condense(each, 0.0).numel() for name, each in scores.items()}
+
+
+def nonzeros(scores: Mapping[str, Tensor], units: Mapping[str, int], sparsity: float) -> Budget:
+    """The entries that may stay of a sparsity over all."""
+    total = sum(each.numel() for each in scores.values())
+    price = {name: each.numel() / units[name] for name, each in scores.items()}
+    return Budget(price, total - round(sparsity * total))
 
 
 def measured_curves(

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from boildown.calibrate.evidence import Evidence
 from boildown.calibrate.grams import input_moments, layers_reached
 from boildown.calibrate.moments import Moments, damped_second
 from boildown.name_patterns import without
+from boildown.prune.allocation import densities_by_sensitivity
 from boildown.prune.criteria import Criterion, check_finite, scored
 from boildown.prune.masks import layer_masks
 from boildown.prune.patterns import SINGLE, Pattern, pattern_named
@@ -154,19 +156,22 @@ def prune_oneshot(
     sparsity: float | None = None,
     *,
     method: Named | Criterion = "alps",
+    scope: Literal["layer", "sensitivity"] = "layer",
     pattern: str | None = None,
     exclude: Sequence[str] = (),
     samples: int = 512,
 ) -> nn.Module:
-    """A trained network, pruned without training: layer by layer, each to the same sparsity.
+    """A trained network, pruned without training, layer by layer.
 
     Args:
         model: takes a batch of inputs alone; it stays as it is.
         calibration: inputs, one tensor or batches (`boildown.calibrate.batches.Data`).
-        sparsity: fraction of each weight that becomes zero, in [0, 1); by default the pattern's.
+        sparsity: fraction of all weights that becomes zero, in [0, 1); by default the pattern's.
         method: "alps" or "sparsegpt", which change the weights that are left so that the layers'
             outputs stay close to what they were, or a criterion such as
             `boildown.prune.criteria.wanda` that only says which go.
+        scope: each layer equally sparse, or by what cutting its smallest magnitudes does to the
+            outputs ("sensitivity", `boildown.prune.allocation`).
         pattern: see `boildown.callbacks.prune.Prune`.
         exclude: patterns of weights to leave alone.
         samples: how many to calibrate with at most.
@@ -191,6 +196,8 @@ def prune_oneshot(
     final = made.least if sparsity is None and made.least else sparsity
     if final is None or not made.least <= final < 1.0:
         raise ValueError(f"sparsity must be in [{made.least:.4g}, 1), got {sparsity!r}")
+    if scope not in ("layer", "sensitivity"):
+        raise ValueError(f"scope must be layer or sensitivity, got {scope!r}")
     weights = weights_in(model)
     names = without(exclude, weights, "exclude")
     for name in names:
@@ -198,14 +205,19 @@ def prune_oneshot(
         if misfit := made.misfit(weights[name].shape):
             raise ValueError(f"pattern {pattern}: {name} has {misfit}; exclude=[{name!r}]")
     batches = collect(calibration, samples)
-    pruned, choose = copy.deepcopy(model), chooser(final, made)
+    pruned, cut = copy.deepcopy(model), dict.fromkeys(names, final)
+    if scope == "sensitivity":
+        scores = {name: weights[name].detach().abs() for name in names}
+        kept = densities_by_sensitivity(copy.deepcopy(model), batches, scores, final, made)
+        cut = {name: 1.0 - density for name, density in kept.items()}
+    choose = {name: chooser(each, made) for name, each in cut.items()}
     if callable(method):
         _cut_(pruned, batches, names, choose, method)
         return pruned
-    masks = {name: choose(weights[name].detach().abs()) for name in names}
+    masks = {name: choose[name](weights[name].detach().abs()) for name in names}
     found = method_named(method, "method")
     _check_fitted(pruned, batches[0], names, method)
-    refit_(pruned, batches, dict.fromkeys(names, choose), masks, found)
+    refit_(pruned, batches, choose, masks, found)
     return pruned
 
 
@@ -213,7 +225,7 @@ def _cut_(
     model: nn.Module,
     batches: Sequence[Tensor],
     names: Iterable[str],
-    choose: Callable[[Tensor], Tensor],
+    choose: Mapping[str, Callable[[Tensor], Tensor]],
     criterion: Criterion,
 ) -> None:
     """Cut weights in place, one after the other, by the evidence that those before it leave."""
@@ -225,7 +237,7 @@ def _cut_(
         evidence = Evidence(model, [name], lambda: batches)
         scores = scored(criterion, {name: weight}, evidence)[name]
         with torch.no_grad():
-            weight.mul_(choose(scores))
+            weight.mul_(choose[name](scores))
 
 
 def _check_fitted(model: nn.Module, inputs: Tensor, names: Iterable[str], method: str) -> None:
