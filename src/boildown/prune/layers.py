@@ -192,25 +192,10 @@ def prune_oneshot(
         >>> [int((layer.weight == 0).sum()) for layer in (smaller[0], smaller[2])]
         [24, 6]
     """
-    made = pattern_named(pattern, "pattern")
-    final = made.least if sparsity is None and made.least else sparsity
-    if final is None or not made.least <= final < 1.0:
-        raise ValueError(f"sparsity must be in [{made.least:.4g}, 1), got {sparsity!r}")
-    if scope not in ("layer", "sensitivity"):
-        raise ValueError(f"scope must be layer or sensitivity, got {scope!r}")
-    weights = weights_in(model)
-    names = without(exclude, weights, "exclude")
-    for name in names:
-        check_finite(name, weights[name])
-        if misfit := made.misfit(weights[name].shape):
-            raise ValueError(f"pattern {pattern}: {name} has {misfit}; exclude=[{name!r}]")
+    names, made, final = _asked(model, sparsity, pattern, exclude)
+    weights = dict(model.named_parameters())
     batches = collect(calibration, samples)
-    pruned, cut = copy.deepcopy(model), dict.fromkeys(names, final)
-    if scope == "sensitivity":
-        scores = {name: weights[name].detach().abs() for name in names}
-        kept = densities_by_sensitivity(copy.deepcopy(model), batches, scores, final, made)
-        cut = {name: 1.0 - density for name, density in kept.items()}
-    choose = {name: chooser(each, made) for name, each in cut.items()}
+    pruned, choose = copy.deepcopy(model), _choices(model, batches, names, final, scope, made)
     if callable(method):
         _cut_(pruned, batches, names, choose, method)
         return pruned
@@ -219,6 +204,50 @@ def prune_oneshot(
     _check_fitted(pruned, batches[0], names, method)
     refit_(pruned, batches, choose, masks, found)
     return pruned
+
+
+def _asked(
+    model: nn.Module, sparsity: float | None, pattern: str | None, exclude: Sequence[str]
+) -> tuple[list[str], Pattern, float]:
+    """The weights to prune, in which pattern, and how much of all goes.
+
+    Raises:
+        ValueError: as `prune_oneshot`.
+    """
+    made = pattern_named(pattern, "pattern")
+    final = made.least if sparsity is None and made.least else sparsity
+    if final is None or not made.least <= final < 1.0:
+        raise ValueError(f"sparsity must be in [{made.least:.4g}, 1), got {sparsity!r}")
+    weights = weights_in(model)
+    names = without(exclude, weights, "exclude")
+    for name in names:
+        check_finite(name, weights[name])
+        if misfit := made.misfit(weights[name].shape):
+            raise ValueError(f"pattern {pattern}: {name} has {misfit}; exclude=[{name!r}]")
+    return names, made, final
+
+
+def _choices(
+    model: nn.Module,
+    batches: Sequence[Tensor],
+    names: Sequence[str],
+    sparsity: float,
+    scope: str,
+    pattern: Pattern,
+) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Weight's name -> scores to mask.
+
+    Raises:
+        ValueError: for another scope.
+    """
+    if scope not in ("layer", "sensitivity"):
+        raise ValueError(f"scope must be layer or sensitivity, got {scope!r}")
+    cut = dict.fromkeys(names, sparsity)
+    if scope == "sensitivity":
+        scores = {name: model.get_parameter(name).detach().abs() for name in names}
+        kept = densities_by_sensitivity(copy.deepcopy(model), batches, scores, sparsity, pattern)
+        cut = {name: 1.0 - density for name, density in kept.items()}
+    return {name: chooser(each, pattern) for name, each in cut.items()}
 
 
 def _cut_(
