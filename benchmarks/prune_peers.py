@@ -4,10 +4,10 @@ python benchmarks/prune_peers.py [--repeats 40]
 
 CPU, one thread, random data. Prints, in Markdown: the CPU time of a training step (forward,
 backward, SGD with momentum and weight decay; batch 64) with nothing, with `Prune`, with
-ModelPruning and torch.nn.utils.prune, after the cut, all taking turns; and what is left of the zeros that
-were asked for (90 %, in three cuts) at the end, and after a resume from a checkpoint of the middle
-with nothing cut after it; whether the state's keys are those of the dense network, and the bytes of
-torch.save and of boildown.pack.
+ModelPruning and torch.nn.utils.prune, after the cut, all taking turns; and what is left of the
+zeros that were asked for (90 %, in three cuts) at the end, and after a resume from a checkpoint of
+the middle with nothing cut after it; whether the state's keys are those of the dense network, and
+the bytes of torch.save and of boildown.pack.
 """
 
 import argparse
