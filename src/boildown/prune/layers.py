@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from boildown.calibrate.evidence import Evidence
 from boildown.calibrate.grams import input_moments, layers_reached
 from boildown.calibrate.moments import Moments, damped_second
 from boildown.name_patterns import without
+from boildown.prune.allocation import densities_by_sensitivity
 from boildown.prune.criteria import Criterion, check_finite, scored
 from boildown.prune.masks import layer_masks
 from boildown.prune.patterns import SINGLE, Pattern, pattern_named
@@ -154,19 +156,22 @@ def prune_oneshot(
     sparsity: float | None = None,
     *,
     method: Named | Criterion = "alps",
+    scope: Literal["layer", "sensitivity"] = "layer",
     pattern: str | None = None,
     exclude: Sequence[str] = (),
     samples: int = 512,
 ) -> nn.Module:
-    """A trained network, pruned without training: layer by layer, each to the same sparsity.
+    """A trained network, pruned without training, layer by layer.
 
     Args:
         model: takes a batch of inputs alone; it stays as it is.
         calibration: inputs, one tensor or batches (`boildown.calibrate.batches.Data`).
-        sparsity: fraction of each weight that becomes zero, in [0, 1); by default the pattern's.
+        sparsity: fraction of all weights that becomes zero, in [0, 1); by default the pattern's.
         method: "alps" or "sparsegpt", which change the weights that are left so that the layers'
             outputs stay close to what they were, or a criterion such as
             `boildown.prune.criteria.wanda` that only says which go.
+        scope: each layer equally sparse, or by what cutting its smallest magnitudes does to the
+            outputs ("sensitivity", `boildown.prune.allocation`).
         pattern: see `boildown.callbacks.prune.Prune`.
         exclude: patterns of weights to leave alone.
         samples: how many to calibrate with at most.
@@ -187,6 +192,28 @@ def prune_oneshot(
         >>> [int((layer.weight == 0).sum()) for layer in (smaller[0], smaller[2])]
         [24, 6]
     """
+    names, made, final = _asked(model, sparsity, pattern, exclude)
+    weights = dict(model.named_parameters())
+    batches = collect(calibration, samples)
+    pruned, choose = copy.deepcopy(model), _choices(model, batches, names, final, scope, made)
+    if callable(method):
+        _cut_(pruned, batches, names, choose, method)
+        return pruned
+    masks = {name: choose[name](weights[name].detach().abs()) for name in names}
+    found = method_named(method, "method")
+    _check_fitted(pruned, batches[0], names, method)
+    refit_(pruned, batches, choose, masks, found)
+    return pruned
+
+
+def _asked(
+    model: nn.Module, sparsity: float | None, pattern: str | None, exclude: Sequence[str]
+) -> tuple[list[str], Pattern, float]:
+    """The weights to prune, in which pattern, and how much of all goes.
+
+    Raises:
+        ValueError: as `prune_oneshot`.
+    """
     made = pattern_named(pattern, "pattern")
     final = made.least if sparsity is None and made.least else sparsity
     if final is None or not made.least <= final < 1.0:
@@ -197,23 +224,37 @@ def prune_oneshot(
         check_finite(name, weights[name])
         if misfit := made.misfit(weights[name].shape):
             raise ValueError(f"pattern {pattern}: {name} has {misfit}; exclude=[{name!r}]")
-    batches = collect(calibration, samples)
-    pruned, choose = copy.deepcopy(model), chooser(final, made)
-    if callable(method):
-        _cut_(pruned, batches, names, choose, method)
-        return pruned
-    masks = {name: choose(weights[name].detach().abs()) for name in names}
-    found = method_named(method, "method")
-    _check_fitted(pruned, batches[0], names, method)
-    refit_(pruned, batches, dict.fromkeys(names, choose), masks, found)
-    return pruned
+    return names, made, final
+
+
+def _choices(
+    model: nn.Module,
+    batches: Sequence[Tensor],
+    names: Sequence[str],
+    sparsity: float,
+    scope: str,
+    pattern: Pattern,
+) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Weight's name -> scores to mask.
+
+    Raises:
+        ValueError: for another scope.
+    """
+    if scope not in ("layer", "sensitivity"):
+        raise ValueError(f"scope must be layer or sensitivity, got {scope!r}")
+    cut = dict.fromkeys(names, sparsity)
+    if scope == "sensitivity":
+        scores = {name: model.get_parameter(name).detach().abs() for name in names}
+        kept = densities_by_sensitivity(copy.deepcopy(model), batches, scores, sparsity, pattern)
+        cut = {name: 1.0 - density for name, density in kept.items()}
+    return {name: chooser(each, pattern) for name, each in cut.items()}
 
 
 def _cut_(
     model: nn.Module,
     batches: Sequence[Tensor],
     names: Iterable[str],
-    choose: Callable[[Tensor], Tensor],
+    choose: Mapping[str, Callable[[Tensor], Tensor]],
     criterion: Criterion,
 ) -> None:
     """Cut weights in place, one after the other, by the evidence that those before it leave."""
@@ -225,7 +266,7 @@ def _cut_(
         evidence = Evidence(model, [name], lambda: batches)
         scores = scored(criterion, {name: weight}, evidence)[name]
         with torch.no_grad():
-            weight.mul_(choose(scores))
+            weight.mul_(choose[name](scores))
 
 
 def _check_fitted(model: nn.Module, inputs: Tensor, names: Iterable[str], method: str) -> None:
