@@ -26,7 +26,7 @@ from boildown.prune.layers import prune_oneshot
 
 NETS = {"lenet300": LeNet300, "lenet5": LeNet5}
 METHODS = ("obs", "sparsegpt", "alps")
-MIXES = (0.0, 0.1, 0.5, 0.9, 1.0)
+MIXES = (0.0, 0.1, 0.5, 1.0)
 SPARSITIES = (0.8, 0.9, 0.95)
 SAMPLES, EPOCHS = 512, 2
 

@@ -265,35 +265,61 @@ def prune_oneshot(
         >>> [int((layer.weight == 0).sum()) for layer in (smaller[0], smaller[2])]
         [24, 6]
     """
-    made = pattern_named(pattern, "pattern")
-    final = made.least if sparsity is None and made.least else sparsity
-    if not isinstance(final, int | float) or not made.least <= final < 1.0:
-        raise ValueError(f"sparsity must be in [{made.least:.4g}, 1), got {sparsity!r}")
+    names, made, final = _asked(model, sparsity, pattern, exclude)
     check_scope(scope, "scope")
     fitting = None if callable(method) else method_named(method, "method")
     _check_mix(mix, loss, fitting)
-    weights = weights_in(model)
-    names = without(exclude, weights, "exclude")
-    for name in names:
-        check_finite(name, weights[name])
-        if misfit := made.misfit(weights[name].shape):
-            raise ValueError(f"pattern {pattern}: {name} has {misfit}; exclude=[{name!r}]")
     pruned, batches = copy.deepcopy(model), collect_whole(calibration, samples)
     evidence = Evidence(pruned, names, lambda: batches, _loss_of(pruned, loss))
     if fitting is not None:
         _check_fitted(pruned, evidence.inputs[0], names, str(method))
     judge: Criterion = method if callable(method) else lamp
-    first = {name: pruned.get_parameter(name) for name in names}
-    sizes = {name: weight.detach().abs() for name, weight in first.items()}
-    scores = scored(judge, first, evidence) if scope == "global" else sizes
-    masks = scoped_masks(scores, final, scope, made)
-    choose = {n: chooser(1.0 - int(mask.sum()) / mask.numel(), made) for n, mask in masks.items()}
+    sizes = {name: pruned.get_parameter(name).detach().abs() for name in names}
+    choose = _choices(evidence, sizes, judge, final, scope, made)
     if fitting is None:
         _cut_(pruned, evidence, choose, judge)
     else:
         largest = {name: choose[name](size) for name, size in sizes.items()}
         refit_(pruned, evidence, choose, largest, fitting, mix)
     return pruned
+
+
+def _asked(
+    model: nn.Module, sparsity: float | None, pattern: str | None, exclude: Sequence[str]
+) -> tuple[list[str], Pattern, float]:
+    """The weights to prune, in which pattern, and how much of all goes.
+
+    Raises:
+        ValueError: as `prune_oneshot`.
+    """
+    made = pattern_named(pattern, "pattern")
+    final = made.least if sparsity is None and made.least else sparsity
+    if not isinstance(final, int | float) or not made.least <= final < 1.0:
+        raise ValueError(f"sparsity must be in [{made.least:.4g}, 1), got {sparsity!r}")
+    weights = weights_in(model)
+    names = without(exclude, weights, "exclude")
+    if not names:
+        raise ValueError(f"there is nothing to prune: exclude={list(exclude)} leaves no weight")
+    for name in names:
+        check_finite(name, weights[name])
+        if misfit := made.misfit(weights[name].shape):
+            raise ValueError(f"pattern {pattern}: {name} has {misfit}; exclude=[{name!r}]")
+    return names, made, float(final)
+
+
+def _choices(
+    evidence: Evidence,
+    sizes: Mapping[str, Tensor],
+    judge: Criterion,
+    sparsity: float,
+    scope: Scope,
+    pattern: Pattern,
+) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Weight's name -> scores to mask; how many stay of each, the network as it is now decides."""
+    weights = {name: evidence.model.get_parameter(name) for name in sizes}
+    scores = scored(judge, weights, evidence) if scope == "global" else sizes
+    masks = scoped_masks(scores, sparsity, scope, pattern)
+    return {n: chooser(1.0 - int(mask.sum()) / mask.numel(), pattern) for n, mask in masks.items()}
 
 
 def _loss_of(
