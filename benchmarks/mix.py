@@ -1,6 +1,6 @@
 """One-shot pruning by the layers' outputs, by the loss, and by both: LeNets on MNIST.
 
-python benchmarks/mix.py --root DIR [--nets lenet300 lenet5] [--seeds 0 1 2] [--out DIR]
+python benchmarks/mix.py --root DIR [--nets lenet300 lenet5] [--seeds 0 1 2] [--methods obs alps]
 
 Each net is trained for two epochs and pruned without training, every layer to the same sparsity, on
 512 training images. Prints, in Markdown, the error in % on the last 5,000 training images, which
@@ -59,6 +59,8 @@ def main() -> None:
     parser.add_argument("--root", required=True, help="of MNIST's IDX files")
     parser.add_argument("--nets", nargs="+", default=list(NETS), choices=list(NETS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--mixes", nargs="+", type=float, default=list(MIXES))
     parser.add_argument("--out", type=Path, default=Path("outputs/mix"))
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -82,8 +84,8 @@ def main() -> None:
             + " | seconds |"
         )
         print("|---|---|" + "---|" * (len(SPARSITIES) + 1))
-        for method in METHODS:
-            for mix in MIXES:
+        for method in args.methods:
+            for mix in args.mixes:
                 cells, seconds = [], []
                 for sparsity in SPARSITIES:
                     found = [
