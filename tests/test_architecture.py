@@ -22,7 +22,7 @@ LAYERS: tuple[set[str], ...] = (  # a room imports from its own layer and those 
     {"codec", "flops"},
     {"amp", "calibrate"},
     {"allocate", "structure"},
-    {"lowrank", "prune", "share"},
+    {"lowrank", "prune", "quantize", "share"},
     {"runtime"},
     {"report"},
     {

@@ -15,6 +15,7 @@ from boildown.foreign_masks import find_masked
 from boildown.lowrank.factorize import restructure, structure_in
 from boildown.models import build, trusts
 from boildown.name_matching import matched, places
+from boildown.quantize.activations import KEY, grid_on
 
 # A description may ask for _MORE times the file's tensors, and _FEW besides: a factorised model is
 # first built with its dense layers, and with batch-norms that are folded now.
@@ -143,6 +144,11 @@ def _is_so(module: nn.Module | None, entry: Any) -> bool:
     """Whether a module is already what an entry of a structure, which may be anything, makes it."""
     if module is None or not isinstance(entry, Mapping):
         return False
+    if KEY in entry:
+        grid = grid_on(module)
+        rest = {key: value for key, value in entry.items() if key != KEY}
+        so = grid is not None and grid.entry == entry[KEY]
+        return so and (not rest or _is_so(module, rest))
     if "scheme" in entry:
         return [name for name, _ in module.named_children()] == ["v", "u"]
     if "identity" in entry:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from boildown import codec
 from boildown.lowrank.factorize import describe, structure_in
+from boildown.quantize.activations import input_grids
 from boildown.structure.replace import structure_of
 
 
@@ -51,5 +52,5 @@ def structured(model: nn.Module, config: Mapping[str, Any] | None) -> dict[str, 
     """
     own = {} if config is None else dict(config)
     if structure_in(own):
-        return own
+        return describe(own, input_grids(model))
     return describe(own, structure_of(model)) or None

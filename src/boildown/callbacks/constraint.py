@@ -116,8 +116,10 @@ class Constraint(Technique):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         check_optimizers(trainer)
 
-        def before_step(*_: Any) -> None:  # of an optimizer that Lightning's hook does not see
-            if not self._steered:
+        def before_step(*_: Any) -> None:
+            # Lightning's hook sees automatic optimization, after the closure with the forward pass,
+            # before which this is called; of optimizers used by hand it does not see all
+            if not self._steered and not pl_module.automatic_optimization:
                 self.steer(pl_module)
 
         def after_step(optimizer: Optimizer, *_: Any) -> None:

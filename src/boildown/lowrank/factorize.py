@@ -19,6 +19,7 @@ from boildown.lowrank import scheme as schemes_
 from boildown.lowrank.batchnorm import nothing_of, with_bias
 from boildown.lowrank.scheme import Scheme
 from boildown.lowrank.svd import check_rank
+from boildown.quantize.activations import KEY, attach_all
 from boildown.structure.narrow import KINDS as NARROWABLE
 from boildown.structure.narrow import resized, width
 from boildown.structure.replace import replaced
@@ -147,6 +148,12 @@ def restructure(model: nn.Module, structure: Mapping[str, Any]) -> nn.Module:
             "a factorised model needs a model and a structure, "
             f"got {type(model).__name__} and {type(structure).__name__}"
         )
+    grids = {n: e[KEY] for n, e in structure.items() if isinstance(e, Mapping) and KEY in e}
+    if grids:  # on the layers that are there in the end
+        rest = {n: {k: v for k, v in e.items() if k != KEY} for n, e in structure.items()}
+        made = restructure(model, {n: e for n, e in rest.items() if e or n not in grids})
+        attach_all(made, grids)
+        return made
     smaller = {
         name: {key: entry[key] for key in (SHAPES, NUMBERS) if key in entry}
         for name, entry in structure.items()

@@ -46,6 +46,7 @@ from boildown.run.resume import earlier, keep_config, plain
 from boildown.run.signals import Signals, end_others, leads, stoppable
 from boildown.run.stages import Fit, fits, stages_of
 from boildown.run.trial import check_data, check_described, check_fit, check_model, check_optimizer
+from boildown.saving import structured
 
 
 def run(cfg: DictConfig, directory: Path) -> float:
@@ -206,8 +207,9 @@ class Job:
 
     def finish(self, trainer: Trainer) -> float:
         """Pack the network, prove the file, and report; returns the figure that counts."""
-        state = plain_state(trainer.lightning_module.get_submodule("model"))
-        codec.pack(state, self.directory / "model.boil", config=self.size.config)
+        model = trainer.lightning_module.get_submodule("model")
+        config = structured(model, self.size.config)
+        codec.pack(plain_state(model), self.directory / "model.boil", config=config)
         result = make_result(
             self.directory,
             cfg=self.cfg,

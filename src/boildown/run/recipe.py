@@ -69,7 +69,7 @@ def check_recipe(recipe: DictConfig, overrides: Sequence[str] = ()) -> None:
         )
     for key, node in nodes.items():
         for end in ("begin", "end"):
-            if end in node:
+            if node.get(end) is not None:  # null: the technique's own choice
                 number(node[end], f"compression.{key}.{end}", "from 0 to 1", 0.0, 1.0)
     given = [key for key in SIZES if recipe.get(key) is not None]
     for key, valid, least in (("ratio", "above 1", 1.0), ("bytes", "above 0", 0.0)):

@@ -1,0 +1,496 @@
+"""Train weights and activations on uniform grids: when, and keeping what lies behind the grid.
+
+The network sees weights of the grid; the latent ones, which the optimizer moves, are kept aside and
+are there for the length of a step alone. So validation, checkpoints and files see what is deployed.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from boildown.allocate.widths import By
+from boildown.calibrate.evidence import Evidence
+from boildown.callbacks.budget import callbacks_of, clock_of
+from boildown.callbacks.constraint import (
+    BrokenConstraintError,
+    Check,
+    Constraint,
+    taking_up,
+)
+from boildown.callbacks.evidence import evidence_of
+from boildown.callbacks.held import check_apart, check_dense, tell_held, to_hold
+from boildown.callbacks.input_grids import InputGrids
+from boildown.callbacks.prune import Prune
+from boildown.callbacks.share import ShareWeights
+from boildown.callbacks.steps import Steps
+from boildown.callbacks.technique import is_number, trained_like, trained_matrices
+from boildown.callbacks.widths import Widths
+from boildown.name_patterns import by_pattern, without
+from boildown.prune.criteria import check_finite
+from boildown.quantize.grid import (
+    Granularity,
+    blocks_of,
+    check_bits,
+    check_granularity,
+    misfit,
+)
+from boildown.quantize.observers import OBSERVERS, Observer
+from boildown.quantize.rounding import Rounding, Ternary, Uniform
+from boildown.schedule import check_window, fraction
+
+BITS = 8
+CORRECTIONS = 4  # of the bits, while a size is asked for
+Bits = int | Literal["ternary"]
+
+
+class Quantize(Constraint):
+    """Round weights, and what layers get as inputs, to few bits, and train them so.
+
+    From `begin` on the network sees rounded weights. The gradient goes straight through to the
+    latent weights behind them and to the steps of the grids, which are learned (LSQ) by an Adam of
+    their own. Grids of channels stay grids when a batch-norm is folded into its layer: the codes
+    are the same, and each step is multiplied. In another fit of the same network it goes on where
+    it was; another network needs a new one.
+
+    Args:
+        bits: of weights, 2 to 8 or "ternary" (zero and two learned values), for all matrices and
+            kernels, or pattern -> bits for those that the patterns name. First match wins. None:
+            8; with `allocation` what the asked size of the file takes.
+        allocation: "trace" or "measured" (`boildown.allocate.widths`): the bits are spread, 2 to 8
+            for each weight, where they do most; all together take no more bytes than `bits`.
+        activations: bits of the inputs of linear and convolution layers whose weights are
+            quantized, 2 to 8, or pattern of their weights -> bits; None leaves them alone.
+        begin: progress from which the network sees rounded weights, a fraction of the budget.
+        end: progress from which they have no more than their bits; by default `begin`, with
+            `rule="prox"` or `first_bits` halfway from there to the end of the budget.
+        granularity: what has a step of its own: "channel", "tensor", or so many inputs, such as 64.
+        rule: "round" rounds from `begin` on; "prox" draws the weights to their grid ever closer,
+            and rounds them from `end` on (PARQ).
+        first_bits: bits at `begin`, from which they go down one by one until `end`.
+        observer: how steps start: "sigma" (LSQ+), "mse", "percentile", "minmax".
+        learn: whether steps are learned; if not, they stay as they started.
+        step_rate: learning rate of their logarithms at a learning rate that is not scheduled down.
+        calibration: makes an iterable of batches to observe activations on, such as a training
+            dataloader.
+        samples: how many of its samples to observe, at least 1.
+        exclude: patterns of weights to leave alone.
+        check: see `Constraint`.
+        name: for a second `Quantize` in the same Trainer, of other weights.
+
+    Raises:
+        ValueError: for a value out of its range, naming it; in `setup` for a `Prune` that is listed
+            after this callback, or a `ShareWeights`; when the fit starts for a pattern that matches
+            nothing, groups that do not divide a weight's inputs, if no weight is left, or if what
+            is held is of another network.
+
+    Source: Esser et al. 2020 (LSQ), https://arxiv.org/abs/1902.08153
+    """
+
+    peak = 0.3  # the weights are tuned to their grids
+
+    def __init__(
+        self,
+        *,
+        bits: Bits | Mapping[str, Bits] | None = None,
+        allocation: By | None = None,
+        activations: int | Mapping[str, int] | None = None,
+        begin: float = 0.7,
+        end: float | None = None,
+        granularity: Granularity = "channel",
+        rule: Literal["round", "prox"] = "round",
+        first_bits: int | None = None,
+        observer: Observer = "sigma",
+        learn: bool = True,
+        step_rate: float = 1e-3,
+        calibration: Callable[[], Iterable[Any]] | None = None,
+        samples: int = 512,
+        exclude: Sequence[str] = (),
+        check: Check = "stage",
+        name: str = "",
+    ) -> None:
+        super().__init__(check, name)
+        gradual = rule == "prox" or first_bits is not None
+        final = end if end is not None else (begin + 1.0) / 2 if gradual else begin
+        check_window("quantize", begin, final)
+        _check_bits(bits, activations, first_bits)
+        self._widths = None if allocation is None else Widths(allocation, "quantize.allocation")
+        if self._widths is not None and (first_bits is not None or "ternary" in _given(bits)):
+            raise ValueError(
+                "quantize.allocation chooses whole bits from 2 to 8 once: leave out "
+                "quantize.first_bits and ternary weights"
+            )
+        self.allocation = allocation
+        check_granularity(granularity, "quantize.granularity")
+        if rule not in ("round", "prox"):
+            raise ValueError(f"quantize.rule must be round or prox, got {rule!r}")
+        if observer not in OBSERVERS:
+            raise ValueError(
+                f"quantize.observer must be one of {', '.join(OBSERVERS)}, got {observer!r}"
+            )
+        if not (is_number(step_rate) and 0.0 < step_rate < 1.0):
+            raise ValueError(f"quantize.step_rate must be in (0, 1), got {step_rate!r}")
+        if type(samples) is not int or samples < 1:
+            raise ValueError(
+                f"quantize.samples must be a whole number of at least 1, got {samples!r}"
+            )
+        self.bits, self.activations = bits, activations
+        self.begin, self.end, self.granularity = begin, final, granularity
+        self.rule, self.first_bits, self.observer = rule, first_bits, observer
+        self.learn, self.calibration, self.samples = learn, calibration, samples
+        self.exclude = exclude
+        self.bits_of: dict[str, Bits] = {}
+        self.latents: dict[str, Tensor] = {}
+        self._steps = Steps(step_rate)
+        self._held: dict[str, nn.Parameter] = {}
+        # inputs are not normal; and sizes are to be foreseen with steps near those that are learned
+        near: Observer = "mse" if observer == "sigma" else observer
+        self._inputs = InputGrids(activations, near, self._steps if learn else None)
+        if self._widths is not None:
+            self.observer = near
+        self._stage, self._slack = -1, 0.0  # bits gone so far; how far from rounded they are
+        self._corrected = -1.0  # progress at which the bits were last fitted to the asked size
+        self._latent_now = False  # whether the parameters are the latent weights
+
+    @property
+    def reached(self) -> bool:
+        return bool(self.latents) and self._stage == self._last_stage and self._slack == 0.0
+
+    @property
+    def begun(self) -> bool:
+        return bool(self.latents)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        same = (
+            "begin", "end", "granularity", "rule", "first_bits", "observer", "learn", "allocation"
+        )  # fmt: skip
+        given = {"bits": self.bits, "activations": self.activations}
+        plain = {k: dict(v) if isinstance(v, Mapping) else v for k, v in given.items()}
+        return {name: getattr(self, name) for name in same} | plain | {
+            "exclude": list(self.exclude)
+        }  # fmt: skip
+
+    @property
+    def amounts(self) -> dict[str, Any]:
+        return {"bits": self.bits} if self._widths is not None else {}
+
+    @property
+    def held_figures(self) -> dict[str, dict[str, float]]:
+        if not self.latents:
+            return {}
+        return {"bits": {name: _nominal(self._bits_now(name)) for name in self.latents}}
+
+    @property
+    def _last_stage(self) -> int:
+        """How many bits the first grid has more than the last, over all weights."""
+        if self.first_bits is None:
+            return 0
+        least = min((int(_nominal(b)) for b in self.bits_of.values()), default=self.first_bits)
+        return max(self.first_bits - least, 0)
+
+    def _bits_now(self, name: str) -> Bits:
+        final = self.bits_of[name]
+        if self.first_bits is None or self._stage >= self._last_stage:
+            return final
+        now = self.first_bits - max(self._stage, 0)
+        return now if now > _nominal(final) else final
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        listed = callbacks_of(trainer) if stage == "fit" else []
+        for place, other in enumerate(listed):
+            if isinstance(other, Prune) and place > listed.index(self):
+                raise ValueError(
+                    "Quantize comes before Prune in the list of callbacks: weights cut after a "
+                    "step would not be seen rounded; list Prune first"
+                )
+            if isinstance(other, ShareWeights):
+                raise ValueError(
+                    "Quantize and ShareWeights both say which values weights may have; give one "
+                    "of them, or run them one after the other"
+                )
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_fit_start(trainer, pl_module)
+        if any(isinstance(optimizer, torch.optim.LBFGS) for optimizer in trainer.optimizers):
+            raise ValueError(
+                "quantize: LBFGS looks at the loss several times within a step, where the network "
+                "would see weights that are not rounded; give another optimizer, such as AdamW"
+            )
+        only = ("quantize.bits", self.bits) if isinstance(self.bits, Mapping) else None
+        names, left = to_hold(trainer, pl_module, "quantize", self.exclude, only)
+        tell_held("quantize", names, left)
+        check_dense(pl_module, "quantize", names)
+        for name in names:
+            self._check_shape(name, pl_module.get_parameter(name).shape)
+        if not self.latents:  # else they were chosen, or taken up, before
+            self.bits_of = self._bits_of(names)
+        self._inputs.find(pl_module, names)
+
+    def _check_shape(self, name: str, shape: torch.Size) -> None:
+        if why := misfit(shape, self.granularity):
+            raise ValueError(
+                f"quantize.granularity={self.granularity}: {name} has {why}; leave it out with "
+                f"quantize.exclude=[{name}], or choose another"
+            )
+
+    def _bits_of(self, names: Iterable[str]) -> dict[str, Bits]:
+        bits = self.bits if isinstance(self.bits, Mapping) else {"*": self.bits or BITS}
+        return by_pattern(bits, names, "quantize.bits")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        check_apart(trainer, Quantize, "bits_of")
+        if not self.latents:
+            return
+        with taking_up("Quantize"):
+            self._take(pl_module)
+            self._inputs.attach(pl_module)
+            self.hold(pl_module)
+            self.verify(pl_module)
+
+    def act(self, trainer: Trainer, pl_module: LightningModule, progress: float) -> None:
+        if progress < self.begin:
+            return
+        u = fraction(progress, self.begin, self.end)
+        stage = min(int(u * (self._last_stage + 1)), self._last_stage)
+        slack = 1.0 - u if self.rule == "prox" else 0.0
+        corrects = self.size is not None and self._corrected < self._correction(progress)
+        if self.latents and (stage, slack) == (self._stage, self._slack) and not corrects:
+            return
+        first, new = not self.latents, stage != self._stage
+        self._stage, self._slack = stage, slack
+        if first:
+            self._start(trainer, pl_module)
+        elif new:
+            self._refit(self.latents)
+        if self._widths is not None and (first or corrects):
+            self._choose_bits(trainer, pl_module)
+        self._corrected = self._correction(progress)
+        self._round(pl_module)
+
+    def _correction(self, progress: float) -> float:
+        """The last of the times, up to now, at which the file is looked at again.
+
+        What is trained has other codes than what was measured, so its file has another size.
+        """
+        width = (1.0 - self.begin) / CORRECTIONS
+        if self._widths is None or self.size is None or width == 0.0:
+            return self.begin
+        return 1.0 if progress >= 1.0 else self.begin + int((progress - self.begin) / width) * width
+
+    def _choose_bits(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Spread the bits over the weights, as the latent ones are."""
+        assert self._widths is not None
+        evidence = evidence_of(pl_module, list(self.latents), self.calibration, self.samples)
+        self._widths.look_at(self.latents, self._made, evidence)
+        if self.size is not None and self.is_open:
+            latent = {n: trained_like(w, self._held[n]) for n, w in self.latents.items()}
+            weights = {**dict(pl_module.named_parameters()), **latent}
+            found = self._widths.of_amount(self.size.amount(weights))
+        else:
+            found = self._widths.as_many_as({n: int(_nominal(b)) for n, b in self.bits_of.items()})
+        before = dict(self.bits_of)
+        self.bits_of = dict(trainer.strategy.broadcast(found))
+        self._charge(trainer, evidence)
+        self._refit([name for name in self.latents if before[name] != self.bits_of[name]])
+
+    def _made(self, name: str, bits: int) -> Tensor:
+        """A latent weight as it would be with so many bits, or is with those that it has."""
+        latent = self.latents[name]
+        if bits != self.bits_of[name]:
+            return self._rounded(latent, bits)
+        blocks = blocks_of(latent, self.granularity)
+        return self._rounding(bits).seen(blocks, self._steps[name]).view_as(latent)
+
+    def _rounded(self, weight: Tensor, bits: Bits) -> Tensor:
+        """A weight on a grid that suits it."""
+        blocks = blocks_of(weight.detach(), self.granularity)
+        rounding = self._rounding(bits)
+        return rounding.seen(blocks, rounding.start(blocks)).view_as(weight)
+
+    def _charge(self, trainer: Trainer, evidence: Evidence) -> None:
+        clock = clock_of(trainer)
+        if clock is not None:
+            clock.charge(evidence.flops * trainer.world_size)
+
+    @torch.no_grad()
+    def _start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the weights as they are for the latent ones, and observe the activations."""
+        for name in self.bits_of:
+            check_finite(name, pl_module.get_parameter(name))
+        self.latents = {n: pl_module.get_parameter(n).detach().clone() for n in self.bits_of}
+        self._take(pl_module)
+        self._refit(self.latents)
+        evidence = evidence_of(pl_module, [], self.calibration, self.samples)
+        self._inputs.observe(trainer, pl_module, lambda: evidence.inputs)
+        self._charge(trainer, evidence)
+
+    def _take(self, pl_module: LightningModule) -> None:
+        """Know the parameters that the latent weights stand behind."""
+        self._held = {}
+        for name, latent in self.latents.items():
+            parameter = pl_module.get_parameter(name)
+            if parameter.shape != latent.shape:
+                raise IndexError(f"{name} has the shape {list(parameter.shape)}")
+            self.latents[name] = latent.to(parameter.device)
+            self._held[name] = parameter
+        self._steps.to({name: parameter.device for name, parameter in self._held.items()})
+
+    def _rounding(self, bits: Bits) -> Rounding:
+        return Ternary() if bits == "ternary" else Uniform(bits, self.observer)
+
+    def _refit(self, names: Iterable[str]) -> None:
+        """Steps anew, for the bits that there are now."""
+        for name in names:
+            blocks = blocks_of(self.latents[name], self.granularity)
+            self._steps.set(name, self._rounding(self._bits_now(name)).start(blocks))
+
+    @torch.no_grad()
+    def steer(self, pl_module: LightningModule) -> None:
+        """Give the optimizer the latent weights and their gradients."""
+        if not self.latents or self._latent_now:
+            return
+        for name, parameter in self._held.items():
+            if parameter.grad is not None and self._slack == 0.0:
+                blocks = blocks_of(self.latents[name], self.granularity)
+                grad, by_steps = self._rounding(self._bits_now(name)).back(
+                    blocks_of(parameter.grad, self.granularity),
+                    blocks,
+                    blocks_of(parameter.detach(), self.granularity),
+                    self._steps[name],
+                )
+                parameter.grad.copy_(grad.view_as(parameter))
+                if self.learn:
+                    self._steps.gradient(name, by_steps)
+            parameter.copy_(self.latents[name])
+        self._latent_now = True
+        if self.learn:
+            self._inputs.steer(pl_module)
+
+    @torch.no_grad()
+    def hold(self, pl_module: LightningModule, stepped: Optimizer | None = None) -> None:
+        if not self.latents:
+            return
+        if stepped is not None and self._latent_now:
+            for name, parameter in self._held.items():
+                self.latents[name].copy_(parameter)
+            if self.learn:
+                self._steps.move(_relative_rate(stepped))
+                self._inputs.follow()
+        self._round(pl_module)
+
+    @torch.no_grad()
+    def _round(self, pl_module: LightningModule) -> None:
+        """Let the network see what lies on the grids."""
+        self._latent_now = False
+        for name, parameter in self._held.items():
+            blocks, steps = blocks_of(self.latents[name], self.granularity), self._steps[name]
+            rounding = self._rounding(self._bits_now(name))
+            if self._slack > 0.0:
+                seen = rounding.drawn(blocks, steps, self._slack)
+            else:
+                seen = rounding.seen(blocks, steps)
+            parameter.copy_(seen.view_as(parameter))
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *rest: Any) -> None:
+        if self._latent_now:  # the loss scaler skipped the step
+            self._steps.forget()
+            self._round(pl_module)
+        super().on_train_batch_end(trainer, pl_module, *rest)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_end(trainer, pl_module)
+        self._inputs.freeze(pl_module)
+
+    def preview(
+        self, weights: Mapping[str, Tensor], amount: float | None = None
+    ) -> dict[str, Tensor]:
+        names = without(self.exclude, trained_matrices(weights), "quantize.exclude")
+        names = [n for n in names if not misfit(weights[n].shape, self.granularity)]
+        bits = self._bits_of(names)
+        if self._widths is not None:
+            own = {name: weights[name] for name in bits}
+            self._widths.look_at(own, lambda name, b: self._rounded(own[name], b), None)
+            whole = {name: int(_nominal(width)) for name, width in bits.items()}
+            found = (
+                self._widths.as_many_as(whole) if amount is None else self._widths.of_amount(amount)
+            )
+            bits = dict(found)
+        made = {n: trained_like(self._rounded(weights[n], b), weights[n]) for n, b in bits.items()}
+        return {**weights, **made}
+
+    def verify(self, pl_module: LightningModule) -> None:
+        if self._slack > 0.0 or self._latent_now:
+            return
+        for name, parameter in self._held.items():
+            check_finite(name, parameter)
+            rounding = self._rounding(self._bits_now(name))
+            blocks = blocks_of(parameter.detach(), self.granularity)
+            expected = rounding.seen(
+                blocks_of(self.latents[name], self.granularity), self._steps[name]
+            )
+            if not torch.equal(blocks, expected):
+                raise BrokenConstraintError(
+                    f"{name}: its values are not those of its grid of {self._bits_now(name)} bits; "
+                    "something else than the optimizer writes to the parameters between steps"
+                )
+        self._inputs.verify(pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        own = {
+            "latents": self.latents,
+            "bits_of": self.bits_of,
+            "inputs": self._inputs.state_dict(),
+        }
+        own |= {
+            "corrected": self._corrected,
+            "stage": self._stage,
+            "slack": self._slack,
+            "steps": self._steps.state_dict(),
+        }
+        return super().state_dict() | own
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.latents, self.bits_of = state_dict["latents"], state_dict["bits_of"]
+        self._stage, self._slack = state_dict["stage"], state_dict["slack"]
+        self._corrected = state_dict["corrected"]
+        self._steps.load_state_dict(state_dict["steps"])
+        self._inputs.load_state_dict(state_dict["inputs"])
+
+
+def _given(bits: Bits | Mapping[str, Bits] | None) -> Iterable[Bits | None]:
+    return bits.values() if isinstance(bits, Mapping) else [bits]
+
+
+def _nominal(bits: Bits) -> float:
+    return 1.585 if bits == "ternary" else float(bits)
+
+
+def _relative_rate(optimizer: Optimizer) -> float:
+    """The learning rate, as a fraction of what it is without a schedule."""
+    group = optimizer.param_groups[0]
+    return float(group["lr"]) / float(group.get("initial_lr", group["lr"]) or 1.0)
+
+
+def _check_bits(bits: object, activations: object, first: object) -> None:
+    """Refuse widths that are none.
+
+    Raises:
+        ValueError: naming it.
+    """
+    for what, given in (("bits", bits), ("activations", activations)):
+        if isinstance(given, Mapping) and not given:
+            raise ValueError(f"quantize.{what} must name at least one tensor, got {{}}")
+        several = given if isinstance(given, Mapping) else {"": given}
+        for pattern, width in several.items():
+            where = f"quantize.{what}" + (f"[{pattern!r}]" if pattern else "")
+            if width is None or (what, width) == ("bits", "ternary"):
+                continue
+            check_bits(width, where)
+    if first is not None:
+        check_bits(first, "quantize.first_bits")

@@ -1,0 +1,1 @@
+"""Uniform grids for weights and activations: mathematics on tensors, nothing of training."""
