@@ -21,7 +21,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.sparse import to_sparse_semi_structured
 
 from boildown.prune.criteria import magnitude
 from boildown.prune.layers import prune_oneshot
@@ -106,9 +105,6 @@ def ways(weight: Tensor, kept: float, x: Tensor, form: str) -> tuple[Callable[[]
         blocks = small.to_sparse_bsr((BLOCK, BLOCK))
         return (lambda: F.linear(x, blocks)), small
     small = two_of_four(weight)
-    if form == "2:4 by torch":
-        tensor = to_sparse_semi_structured(small)
-        return (lambda: F.linear(x, tensor)), small
     packed = TwoOfFour(small)
     return (lambda: packed(x, None, 0)), small
 
@@ -203,7 +199,6 @@ def main() -> None:
         "dense float16": lambda: alone("dense", half, median),
         "dense float32": lambda: alone("dense", torch.float32, median),
         "csr float32": lambda: alone("csr", torch.float32, median),
-        "2:4 by torch": lambda: alone("2:4 by torch", half, median),
         "2:4 float16": lambda: alone("2:4", half, median),
         "csr float16": lambda: alone("csr", half, median),
         "compile float16": lambda: compiled(half, (*BATCHES, LARGE)),
