@@ -30,14 +30,15 @@ from boildown.callbacks.prune import Prune
 from boildown.flops import layer_positions
 from boildown.models.lenet import LeNet5, LeNet300
 from boildown.models.resnet import ResNet
-from boildown.prune import criteria
+from boildown.prune import criteria, reconstruct
 from boildown.prune.layers import chooser, refit_
 from boildown.prune.masks import global_masks
-from boildown.prune.reconstruct import METHODS, Choose, Method, Solution
+from boildown.prune.reconstruct import Choose, Method, Solution
 from boildown.quantize.activations import KEY, attach_all, input_grids
 from boildown.schedule import Cosine
 from boildown.tasks.classification import Classification
 
+METHODS = {name: reconstruct.METHODS[name] for name in ("sparsegpt", "alps")}
 SPARSITIES = (0.5, 0.8, 0.9, 0.95, 0.98)
 AT_ONCE = ("magnitude", "lamp", "random", "taylor", "obd", "obs", "wanda", *METHODS)
 GRADUALLY = (*AT_ONCE[:-2], "movement", *METHODS)
@@ -222,7 +223,7 @@ def at_once(net: nn.Module, data: Data, job: Job, device: str) -> None:
     masks = global_masks(criteria.scored(judge_of(job), weights, evidence), job.sparsity)
     if job.criterion in METHODS:
         choose = {n: chooser(1.0 - int(m.sum()) / m.numel()) for n, m in masks.items()}
-        refit_(net, evidence.inputs, choose, masks, solver(job.criterion, device))
+        refit_(net, evidence, choose, masks, solver(job.criterion, device))
     else:
         with torch.no_grad():
             for weight, mask in zip(weights.values(), masks.values(), strict=True):

@@ -1,7 +1,7 @@
 """Which weights a pruning keeps, of given scores at a given time."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +20,10 @@ from boildown.prune.allocation import (
     nonzeros,
     units_of,
 )
-from boildown.prune.densities import erk
-from boildown.prune.masks import global_masks, layer_masks
+from boildown.prune.masks import layer_masks
 from boildown.prune.patterns import pattern_named
+from boildown.prune.scopes import Scope, check_scope, scoped_masks
 from boildown.schedule import Schedule
-
-Scope = Literal["global", "layer", "erk", "sensitivity"]
-SCOPES = get_args(Scope)
 
 
 class Selection:
@@ -59,8 +56,7 @@ class Selection:
         schedule: Schedule,
     ) -> None:
         _check_amounts(sparsity, flops, keep)
-        if scope not in SCOPES:
-            raise ValueError(f"prune.scope must be one of {', '.join(SCOPES)}, got {scope!r}")
+        check_scope(scope, "prune.scope")
         self.sparsity, self.flops, self.keep = sparsity, flops, keep
         self.scope, self.schedule = scope, schedule
         self.pattern = pattern_named(pattern, "prune.pattern")
@@ -181,12 +177,7 @@ class Selection:
 
     def _together(self, scores: Mapping[str, Tensor], sparsity: float) -> dict[str, Tensor]:
         """What stays of a sparsity over all."""
-        if self.scope == "layer":
-            return self._each(scores, dict.fromkeys(scores, sparsity))
-        if self.scope in ("erk", "sensitivity"):  # until sensitivities are measured
-            kept = erk({name: score.shape for name, score in scores.items()}, 1.0 - sparsity)
-            return self._each(scores, {n: 1.0 - k for n, k in kept.items()})
-        return global_masks(scores, sparsity, self.pattern)
+        return scoped_masks(scores, sparsity, self.scope, self.pattern)
 
     def _within(self, scores: Mapping[str, Tensor], time: float, final: float) -> dict[str, Tensor]:
         """What stays of the smallest sparsity that meets the operations and the sparsity given."""
