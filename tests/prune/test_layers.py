@@ -96,7 +96,9 @@ def test_by_sensitivity_as_many_go_and_less_is_lost(net: Net, data: Tensor, meth
     if method is magnitude:  # by which the layers are measured
         assert gap(net, shared_out, data) < gap(net, equal, data)
     assert not any(w.requires_grad for w in shared_out.parameters())
-    with pytest.raises(ValueError, match="scope must be layer or sensitivity, got 'all'"):
+    with pytest.raises(
+        ValueError, match="scope must be one of global, layer, erk, sensitivity, got 'all'"
+    ):
         prune_oneshot(net, data, 0.7, scope="all")  # type: ignore[arg-type]
 
 

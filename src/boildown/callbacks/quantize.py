@@ -125,18 +125,7 @@ class Quantize(Constraint):
             )
         self.allocation = allocation
         check_granularity(granularity, "quantize.granularity")
-        if rule not in ("round", "prox"):
-            raise ValueError(f"quantize.rule must be round or prox, got {rule!r}")
-        if observer not in OBSERVERS:
-            raise ValueError(
-                f"quantize.observer must be one of {', '.join(OBSERVERS)}, got {observer!r}"
-            )
-        if not (is_number(step_rate) and 0.0 < step_rate < 1.0):
-            raise ValueError(f"quantize.step_rate must be in (0, 1), got {step_rate!r}")
-        if type(samples) is not int or samples < 1:
-            raise ValueError(
-                f"quantize.samples must be a whole number of at least 1, got {samples!r}"
-            )
+        _check_choices(rule, observer, step_rate, samples)
         self.bits, self.activations = bits, activations
         self.begin, self.end, self.granularity = begin, final, granularity
         self.rule, self.first_bits, self.observer = rule, first_bits, observer
@@ -475,6 +464,24 @@ def _relative_rate(optimizer: Optimizer) -> float:
     """The learning rate, as a fraction of what it is without a schedule."""
     group = optimizer.param_groups[0]
     return float(group["lr"]) / float(group.get("initial_lr", group["lr"]) or 1.0)
+
+
+def _check_choices(rule: object, observer: object, step_rate: object, samples: object) -> None:
+    """Refuse what is no setting.
+
+    Raises:
+        ValueError: naming it.
+    """
+    if rule not in ("round", "prox"):
+        raise ValueError(f"quantize.rule must be round or prox, got {rule!r}")
+    if observer not in OBSERVERS:
+        raise ValueError(
+            f"quantize.observer must be one of {', '.join(OBSERVERS)}, got {observer!r}"
+        )
+    if not (is_number(step_rate) and 0.0 < step_rate < 1.0):
+        raise ValueError(f"quantize.step_rate must be in (0, 1), got {step_rate!r}")
+    if type(samples) is not int or samples < 1:
+        raise ValueError(f"quantize.samples must be a whole number of at least 1, got {samples!r}")
 
 
 def _check_bits(bits: object, activations: object, first: object) -> None:
