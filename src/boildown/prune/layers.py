@@ -237,10 +237,9 @@ def prune_oneshot(
         sparsity: fraction of the weights that becomes zero, in [0, 1); by default the pattern's.
         method: "alps", "sparsegpt", "obs" or "refit" (`boildown.prune.reconstruct`), which let what
             is left make up for the cut, or a criterion such as `boildown.prune.criteria.wanda`.
-        scope: each layer equally sparse ("layer"), small ones less so ("erk"), by what cutting its
-            smallest magnitudes does to the outputs ("sensitivity", `boildown.prune.allocation`), or
-            as a ranking of all together takes ("global"): by the criterion, for methods that fit by
-            `lamp`.
+        scope: each layer equally sparse ("layer"), small ones less ("erk"), by what its cut does to
+            the outputs ("sensitivity"), or as a ranking of all together takes ("global"): by the
+            criterion, for methods that fit by `lamp`.
         pattern: see `boildown.callbacks.prune.Prune`.
         exclude: patterns of weights to leave alone.
         samples: how many to calibrate with at most.
