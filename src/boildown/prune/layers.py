@@ -251,16 +251,14 @@ def prune_oneshot(
         A new network of the same structure, each part in the mode in which it was.
 
     Raises:
-        ValueError: for a value out of range or that the pattern does not allow; weights that the
-            pattern does not divide, the method cannot fit, or that hold NaN, by name; a mix without
-            a loss, or with a criterion.
+        ValueError: for a value out of range or that the pattern does not allow; weights that it
+            does not divide, the method cannot fit, or with NaN; a mix without loss or method.
         CalibrationError: for calibration data that hold NaN, are empty or too few.
 
-    Example:
-        >>> net = torch.nn.Sequential(torch.nn.Linear(8, 6), torch.nn.ReLU(), torch.nn.Linear(6, 2))
-        >>> smaller = prune_oneshot(net, torch.randn(64, 8), 0.5)
-        >>> [int((layer.weight == 0).sum()) for layer in (smaller[0], smaller[2])]
-        [24, 6]
+    >>> net = torch.nn.Sequential(torch.nn.Linear(8, 6), torch.nn.ReLU(), torch.nn.Linear(6, 2))
+    >>> smaller = prune_oneshot(net, torch.randn(64, 8), 0.5)
+    >>> [int((layer.weight == 0).sum()) for layer in (smaller[0], smaller[2])]
+    [24, 6]
     """
     names, made, final = _asked(model, sparsity, pattern, exclude)
     check_scope(scope, "scope")
