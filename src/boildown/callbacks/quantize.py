@@ -28,13 +28,12 @@ from boildown.callbacks.prune import Prune
 from boildown.callbacks.share import ShareWeights
 from boildown.callbacks.steps import Steps
 from boildown.callbacks.technique import is_number, trained_like, trained_matrices
-from boildown.callbacks.widths import Widths
+from boildown.callbacks.widths import Bits, Widths, check_widths, given_bits, nominal
 from boildown.name_patterns import by_pattern, without
 from boildown.prune.criteria import check_finite
 from boildown.quantize.grid import (
     Granularity,
     blocks_of,
-    check_bits,
     check_granularity,
     misfit,
 )
@@ -44,7 +43,6 @@ from boildown.schedule import check_window, fraction
 
 BITS = 8
 CORRECTIONS = 4  # of the bits, while a size is asked for
-Bits = int | Literal["ternary"]
 
 
 class Quantize(Constraint):
@@ -116,9 +114,9 @@ class Quantize(Constraint):
         gradual = rule == "prox" or first_bits is not None
         final = end if end is not None else (begin + 1.0) / 2 if gradual else begin
         check_window("quantize", begin, final)
-        _check_bits(bits, activations, first_bits)
+        check_widths(bits, activations, first_bits)
         self._widths = None if allocation is None else Widths(allocation, "quantize.allocation")
-        if self._widths is not None and (first_bits is not None or "ternary" in _given(bits)):
+        if self._widths is not None and (first_bits is not None or "ternary" in given_bits(bits)):
             raise ValueError(
                 "quantize.allocation chooses whole bits from 2 to 8 once: leave out "
                 "quantize.first_bits and ternary weights"
@@ -171,14 +169,14 @@ class Quantize(Constraint):
     def held_figures(self) -> dict[str, dict[str, float]]:
         if not self.latents:
             return {}
-        return {"bits": {name: _nominal(self._bits_now(name)) for name in self.latents}}
+        return {"bits": {name: nominal(self._bits_now(name)) for name in self.latents}}
 
     @property
     def _last_stage(self) -> int:
         """How many bits the first grid has more than the last, over all weights."""
         if self.first_bits is None:
             return 0
-        least = min((int(_nominal(b)) for b in self.bits_of.values()), default=self.first_bits)
+        least = min((int(nominal(b)) for b in self.bits_of.values()), default=self.first_bits)
         return max(self.first_bits - least, 0)
 
     def _bits_now(self, name: str) -> Bits:
@@ -186,7 +184,7 @@ class Quantize(Constraint):
         if self.first_bits is None or self._stage >= self._last_stage:
             return final
         now = self.first_bits - max(self._stage, 0)
-        return now if now > _nominal(final) else final
+        return now if now > nominal(final) else final
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
@@ -281,7 +279,7 @@ class Quantize(Constraint):
             weights = {**dict(pl_module.named_parameters()), **latent}
             found = self._widths.of_amount(self.size.amount(weights))
         else:
-            found = self._widths.as_many_as({n: int(_nominal(b)) for n, b in self.bits_of.items()})
+            found = self._widths.as_many_as({n: int(nominal(b)) for n, b in self.bits_of.items()})
         before = dict(self.bits_of)
         self.bits_of = dict(trainer.strategy.broadcast(found))
         self._charge(trainer, evidence)
@@ -404,7 +402,7 @@ class Quantize(Constraint):
         if self._widths is not None:
             own = {name: weights[name] for name in bits}
             self._widths.look_at(own, lambda name, b: self._rounded(own[name], b), None)
-            whole = {name: int(_nominal(width)) for name, width in bits.items()}
+            whole = {name: int(nominal(width)) for name, width in bits.items()}
             found = (
                 self._widths.as_many_as(whole) if amount is None else self._widths.of_amount(amount)
             )
@@ -452,14 +450,6 @@ class Quantize(Constraint):
         self._inputs.load_state_dict(state_dict["inputs"])
 
 
-def _given(bits: Bits | Mapping[str, Bits] | None) -> Iterable[Bits | None]:
-    return bits.values() if isinstance(bits, Mapping) else [bits]
-
-
-def _nominal(bits: Bits) -> float:
-    return 1.585 if bits == "ternary" else float(bits)
-
-
 def _relative_rate(optimizer: Optimizer) -> float:
     """The learning rate, as a fraction of what it is without a schedule."""
     group = optimizer.param_groups[0]
@@ -482,22 +472,3 @@ def _check_choices(rule: object, observer: object, step_rate: object, samples: o
         raise ValueError(f"quantize.step_rate must be in (0, 1), got {step_rate!r}")
     if type(samples) is not int or samples < 1:
         raise ValueError(f"quantize.samples must be a whole number of at least 1, got {samples!r}")
-
-
-def _check_bits(bits: object, activations: object, first: object) -> None:
-    """Refuse widths that are none.
-
-    Raises:
-        ValueError: naming it.
-    """
-    for what, given in (("bits", bits), ("activations", activations)):
-        if isinstance(given, Mapping) and not given:
-            raise ValueError(f"quantize.{what} must name at least one tensor, got {{}}")
-        several = given if isinstance(given, Mapping) else {"": given}
-        for pattern, width in several.items():
-            where = f"quantize.{what}" + (f"[{pattern!r}]" if pattern else "")
-            if width is None or (what, width) == ("bits", "ternary"):
-                continue
-            check_bits(width, where)
-    if first is not None:
-        check_bits(first, "quantize.first_bits")
