@@ -35,9 +35,11 @@ from boildown.quantize.grid import (
     Granularity,
     blocks_of,
     check_granularity,
+    limits,
     misfit,
 )
 from boildown.quantize.observers import OBSERVERS, Observer
+from boildown.quantize.rate import rate_gradient
 from boildown.quantize.rounding import Rounding, Ternary, Uniform
 from boildown.schedule import check_window, fraction
 
@@ -70,6 +72,8 @@ class Quantize(Constraint):
             and rounds them from `end` on (PARQ).
         first_bits: bits at `begin`, from which they go down one by one until `end`.
         observer: how steps start: "sigma" (LSQ+), "mse", "percentile", "minmax".
+        rate: what a bit of each weight, in the mean over all, counts in the loss: above 0 the codes
+            are drawn to those that take fewer bytes in the file.
         learn: whether steps are learned; if not, they stay as they started.
         step_rate: learning rate of their logarithms at a learning rate that is not scheduled down.
         calibration: makes an iterable of batches to observe activations on, such as a training
@@ -102,6 +106,7 @@ class Quantize(Constraint):
         rule: Literal["round", "prox"] = "round",
         first_bits: int | None = None,
         observer: Observer = "sigma",
+        rate: float = 0.0,
         learn: bool = True,
         step_rate: float = 1e-3,
         calibration: Callable[[], Iterable[Any]] | None = None,
@@ -127,6 +132,9 @@ class Quantize(Constraint):
         self.bits, self.activations = bits, activations
         self.begin, self.end, self.granularity = begin, final, granularity
         self.rule, self.first_bits, self.observer = rule, first_bits, observer
+        if not (is_number(rate) and 0.0 <= rate < float("inf")):
+            raise ValueError(f"quantize.rate must be a number of at least 0, got {rate!r}")
+        self.rate = rate
         self.learn, self.calibration, self.samples = learn, calibration, samples
         self.exclude = exclude
         self.bits_of: dict[str, Bits] = {}
@@ -153,7 +161,8 @@ class Quantize(Constraint):
     @property
     def settings(self) -> dict[str, Any]:
         same = (
-            "begin", "end", "granularity", "rule", "first_bits", "observer", "learn", "allocation"
+            "begin", "end", "granularity", "rule", "first_bits", "observer", "learn", "allocation",
+            "rate"
         )  # fmt: skip
         given = {"bits": self.bits, "activations": self.activations}
         plain = {k: dict(v) if isinstance(v, Mapping) else v for k, v in given.items()}
@@ -344,12 +353,16 @@ class Quantize(Constraint):
         for name, parameter in self._held.items():
             if parameter.grad is not None and self._slack == 0.0:
                 blocks = blocks_of(self.latents[name], self.granularity)
-                grad, by_steps = self._rounding(self._bits_now(name)).back(
+                rounding = self._rounding(self._bits_now(name))
+                grad, by_steps = rounding.back(
                     blocks_of(parameter.grad, self.granularity),
                     blocks,
                     blocks_of(parameter.detach(), self.granularity),
                     self._steps[name],
                 )
+                if self.rate and isinstance(rounding, Uniform):
+                    more = self._of_rate(name, blocks, rounding)
+                    grad, by_steps = grad + more[0], by_steps + more[1]
                 parameter.grad.copy_(grad.view_as(parameter))
                 if self.learn:
                     self._steps.gradient(name, by_steps)
@@ -357,6 +370,15 @@ class Quantize(Constraint):
         self._latent_now = True
         if self.learn:
             self._inputs.steer(pl_module)
+
+    def _of_rate(self, name: str, blocks: Tensor, rounding: Uniform) -> tuple[Tensor, Tensor]:
+        """What the bits of the codes add to the gradients of a weight and of its steps."""
+        seen = blocks_of(self._held[name].detach(), self.granularity)
+        ends = limits(rounding.bits)
+        by_latent, by_steps = rate_gradient(blocks, seen, self._steps[name], *ends)
+        share = self.rate / sum(latent.numel() for latent in self.latents.values())
+        size = blocks.shape[1] * ends[1]  # as the gradients of steps are scaled
+        return share * by_latent, share * by_steps / size**0.5
 
     @torch.no_grad()
     def hold(self, pl_module: LightningModule, stepped: Optimizer | None = None) -> None:
