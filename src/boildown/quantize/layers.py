@@ -1,10 +1,9 @@
-"""Quantize the layers of a trained network one after the other, each fitted to what it then gets."""
+"""Quantize a trained network layer by layer, each fitted to what it then gets."""
 
-import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +27,7 @@ from boildown.quantize.grid import (
     spread,
 )
 from boildown.quantize.observers import OBSERVERS, Observer, fit_grid, ternary_grid
-from boildown.quantize.reconstruct import Method, Named, method_named, nearest
+from boildown.quantize.reconstruct import Method, Named, method_named
 from boildown.structure.replace import replaced
 from boildown.structure.weights import weights_in
 
@@ -36,6 +35,7 @@ Bits = int | Literal["ternary"]
 Widths = Bits | Mapping[str, Bits]
 
 DAMPING = 0.01  # of the inputs' covariance, as GPTQ
+EXCLUDED, UNNAMED = ASKED = ("excluded", "no pattern of bits names it")
 MOST_INPUTS = 10_000  # whose second moment is held, of 800 megabytes
 
 
@@ -78,8 +78,9 @@ class Quantized:
     def told(self) -> list[str]:
         """Lines on what is not as it was asked for; none if all is."""
         fell = {name: one.why for name, one in self.weights.items() if one.why}
+        left = {name: why for name, why in self.left.items() if why not in ASKED}
         return [
-            *(f"{name}: not quantized: {why}" for name, why in self.left.items()),
+            *(f"{name}: not quantized: {why}" for name, why in left.items()),
             *(f"{name}: rounded to its nearest values: {why}" for name, why in fell.items()),
         ]
 
@@ -122,7 +123,7 @@ class Plan:
         return by_pattern(_patterns(self.bits), names, "bits")
 
     def input_bits_of(self, model: nn.Module, names: Sequence[str]) -> dict[str, int]:
-        """layer -> the bits of what it gets.
+        """The layers, each with the bits of what it gets.
 
         Raises:
             ValueError: for a pattern that matches nothing.
@@ -155,7 +156,10 @@ class Plan:
                 )
 
 
-def _patterns(given: Bits | Mapping[str, Bits]) -> Mapping[str, Bits]:
+T = TypeVar("T")
+
+
+def _patterns(given: T | Mapping[str, T]) -> Mapping[str, T]:
     return given if isinstance(given, Mapping) else {"*": given}
 
 
@@ -172,7 +176,7 @@ def quantize_oneshot(
     fold: bool = True,
     samples: int = 512,
 ) -> nn.Module:
-    """A trained network with weights, and what layers get as inputs, of few bits, not trained again.
+    """A trained network whose weights, and inputs of layers, have few bits, without more training.
 
     Layer by layer in the order of computation, each calibrated on what the layers before it,
     already quantized, put out, and fitted to what it put out before any was. Biases make up for
@@ -249,7 +253,8 @@ def check_plan(plan: Plan, model: nn.Module) -> None:
         ValueError: see `quantize_oneshot`.
     """
     weights = weights_in(model)
-    names = plan.bits_of(without(plan.exclude, weights, "exclude"))
+    left = without(plan.exclude, weights, "exclude")
+    names = plan.bits_of(left) if left else {}
     if not set(names) - set(_computed(model)):
         raise ValueError("no weight is left to quantize; exclude fewer")
     plan.check({name: weights[name] for name in names})
@@ -282,11 +287,11 @@ def quantize_(
     bits = plan.bits_of(without(plan.exclude, weights, "exclude"))
     for name in weights:
         if any(matches(p, name) for p in _listed(plan.exclude)):
-            found.left[name] = "excluded"
+            found.left[name] = EXCLUDED
         elif name not in allowed:
             found.left[name] = "not trained"
         elif name not in bits:
-            found.left[name] = "no pattern of bits names it"
+            found.left[name] = UNNAMED
         elif name in computed:
             found.left[name] = computed[name]
     bits = {name: width for name, width in bits.items() if name not in found.left}
@@ -362,7 +367,8 @@ class _Work:
         if not widths:
             return None
         for path, grid in observed(self.model, self.batches, widths, self.plan.observer).items():
-            step = grid.scale.reshape(()).to(self.model.get_submodule(path).weight.device)
+            device = self.model.get_submodule(path).get_parameter("weight").device
+            step = grid.scale.reshape(()).to(device)
             hook = InputGrid(step, int(grid.zero), widths[path])
             attach(self.model.get_submodule(path), hook)
         self.found.flops += self.pass_flops
@@ -377,7 +383,7 @@ class _Work:
             return f"{' and '.join(path for path, _ in users)} have it in common"
         path, layer = users[0]
         if not isinstance(layer, nn.Linear | nn.Conv2d):
-            return f"a {type(layer).__name__} is not fitted, only Linear and Conv2d are"
+            return f"only Linear and Conv2d are fitted, no {type(layer).__name__}"
         if path not in self.reached:
             return "the calibration data do not reach its layer by itself"
         inputs = layer.weight[0].numel()
@@ -400,7 +406,7 @@ class _Fit:
         self.flops = 0
 
     def solve(self) -> float:
-        """Round the weight in place, and let the bias make up; the relative error of the outputs."""
+        """Round the weight in place, let the bias make up; the relative error of the outputs."""
         matrix = self.weight.detach().double().flatten(1)
         grid = spread(self.grid, matrix.shape)
         wide = Grid(grid.scale.double(), grid.zero.double(), grid.low, grid.high)
@@ -460,7 +466,7 @@ class _Fit:
 
 
 def _users(model: nn.Module, names: Iterable[str]) -> dict[str, list[tuple[str, nn.Module]]]:
-    """weight -> the layers that have it for their `weight`, be it under other names."""
+    """Each weight with the layers that have it for their `weight`, be it under other names."""
     wanted = {id(model.get_parameter(name)): name for name in names}
     found: dict[str, list[tuple[str, nn.Module]]] = {}
     for path, module in model.named_modules():
@@ -480,5 +486,5 @@ def _computed(model: nn.Module) -> dict[str, str]:
             if isinstance(module, ParametrizationList):
                 found[name] = "a parametrization computes the weight from it; remove it first"
             elif base != own and isinstance(getattr(module, base, None), Tensor):
-                found[name] = f"{base} is computed from it, by weight_norm or the like; undo it first"
+                found[name] = f"{base} is computed from it, as by weight_norm; undo that first"
     return found

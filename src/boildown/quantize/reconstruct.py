@@ -15,7 +15,6 @@ from torch import Tensor
 from boildown.quantize.grid import Grid
 
 
-
 class Solution(NamedTuple):
     """A weight on its grid.
 
@@ -162,9 +161,9 @@ def descend(weight: Tensor, second: Tensor, grid: Grid, keep: Tensor, codes: Ten
     now = grid.values(codes)
     slope, sizes = (now - weight) @ second, second.diagonal()
     n = weight.shape[1]
-    sweep = 0
-    for sweep in range(1, SWEEPS + 1):
-        moved = False
+    sweeps, moved = 0, True
+    while moved and sweeps < SWEEPS:
+        sweeps, moved = sweeps + 1, False
         for start in range(0, n, COLUMNS):
             end = min(start + COLUMNS, n)
             before = now[:, start:end].clone()
@@ -179,9 +178,7 @@ def descend(weight: Tensor, second: Tensor, grid: Grid, keep: Tensor, codes: Ten
                 moved = True
                 slope[:, end:] += step @ second[start:end, end:]
                 slope[:, :start] += step @ second[start:end, :start]
-        if not moved:
-            break
-    return Solution(grid.codes(now), 2 * (3 + sweep) * len(weight) * n * n)
+    return Solution(grid.codes(now), 2 * (3 + sweeps) * len(weight) * n * n)
 
 
 def _columns(grid: Grid, which: slice) -> Grid:
