@@ -43,11 +43,12 @@ from boildown.tasks.classification import Classification
 SPARSITIES = (0.5, 0.8, 0.9, 0.95, 0.98)
 AT_ONCE = ("magnitude", "lamp", "random", "taylor", "obd", "obs", "wanda")
 GRADUALLY = (*AT_ONCE, "movement")
+FITTED = ("sparsegpt", "alps")
 BATCH, SAMPLES = 128, 1024
 
 
 class Data:
-    """MNIST in memory: the last 5,000 training images are not used."""
+    """MNIST in memory: the last 5,000 training images are not trained on."""
 
     def __init__(self, root: str) -> None:
         mnist = MNIST(
@@ -55,6 +56,7 @@ class Data:
         )
         train, test = mnist._read()
         self.train = train.inputs[:55000], train.targets[:55000]
+        self.held = train.inputs[55000:], train.targets[55000:]
         self.test = test.inputs, test.targets
         inputs, targets = (part[:SAMPLES] for part in self.train)
         self.calibration = list(zip(inputs.split(BATCH), targets.split(BATCH), strict=True))
@@ -95,11 +97,11 @@ def at_once(dense: nn.Module, data: Data, name: str, sparsity: float) -> nn.Modu
         return F.cross_entropy(net(batch[0]), batch[1])
 
     evidence = Evidence(net, weights, lambda: data.calibration, loss)
-    judge = getattr(criteria, "lamp" if name in METHODS else name)
+    judge = getattr(criteria, "lamp" if name in FITTED else name)
     masks = global_masks(criteria.scored(judge, weights, evidence), sparsity)
-    if name in METHODS:
+    if name in FITTED:
         choose = {n: chooser(1.0 - float(m.float().mean())) for n, m in masks.items()}
-        refit_(net, evidence.inputs, choose, masks, METHODS[name])
+        refit_(net, evidence, choose, masks, METHODS[name])
     else:
         with torch.no_grad():
             for weight, mask in zip(weights.values(), masks.values(), strict=True):
@@ -112,11 +114,11 @@ def gradually(
 ) -> nn.Module:
     """Cut over the first 70 % of a fine-tuning."""
     net = copy.deepcopy(dense)
-    judge = getattr(criteria, "lamp" if name in METHODS else name)
+    judge = getattr(criteria, "lamp" if name in FITTED else name)
     prune = Prune(
         sparsity=sparsity,
         criterion=judge,
-        reconstruct=name if name in METHODS else None,
+        reconstruct=name if name in FITTED else None,
         calibration=lambda: data.calibration,
         samples=SAMPLES,
         begin=0.0,
@@ -139,7 +141,7 @@ def layer_errors(dense: nn.Module, data: Data, sparsity: float = 0.9) -> dict[st
         made = {
             "magnitude": weight * choose(weight.abs()),
             "wanda": weight * choose(weight.abs() * true.diagonal().sqrt()),
-            **{name: method(weight, second, choose).weight for name, method in METHODS.items()},
+            **{name: METHODS[name](weight, second, choose).weight for name in FITTED},
         }
         whole = float(((weight @ true) * weight).sum())
         for name, each in made.items():
@@ -219,8 +221,8 @@ def main() -> None:
             for seed, net in nets.items()
         ]
 
-    table("at once, no training", (*AT_ONCE, *METHODS), once)
-    table("gradually", (*GRADUALLY, *METHODS), slowly)
+    table("at once, no training", (*AT_ONCE, *FITTED), once)
+    table("gradually", (*GRADUALLY, *FITTED), slowly)
 
 
 if __name__ == "__main__":

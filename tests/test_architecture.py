@@ -38,7 +38,8 @@ LAYERS: tuple[set[str], ...] = (  # a room imports from its own layer and those 
     {"tasks"},
     {"callbacks"},
     {"run"},
-    {"entry", "packing", "inspecting", "verifying", "compressing", "benching"},
+    {"entry", "packing", "inspecting", "verifying", "compressing", "benching", "pruning"},
+    {"prune_command"},
     {"cli"},
     {"__main__", ""},  # the package itself
 )

@@ -120,5 +120,7 @@ def test_patterns_and_what_was_cut_before_hold(method: Method, pattern: NofM | B
 
 
 def test_no_method_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match=r"prune\.reconstruct must be sparsegpt, alps or a"):
+    with pytest.raises(
+        ValueError, match=r"prune\.reconstruct must be sparsegpt, alps, obs, refit or"
+    ):
         method_named("gpt", "prune.reconstruct")  # type: ignore[arg-type]

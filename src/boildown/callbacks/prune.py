@@ -29,12 +29,14 @@ from boildown.callbacks.learning_rate import ScheduleLearningRate, rates_before_
 from boildown.callbacks.movement import Movement
 from boildown.callbacks.pull import SupportPull
 from boildown.callbacks.refit import not_fitted, refit
-from boildown.callbacks.selection import Scope, Selection
+from boildown.callbacks.selection import Selection
 from boildown.callbacks.technique import trained_like, trained_matrices
 from boildown.name_patterns import by_pattern, without
 from boildown.prune.criteria import Criterion, magnitude, scored
+from boildown.prune.forms import check_mix
 from boildown.prune.masks import at_floor, packed, unpacked
 from boildown.prune.reconstruct import Method, Named, method_named
+from boildown.prune.scopes import Scope
 from boildown.schedule import Cubic, OneShot, Rounds, Schedule, check_window, fraction
 
 CUBIC = Cubic()
@@ -73,10 +75,11 @@ class Prune(Constraint):
             training dataloader.
         samples: how many of its samples to judge by, at least 1.
         exclude: patterns of tensors to leave alone.
-        reconstruct: "sparsegpt" or "alps" (`boildown.prune.reconstruct`) let the weights and biases
-            of linear layers and two-dimensional convolutions make up for each cut, and choose
-            which of a tensor's weights go; how many do, the criterion decides. None: the training
-            alone makes up for it.
+        reconstruct: "sparsegpt", "alps" or "obs" (`boildown.prune.reconstruct`) let the weights and
+            biases of linear layers and two-dimensional convolutions make up for each cut, and
+            choose which of a tensor's weights go; how many do, the criterion decides. "refit" keeps
+            the criterion's choice. None: the training alone makes up for it.
+        mix: with `reconstruct`, how much the loss counts beside the layers' outputs, in [0, 1].
         rule: "cut" sets weights to zero at each cut; "admm" does so at the last alone, and at the
             others finds anew what it would leave, towards which the weights are pulled.
         mu: with "admm", how hard they are pulled at first and at last, in units of the loss.
@@ -112,6 +115,7 @@ class Prune(Constraint):
         cuts: int = 20,
         exclude: Sequence[str] = (),
         reconstruct: Named | Method | None = None,
+        mix: float = 0.0,
         rule: Literal["cut", "admm"] = "cut",
         mu: Sequence[float] = (10.0, 30.0),
         rewind: Literal["weights", "learning_rate"] | None = None,
@@ -140,11 +144,10 @@ class Prune(Constraint):
         self.names: list[str] = []
         self._scores: dict[str, Tensor] = {}  # while a cut is made
         self._movement: Movement | None = None  # if the criterion has asked for it
-        self._time = -1.0
-        self._target = 0.0
-        self.method = None
-        if reconstruct is not None:
-            self.method = method_named(reconstruct, "prune.reconstruct")
+        self._time, self._target = -1.0, 0.0
+        named = "prune.reconstruct"
+        self.method = None if reconstruct is None else method_named(reconstruct, named)
+        self.mix = mix
         self.rule, self._pull = rule, SupportPull(mu)
         self._rates: dict[str, float] = {}  # weight -> its learning rate before any schedule
         self._at_floor: set[str] = set()  # those that were warned of
@@ -159,6 +162,11 @@ class Prune(Constraint):
             ValueError: naming it.
         """
         begin, end = self.begin, self.end
+        check_mix(self.mix, "prune.mix")
+        if self.mix and self.method is None:
+            raise ValueError(
+                f"prune.mix = {self.mix} says what prune.reconstruct fits to; give that too"
+            )
         if self.rule not in ("cut", "admm"):
             raise ValueError(f"prune.rule must be cut or admm, got {self.rule!r}")
         at_once = begin == end or self._last == 0.0
@@ -194,7 +202,7 @@ class Prune(Constraint):
     def settings(self) -> dict[str, Any]:
         same = ("begin", "end", "cuts", "rule", "rewind", "rewind_to")
         own = {name: getattr(self, name) for name in same} | {"exclude": list(self.exclude)}
-        own["reconstruct"] = getattr(self.method, "__name__", None)
+        own |= {"reconstruct": getattr(self.method, "__name__", None), "mix": self.mix}
         return own | {"schedule": type(self.schedule).__name__} | self.selection.settings
 
     @property
@@ -310,13 +318,9 @@ class Prune(Constraint):
         masks = trainer.strategy.broadcast({n: mask & before[n] for n, mask in masks.items()})
         self._pull.load_state_dict({"mu": 0.0, "nearest": {}, "owed": {}})  # it has done its part
         if self.method is not None and not self._settled:  # then the file was measured as it is
-            pattern = self.selection.pattern
-            masks = refit(trainer, pl_module, evidence, masks, before, pattern, self.method)
-        self._scores = {}
-        clock = clock_of(trainer)
-        if clock is not None and evidence.flops:
-            clock.charge(evidence.flops * trainer.world_size)
-        self._time = time
+            by = self.selection.pattern, self.method, self.mix
+            masks = refit(trainer, pl_module, evidence, masks, before, *by)
+        self._done(trainer, evidence, time)
         self._set_masks(masks, pl_module)
         if self.selection.keep is None and self.selection.scope == "global":
             self._warn_of_floors()

@@ -1,19 +1,16 @@
 """Which weights a pruning keeps, of given scores at a given time."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any
 
 from torch import Tensor
 
 from boildown.callbacks.technique import is_number
 from boildown.name_patterns import by_pattern
-from boildown.prune.densities import erk
-from boildown.prune.masks import global_masks, layer_masks
+from boildown.prune.masks import layer_masks
 from boildown.prune.patterns import pattern_named
+from boildown.prune.scopes import Scope, check_scope, scoped_masks
 from boildown.schedule import Schedule
-
-Scope = Literal["global", "layer", "erk"]
-SCOPES = get_args(Scope)
 
 
 class Selection:
@@ -39,8 +36,7 @@ class Selection:
         schedule: Schedule,
     ) -> None:
         _check_amounts(sparsity, keep)
-        if scope not in SCOPES:
-            raise ValueError(f"prune.scope must be one of {', '.join(SCOPES)}, got {scope!r}")
+        check_scope(scope, "prune.scope")
         self.sparsity, self.keep, self.scope, self.schedule = sparsity, keep, scope, schedule
         self.pattern = pattern_named(pattern, "prune.pattern")
         least, given = self.pattern.least, {} if keep is None else dict(keep)
@@ -93,12 +89,7 @@ class Selection:
             return layer_masks(scores, now, self.pattern)
         given = (self.sparsity or 0.0) if target is None else target
         sparsity = self.schedule(time, max(given, self.pattern.least))
-        if self.scope == "layer":
-            return layer_masks(scores, dict.fromkeys(scores, sparsity), self.pattern)
-        if self.scope == "erk":
-            kept = erk({name: score.shape for name, score in scores.items()}, 1.0 - sparsity)
-            return layer_masks(scores, {n: 1.0 - k for n, k in kept.items()}, self.pattern)
-        return global_masks(scores, sparsity, self.pattern)
+        return scoped_masks(scores, sparsity, self.scope, self.pattern)
 
 
 def _check_amounts(sparsity: object, keep: object) -> None:
