@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from boildown.codec.blocks import BLOCK
 from boildown.codec.error import CodecError
 from boildown.codec.kernels import Words
+from boildown.codec.steps import find_steps
 
 OWN, FLOAT16, BFLOAT16, FLOAT32, INT8, INT16, INT32, GRID = range(8)
 
@@ -70,8 +71,7 @@ def store(words: Words, dtype: str, form: int) -> bytes | memoryview:
 def grid_step(words: Words, dtype: str) -> np.float32 | None:
     """The step s for which every value is fp32(s * q), q a whole number from -127 to 127.
 
-    Uniform quantization leaves such values; each then takes one byte. The step is sought among
-    fractions of the smallest value and of the smallest distance.
+    Uniform quantization leaves such values; each then takes one byte.
 
     Args:
         words: (n,), distinct.
@@ -82,24 +82,10 @@ def grid_step(words: Words, dtype: str) -> np.float32 | None:
     """
     if dtype != "float32" or not 2 <= words.size <= 2 * _GRID_MOST + 1:
         return None
-    numbers = np.sort(words.view(np.float32))
-    largest = np.abs(numbers).max()
-    if not np.isfinite(largest):
-        return None
-    sizes = np.abs(numbers[numbers != 0]).astype(np.float64)
-    spacings = np.diff(numbers.astype(np.float64))
-    spacings = spacings[spacings > 0]
-    with np.errstate(all="ignore"):
-        for unit in (sizes.min(initial=np.inf), spacings.min(initial=np.inf)):
-            for part in (1, 2, 3, 4):
-                count = np.rint(part * float(largest) / unit)
-                if not 1 <= count <= _GRID_MOST:
-                    continue
-                near = np.float32(float(largest) / count)
-                for step in (near, np.nextafter(near, 0), np.nextafter(near, np.inf)):
-                    if np.array_equal(_on_grid(_whole(words, step), step), words):
-                        return np.float32(step)
-    return None
+    steps = find_steps(words.view(np.float32)[None], most=_GRID_MOST)
+    if steps is None or not np.array_equal(_on_grid(_whole(words, steps[0]), steps[0]), words):
+        return None  # such as for -0.0
+    return np.float32(steps[0])
 
 
 def store_grid(words: Words, step: np.float32) -> bytes:
