@@ -28,7 +28,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from boildown import load, pack
-from boildown.calibrate.batches import Data
 from boildown.callbacks.budget import ComputeBudget
 from boildown.callbacks.learning_rate import ScheduleLearningRate
 from boildown.checkpoint import load_state_dict
@@ -45,7 +44,6 @@ from boildown.tasks.language import Language
 
 METHODS = ("nearest", "gptq", "adaround")
 BITS = (8, 4, 3, 2)
-SAMPLES = 1024
 
 
 class Images:
@@ -162,10 +160,10 @@ def measured(case: Images, net: nn.Module, file: Path) -> tuple[int, float]:
 
 
 def quantize(
-    case: Images, dense: nn.Module, samples: Data, plan: Plan, file: Path
+    case: Images, dense: nn.Module, samples: Tensor, plan: Plan, file: Path
 ) -> dict[str, Any]:
     start = time.perf_counter()
-    found = quantized(dense, samples, plan, samples=SAMPLES)
+    found = quantized(dense, samples, plan, samples=len(samples))
     seconds = time.perf_counter() - start
     size, figure = measured(case, found.model, file)
     errors = [one.error for one in found.weights.values() if one.error is not None]
@@ -178,13 +176,13 @@ def quantize(
     }
 
 
-def calibration(case: Images) -> Tensor:
+def calibration(case: Images, most: int) -> Tensor:
     batches: list[Tensor] = []
     for inputs, _ in case.data.train_dataloader():
         batches.append(inputs)
-        if sum(map(len, batches)) >= SAMPLES:
+        if sum(map(len, batches)) >= most:
             break
-    return torch.cat(batches)[:SAMPLES]
+    return torch.cat(batches)[:most]
 
 
 def run(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
@@ -194,7 +192,7 @@ def run(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     for place, seed in enumerate(args.seeds):
         case = NETS[args.net](args.root, seed, args.out)
         dense = dense_net(args, case, place, seed)
-        samples = calibration(case)
+        samples = calibration(case, args.samples)
         cases = [(m, b, a) for b in args.bits for m in args.methods for a in (None, 8)]
         cases = [one for one in cases if one[2] is None or (args.activations and one[1] in (8, 4))]
         for method, bits, inputs in [("dense", 0, None), *cases]:
@@ -251,6 +249,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--bits", type=int, nargs="+", default=list(BITS))
     parser.add_argument("--activations", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--samples", type=int, default=1024)
     parser.add_argument("--granularity", default="channel")
     parser.add_argument("--out", type=Path, default=Path("outputs/ptq"))
     args = parser.parse_args()

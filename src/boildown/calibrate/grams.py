@@ -6,6 +6,7 @@ such matrix is held, and a layer sees what the layers before it, already changed
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 
 from torch import Tensor, nn
@@ -91,23 +92,36 @@ def paired_moments(
         ValueError: as there.
     """
     found: list[PairedMoments] = []
-    rows: list[Tensor] = []
-
-    def keep(_: str, inputs: Tensor, outputs: Tensor) -> None:
-        rows.extend((inputs.clone(), outputs.clone()))
-
+    calls: int | None = None  # of the layer, in a pass
     for batch, inputs in enumerate(batches_of(data)):
-        rows.clear()
-        for network in (exact, model):
-            feed(network, [inputs], [layer], keep, positions=POSITIONS, seed=seed + batch)
-        calls = len(rows) // 2  # of two tensors each; the first half is of the exact network
-        for call in range(0, calls, 2):
-            before, outputs, now = rows[call], rows[call + 1], rows[calls + call]
+        pair = [_seen(net, inputs, layer, calls, seed + batch) for net in (exact, model)]
+        calls = len(pair[0])
+        for (before, outputs), (now, _) in zip(*pair, strict=True):
             found.extend(PairedMoments() for _ in range(len(now) - len(found)))
             for moments, *each in zip(found, before, outputs, now, strict=True):
                 moments.update(*each)
     _check_rows(layer, found[0].now.count)
     return found
+
+
+class _EnoughError(Exception):
+    """The rest of a pass shows nothing more."""
+
+
+def _seen(
+    model: nn.Module, inputs: Tensor, layer: str, calls: int | None, seed: int
+) -> list[tuple[Tensor, Tensor]]:
+    """What a layer takes and puts out at each call; a pass ends behind the last, if it is known."""
+    rows: list[tuple[Tensor, Tensor]] = []
+
+    def keep(_: str, inputs: Tensor, outputs: Tensor) -> None:
+        rows.append((inputs.clone(), outputs.clone()))
+        if len(rows) == calls:
+            raise _EnoughError
+
+    with suppress(_EnoughError):
+        feed(model, [inputs], [layer], keep, positions=POSITIONS, seed=seed)
+    return rows
 
 
 def _check_rows(layer: str, count: int) -> None:
