@@ -11,12 +11,12 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from boildown.calibrate.batches import Data, calibration_flops, collect
 from boildown.calibrate.grams import layers_reached, paired_moments
-from boildown.calibrate.moments import PairedMoments, damped, shrunk
 from boildown.calibrate.tracing import follows
 from boildown.lowrank.batchnorm import fold_batchnorm, foldable
 from boildown.name_patterns import by_pattern, matches, without
 from boildown.prune.criteria import check_finite
 from boildown.quantize.activations import InputGrid, attach, layers_of, observed
+from boildown.quantize.fitted_layer import FittedLayer
 from boildown.quantize.grid import (
     Granularity,
     Grid,
@@ -24,18 +24,18 @@ from boildown.quantize.grid import (
     check_bits,
     check_granularity,
     misfit,
-    spread,
 )
 from boildown.quantize.observers import OBSERVERS, Observer, fit_grid, ternary_grid
-from boildown.quantize.reconstruct import Method, Named, method_named
+from boildown.quantize.reconstruct import Named, method_named
 from boildown.structure.replace import replaced
 from boildown.structure.weights import weights_in
 
 Bits = int | Literal["ternary"]
 Widths = Bits | Mapping[str, Bits]
 
-DAMPING = 0.01  # of the inputs' covariance, as GPTQ
-EXCLUDED, UNNAMED = ASKED = ("excluded", "no pattern of bits names it")
+EXCLUDED, UNNAMED, UNNAMED_INPUTS = ASKED = (
+    "excluded", "no pattern of bits names it", "no pattern of activations names it"
+)  # fmt: skip
 MOST_INPUTS = 10_000  # whose second moment is held, of 800 megabytes
 
 
@@ -324,11 +324,7 @@ class _Work:
         self.reached = layers_reached(self.model, batches[0], dict.fromkeys(paths))
         self.pass_flops = calibration_flops(self.model, batches)
         self.input_bits = plan.input_bits_of(self.model, list(bits))
-        if plan.activations is not None:
-            for path in paths:
-                if path in self.reached and path not in self.input_bits:
-                    kind = type(self.model.get_submodule(path)).__name__
-                    found.left[f"inputs of {path}"] = f"no grid is for what a {kind} gets"
+        self.grids_fit = set(layers_of(self.model, bits))
 
     def in_order(self) -> list[str]:
         """The weights as the network computes with them, before these what it does not reach."""
@@ -342,7 +338,7 @@ class _Work:
     def quantize(self, name: str) -> None:
         """Put a weight on its grid, and before it what its layer gets."""
         users = self.users.get(name, [])
-        input_bits = self._observe([path for path, _ in users])
+        input_bits = self._observe(name)
         why = self._why_not(name)
         weight = self.model.get_parameter(name)
         grid = self.plan.grid(self.bits[name], weight)
@@ -356,14 +352,20 @@ class _Work:
         path, layer = users[0]
         moments = paired_moments(self.exact, self.model, self.batches, path)
         self.found.flops += 2 * self.pass_flops
-        fit = _Fit(layer, moments, grid, method_named(self.plan.method, "method"))
+        fit = FittedLayer(layer, moments, grid, method_named(self.plan.method, "method"))
         error = fit.solve()
         self.found.flops += fit.flops
         self.found.weights[name] = Rounded(self.bits[name], input_bits, error)
 
-    def _observe(self, paths: Sequence[str]) -> int | None:
+    def _observe(self, name: str) -> int | None:
+        """Put grids on what the layers of a weight get; their bits, None if there are none."""
+        paths = [path for path, _ in self.users.get(name, [])]
         widths = {p: self.input_bits[p] for p in paths if p in self.input_bits}
         widths = {path: width for path, width in widths.items() if path in self.reached}
+        if self.plan.activations is not None:
+            for path in paths or [name]:
+                if path not in widths:
+                    self.found.left[f"inputs of {path}"] = self._why_no_grid(path)
         if not widths:
             return None
         for path, grid in observed(self.model, self.batches, widths, self.plan.observer).items():
@@ -373,6 +375,15 @@ class _Work:
             attach(self.model.get_submodule(path), hook)
         self.found.flops += self.pass_flops
         return next(iter(widths.values()))
+
+    def _why_no_grid(self, path: str) -> str:
+        if path in self.input_bits:
+            return "the calibration data do not reach the layer by itself"
+        if path in self.grids_fit:
+            return UNNAMED_INPUTS
+        if path in {layer for each in self.users.values() if len(each) > 1 for layer, _ in each}:
+            return "other layers have its weight too"
+        return "only those of linear and convolution layers have grids"
 
     def _why_not(self, name: str) -> str:
         """Why a weight cannot be fitted to what its layer puts out, "" if it can."""
@@ -390,79 +401,6 @@ class _Work:
         if inputs > MOST_INPUTS:
             return f"{inputs:,} inputs are more than the {MOST_INPUTS:,} of a second moment"
         return ""
-
-
-class _Fit:
-    """A layer, and what it sees."""
-
-    def __init__(
-        self, layer: nn.Module, moments: Sequence[PairedMoments], grid: Grid, method: Method
-    ) -> None:
-        self.layer, self.moments, self.grid, self.method = layer, moments, grid, method
-        self.weight = layer.get_parameter("weight")
-        bias = layer._parameters.get("bias")
-        frozen = bias is not None and self.weight.requires_grad and not bias.requires_grad
-        self.bias = None if frozen else bias
-        self.flops = 0
-
-    def solve(self) -> float:
-        """Round the weight in place, let the bias make up; the relative error of the outputs."""
-        matrix = self.weight.detach().double().flatten(1)
-        grid = spread(self.grid, matrix.shape)
-        wide = Grid(grid.scale.double(), grid.zero.double(), grid.low, grid.high)
-        groups = len(self.moments)
-        rows = matrix.shape[0] // groups
-        lost, power, values, shifts = 0.0, 0.0, [], []
-        for group, moments in enumerate(self.moments):
-            own = slice(group * rows, (group + 1) * rows)
-            part = Grid(wide.scale[own], wide.zero[own], wide.low, wide.high)
-            exact = matrix[own]
-            second, wanted = self._wanted(exact, moments)
-            one = self.method(wanted, second, part, exact != 0.0)
-            self.flops += one.flops
-            single = Grid(grid.scale[own], grid.zero[own], grid.low, grid.high)
-            found = single.values(one.codes.float())
-            values.append(found)
-            new = found.double()
-            shifts.append(exact @ moments.exact_mean - new @ moments.now.mean)
-            error, size = self._errors(exact, new, moments)
-            lost, power = lost + error, power + size
-        self.weight.copy_(torch.cat(values).view_as(self.weight))
-        if self.bias is not None:
-            self.bias.add_(torch.cat(shifts).to(self.bias.dtype))
-        return max(lost, 0.0) / power if power > 0.0 else 0.0
-
-    def _wanted(self, exact: Tensor, moments: PairedMoments) -> tuple[Tensor, Tensor]:
-        """The second moment of what the layer gets, and the weight that is best for that.
-
-        With x before and z now, E||W x - Q z||^2 is E||(W' - Q) z||^2 and a constant for
-        W' = W E[x z^T] E[z z^T]^-1: the asymmetric term of GPTAQ, exactly.
-
-        Source: Li et al. 2025, https://arxiv.org/abs/2504.02692
-        """
-        covariance = moments.now.covariance()
-        rho, variance = damped(covariance, moments.now.count, DAMPING)
-        second = shrunk(covariance, rho, variance)
-        drift = (1.0 - rho) * (moments.cross() - covariance)
-        if self.bias is None:
-            mean = moments.now.mean
-            second += torch.outer(mean, mean)
-            drift += torch.outer(moments.exact_mean - mean, mean)
-        if not drift.any():
-            return second, exact
-        return second, exact + torch.linalg.solve(second, (exact @ drift).mT).mT
-
-    def _errors(self, exact: Tensor, new: Tensor, moments: PairedMoments) -> tuple[float, float]:
-        """Sums over the outputs: of the squared errors, and of what they are relative to."""
-        cross, now, power = moments.cross(), moments.now.covariance(), moments.output_variance()
-        size = float(power.sum())
-        lost = size - 2.0 * float(((exact @ cross) * new).sum())
-        lost += float(((new @ now) * new).sum())
-        if self.bias is None:
-            means = exact @ moments.exact_mean, new @ moments.now.mean
-            lost += float((means[0] - means[1]).square().sum())
-            size += float(means[0].square().sum())
-        return lost, size
 
 
 def _users(model: nn.Module, names: Iterable[str]) -> dict[str, list[tuple[str, nn.Module]]]:
