@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from criteria_jobs import AT_ONCE, ERRORS_AT, FITTED, GRADUALLY, NETS, SPARSITIES
+from criteria_jobs import AT_ONCE, ERRORS_AT, GRADUALLY, METHODS, NETS, SPARSITIES
 
 from boildown.report.chart import Chart, Series, log_axis
 from boildown.report.png import draw
@@ -15,7 +15,7 @@ from boildown.report.png import draw
 Found = dict[tuple[str, str, str, float], list[dict[str, Any]]]  # a job without its seed
 TITLES = {"lenet300": "LeNet-300-100", "lenet5": "LeNet-5", "resnet20": "ResNet-20"}
 HOW = {"once": "cut at once, not trained", "gradual": "cut gradually"}
-ORDER = (*reversed(FITTED), "wanda", "magnitude")  # the best first
+ORDER = (*reversed(METHODS), "wanda", "magnitude")  # the best first
 
 
 def show(out: Path) -> None:

@@ -2,7 +2,7 @@
 
 python benchmarks/memory_oneshot.py [--depth 9] [--methods wanda sparsegpt alps obs] [--mix 0.5]
 
-A GPT 768 wide, whose blocks have matrices of 768 x 768 (four) and 768 x 3072 (two), on 32 sequences
+A GPT 768 wide, whose blocks have matrices of 768 x 768 (four) and 768 x 3072 (two), on 8 sequences
 of 64 symbols; each method in a process of its own. Prints, in Markdown, what the process held at
 most, with torch and the network, and how long it took. ALPS is stopped after 10 of its at most 300
 steps, which hold the same; its last step, and what is done with the second moments, is all there.
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-WIDTH, CONTEXT, SYMBOLS, SEQUENCES = 768, 64, 256, 32
+WIDTH, CONTEXT, SYMBOLS, SEQUENCES = 768, 64, 256, 8
 SPARSITY, STEPS = 0.7, 10
 
 

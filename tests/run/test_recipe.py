@@ -79,6 +79,7 @@ TOLD_AGAIN = {  # settings that are what a recipe is about
     "sparsegpt": ("reconstruct",),
     "alps": ("reconstruct",),
     "nm24": ("pattern",),
+    "woodfisher": ("criterion", "reconstruct", "mix"),
 }
 
 

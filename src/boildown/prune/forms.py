@@ -232,8 +232,7 @@ class _RowElimination:
         self.half = form.turned(self.upper.mT)
         n = len(self.upper)
         spans = [(start, min(start + columns, n)) for start in range(0, n, columns)]
-        corners = [self._corners(start, end).diagonal(dim1=1, dim2=2) for start, end in spans]
-        self.sizes = torch.cat(corners, 1)
+        self.sizes = torch.cat([self._sizes(start, end) for start, end in spans], 1)
 
     def block(self, start: int, end: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         corners, here = self._corners(start, end), self.upper[start:end, start:end]
@@ -250,6 +249,10 @@ class _RowElimination:
             return found
 
         return corners, spread
+
+    def _sizes(self, start: int, end: int) -> Tensor:
+        """(m, b), and no view, which would keep all corners."""
+        return self._corners(start, end).diagonal(dim1=1, dim2=2).clone()
 
     def _corners(self, start: int, end: int) -> Tensor:
         """(m, b, b): what the factors of all rows have where the columns meet."""

@@ -12,7 +12,7 @@ from boildown.calibrate.evidence import Evidence
 from boildown.calibrate.grams import input_moments, layers_reached
 from boildown.calibrate.moments import Moments, damped_second
 from boildown.name_patterns import without
-from boildown.prune.criteria import Criterion, check_finite, lamp, scored
+from boildown.prune.criteria import Criterion, check_finite, lamp, magnitude, scored
 from boildown.prune.forms import check_mix, mixed
 from boildown.prune.masks import layer_masks
 from boildown.prune.patterns import SINGLE, Pattern, pattern_named
@@ -232,20 +232,16 @@ def prune_oneshot(
 
     Args:
         model: takes a batch of inputs alone; it stays as it is.
-        calibration: inputs, one tensor or batches (`boildown.calibrate.batches.Data`); with a loss,
-            batches of (inputs, targets).
+        calibration: inputs (`boildown.calibrate.batches.Data`); with a loss, (inputs, targets).
         sparsity: fraction of the weights that becomes zero, in [0, 1); by default the pattern's.
-        method: "alps", "sparsegpt", "obs" or "refit" (`boildown.prune.reconstruct`), which change
-            the weights that are left so that the layers' outputs stay close to what they were, or a
-            criterion such as `boildown.prune.criteria.wanda` that only says which go.
-        scope: each layer equally sparse ("layer"), small ones less so ("erk"), or as many of each
-            as a ranking of all together takes ("global"): by the criterion, or for the methods
-            that fit by `boildown.prune.criteria.lamp`.
+        method: "alps", "sparsegpt", "obs" or "refit" (`boildown.prune.reconstruct`), which let what
+            is left make up for the cut, or a criterion such as `boildown.prune.criteria.wanda`.
+        scope: each layer equally sparse ("layer"), small ones less so ("erk"), or as a ranking of
+            all together takes ("global"): by the criterion, for methods that fit by `lamp`.
         pattern: see `boildown.callbacks.prune.Prune`.
         exclude: patterns of weights to leave alone.
         samples: how many to calibrate with at most.
-        mix: how much the loss counts beside the layers' outputs, in [0, 1]: 0 not at all, 1 alone
-            (`boildown.prune.forms.mixed`).
+        mix: how much the loss counts beside the outputs (`boildown.prune.forms.mixed`), in [0, 1].
         loss: (outputs, targets) -> scalar, such as `torch.nn.functional.cross_entropy`; for a mix
             above 0 and for criteria that ask for gradients.
 
@@ -253,13 +249,12 @@ def prune_oneshot(
         A new network of the same structure, each part in the mode in which it was.
 
     Raises:
-        ValueError: for a value out of range, or a sparsity that the pattern does not allow; weights
-            that the pattern does not divide, that the method cannot fit, or that hold NaN, by name;
-            a method or scope there is none of; a mix without a loss, or with what does not fit.
+        ValueError: for a value out of range or that the pattern does not allow; weights that the
+            pattern does not divide, the method cannot fit, or that hold NaN, by name; a mix without
+            a loss, or with a criterion.
         CalibrationError: for calibration data that hold NaN, are empty or too few.
 
     Example:
-        >>> import torch
         >>> net = torch.nn.Sequential(torch.nn.Linear(8, 6), torch.nn.ReLU(), torch.nn.Linear(6, 2))
         >>> smaller = prune_oneshot(net, torch.randn(64, 8), 0.5)
         >>> [int((layer.weight == 0).sum()) for layer in (smaller[0], smaller[2])]
@@ -274,14 +269,19 @@ def prune_oneshot(
     if fitting is not None:
         _check_fitted(pruned, evidence.inputs[0], names, str(method))
     judge: Criterion = method if callable(method) else lamp
-    sizes = {name: pruned.get_parameter(name).detach().abs() for name in names}
-    choose = _choices(evidence, sizes, judge, final, scope, made)
+    choose = _choices(evidence, judge, final, scope, made)
     if fitting is None:
         _cut_(pruned, evidence, choose, judge)
     else:
-        largest = {name: choose[name](size) for name, size in sizes.items()}
-        refit_(pruned, evidence, choose, largest, fitting, mix)
+        refit_(pruned, evidence, choose, _largest(pruned, choose), fitting, mix)
     return pruned
+
+
+def _largest(
+    model: nn.Module, choose: Mapping[str, Callable[[Tensor], Tensor]]
+) -> dict[str, Tensor]:
+    """Masks of the largest weights: what a convolution in groups keeps."""
+    return {name: each(model.get_parameter(name).detach().abs()) for name, each in choose.items()}
 
 
 def _asked(
@@ -309,15 +309,14 @@ def _asked(
 
 def _choices(
     evidence: Evidence,
-    sizes: Mapping[str, Tensor],
     judge: Criterion,
     sparsity: float,
     scope: Scope,
     pattern: Pattern,
 ) -> dict[str, Callable[[Tensor], Tensor]]:
     """Weight's name -> scores to mask; how many stay of each, the network as it is now decides."""
-    weights = {name: evidence.model.get_parameter(name) for name in sizes}
-    scores = scored(judge, weights, evidence) if scope == "global" else sizes
+    weights = {name: evidence.model.get_parameter(name) for name in evidence.names}
+    scores = scored(judge if scope == "global" else magnitude, weights, evidence)
     masks = scoped_masks(scores, sparsity, scope, pattern)
     return {n: chooser(1.0 - int(mask.sum()) / mask.numel(), pattern) for n, mask in masks.items()}
 
