@@ -138,3 +138,10 @@ def test_what_cannot_be_is_told_before_the_training(
     after = QuantizeAfter(**({"calibration": calibration} | given))
     with pytest.raises(ValueError, match=says):
         go(after, *others)
+
+
+def test_what_cannot_be_copied_is_told_before_the_training() -> None:
+    net = nn.Sequential(*layers())
+    net[0].derived = net[0].weight * 2  # as the older weight_norm has it
+    with pytest.raises(ValueError, match="the Classification cannot be copied"):
+        go(QuantizeAfter(calibration=calibration), model=net)

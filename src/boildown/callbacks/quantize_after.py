@@ -47,7 +47,8 @@ class QuantizeAfter(Technique):
     Raises:
         ValueError: for a value out of its range, naming it; in `setup` beside what else says which
             values weights have, or averages them; when the fit starts for a pattern that matches
-            nothing, groups that do not divide a weight's inputs, or if no weight is left.
+            nothing, groups that do not divide a weight's inputs, if no weight is left, or if the
+            module cannot be copied.
     """
 
     def __init__(
@@ -103,11 +104,13 @@ class QuantizeAfter(Technique):
                 "that makes batches, such as your train_dataloader"
             )
 
+        _copied(trainer, pl_module)  # what cannot be is known before the training
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if progress_of(trainer) < 1.0:
             return
         evidence = evidence_of(pl_module, [], self.calibration, self.samples)
-        exact = copy.deepcopy(pl_module, {id(trainer): trainer})
+        exact = _copied(trainer, pl_module)
         self.found = quantize_(pl_module, exact, evidence.inputs, self.plan, self.names)
         if trainer.world_size > 1:
             _as_on_rank_0(trainer, pl_module)
@@ -136,6 +139,21 @@ class QuantizeAfter(Technique):
             return {}
         weights = {name: asdict(one) for name, one in self.found.weights.items()}
         return {"quantized": {"weights": weights, "left": self.found.left}}
+
+
+def _copied(trainer: Trainer, pl_module: LightningModule) -> LightningModule:
+    """The module as it is now, to compare with.
+
+    Raises:
+        ValueError: if it cannot be copied.
+    """
+    try:
+        return copy.deepcopy(pl_module, {id(trainer): trainer})
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"quantize: the {type(pl_module).__name__} cannot be copied, to compare layers with: "
+            f"{error}; undo weight_norm and the like first, keep files and locks out of it"
+        ) from error
 
 
 @torch.no_grad()
