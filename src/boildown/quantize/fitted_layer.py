@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from boildown.calibrate.moments import PairedMoments, damped, shrunk
 from boildown.quantize.grid import Grid, spread
-from boildown.quantize.reconstruct import Method
+from boildown.quantize.reconstruct import Method, nearest, row_errors
 
 DAMPING = 0.01  # of the inputs' covariance, as GPTQ
 
@@ -48,10 +48,9 @@ class FittedLayer:
             part = Grid(wide.scale[own], wide.zero[own], wide.low, wide.high)
             exact = matrix[own]
             second, wanted = self._wanted(exact, moments)
-            one = self.method(wanted, second, part, exact != 0.0)
-            self.flops += one.flops
+            codes = self._codes(exact, wanted, second, part)
             single = Grid(grid.scale[own], grid.zero[own], grid.low, grid.high)
-            found = single.values(one.codes.float())
+            found = single.values(codes.float())
             values.append(found)
             new = found.double()
             shifts.append(exact @ moments.exact_mean - new @ moments.now.mean)
@@ -61,6 +60,17 @@ class FittedLayer:
         if self.bias is not None:
             self.bias.add_(torch.cat(shifts).to(self.bias.dtype))
         return max(lost, 0.0) / power if power > 0.0 else 0.0
+
+    def _codes(self, exact: Tensor, wanted: Tensor, second: Tensor, grid: Grid) -> Tensor:
+        """What the method finds, or for rows where these are better the weight's nearest values."""
+        keep = exact != 0.0
+        plain = nearest(exact, second, grid, keep).codes
+        if self.method is nearest:
+            return plain
+        one = self.method(wanted, second, grid, keep)
+        self.flops += one.flops
+        errors = [row_errors(wanted, grid.values(each), second) for each in (one.codes, plain)]
+        return torch.where((errors[0] <= errors[1])[:, None], one.codes, plain)
 
     def _wanted(self, exact: Tensor, moments: PairedMoments) -> tuple[Tensor, Tensor]:
         """The second moment of what the layer gets, and the weight that is best for that.
