@@ -38,8 +38,10 @@ LAYERS: tuple[set[str], ...] = (  # a room imports from its own layer and those 
     {"tasks"},
     {"callbacks"},
     {"run"},
-    {"entry", "packing", "inspecting", "verifying", "compressing", "benching", "pruning"},
-    {"prune_command"},
+    {"entry", "packing", "inspecting", "verifying", "compressing", "benching"},
+    {"reworking"},
+    {"pruning", "quantizing"},
+    {"prune_command", "quantize_command"},
     {"cli"},
     {"__main__", ""},  # the package itself
 )

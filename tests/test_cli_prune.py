@@ -83,8 +83,8 @@ def test_methods_scopes_and_patterns(
         assert layer["kept"] == int((codec.unpack(run / "pruned.boil")[layer["name"]] != 0).sum())
         assert 0.0 < layer["error"] < 2.0
     assert told["bytes"] == (run / "pruned.boil").stat().st_size
-    assert told["dense"].keys() == told["pruned"].keys() == {"val/loss", "val/error"}
-    assert told["dense"]["val/loss"] != told["pruned"]["val/loss"]
+    assert told["before"].keys() == told["after"].keys() == {"val/loss", "val/error"}
+    assert told["before"]["val/loss"] != told["after"]["val/loss"]
 
 
 REFUSED = [

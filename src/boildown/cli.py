@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from boildown import prune_command
+from boildown import prune_command, quantize_command
 from boildown.printable import say
 
 if TYPE_CHECKING:
@@ -235,6 +235,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_bench(commands)
     prune_command.add(commands, _add_config)
+    quantize_command.add(commands, _add_config)
     _add_report(commands)
 
     command = commands.add_parser("dashboard", help="compare a project's runs on wandb, as code")

@@ -11,10 +11,8 @@ from torch import nn
 
 from boildown.calibrate.batches import collect
 from boildown.calibrate.outputs import output_errors
-from boildown.codec import dense_bytes, unpack
 from boildown.locate import locate, search_here
 from boildown.name_patterns import without
-from boildown.packing import output_path
 from boildown.printable import printable
 from boildown.prune import criteria
 from boildown.prune.criteria import Criterion
@@ -22,9 +20,8 @@ from boildown.prune.layers import prune_oneshot
 from boildown.prune.reconstruct import METHODS
 from boildown.prune.scopes import Scope
 from boildown.report import prune_table
-from boildown.run.build import model_config
-from boildown.run.reopen import TrainedRun, open_run
-from boildown.saving import pack
+from boildown.reworking import opened
+from boildown.run.reopen import TrainedRun
 from boildown.structure.weights import weights_in
 
 SCOPES = get_args(Scope)
@@ -70,13 +67,11 @@ def prune_file(
         OSError: if a file cannot be read or written.
     """
     method = _method(amounts.method)
-    _check_config(path, config)
-    if out is not None and out.suffix != ".boil":
-        raise ValueError(f"-o {out}: the name must end in .boil; boildown unpack makes others")
-    run = open_run(path, config, allow)
-    out = output_path(out or _beside(run.file), run.file, named=out is not None)
-    evaluate = run.evaluator("val", batches)
-    dense = evaluate(run.model)
+    work = opened(
+        path, out, config, allow, batches, name="pruned.boil",
+        in_python="boildown.prune.layers.prune_oneshot(network, samples, sparsity)",
+    )  # fmt: skip
+    run = work.run
     pruned = prune_oneshot(
         run.model,
         run.data.train_dataloader(),
@@ -90,18 +85,16 @@ def prune_file(
         loss=run.loss(),
     )
     rows = _rows(run, pruned, amounts)
-    size = pack(pruned, out, config=model_config(run.config, run.data))
-    pruned.load_state_dict(unpack(out))  # what is told is of the file
-    made = prune_table.Pruned(dense, evaluate(pruned), dense_bytes(run.model.state_dict()), size)
+    made = work.written(pruned)
     if as_json:
-        said = {"file": str(out), "of": str(run.file)} | asdict(amounts) | asdict(made)
+        said = {"file": str(work.out), "of": str(run.file)} | asdict(amounts) | asdict(made)
         print(json.dumps(said | {"layers": [asdict(row) for row in rows]}, indent=2))
         return
     by = f"{amounts.method}, {amounts.samples} samples" + (
         f", mix {amounts.mix:g}" * bool(amounts.mix)
     )
     prune_table.show(rows, made, f"{run.file}: pruned by {by}")
-    print(printable(str(out)))
+    print(printable(str(work.out)))
 
 
 def methods() -> list[str]:
@@ -143,26 +136,6 @@ def _method(name: str) -> Any:
     if not callable(found):
         raise ValueError(f"--method {name} is no function of weights and evidence")
     return found
-
-
-def _check_config(path: Path, config: Path | None) -> None:
-    """Refuse a file of which nothing says what network it is of.
-
-    Raises:
-        ValueError: with the remedy.
-    """
-    beside = path if path.is_dir() else path.parent
-    if path.exists() and config is None and not (beside / "config.yaml").is_file():
-        raise ValueError(
-            f"{path}: no config.yaml beside it says what network it is of and what data to "
-            "calibrate with; --config names a run's. For a network of your own, in Python: "
-            "boildown.prune.layers.prune_oneshot(network, samples, sparsity), then "
-            "boildown.pack(network, path)"
-        )
-
-
-def _beside(file: Path) -> Path:
-    return file.parent / "pruned.boil"
 
 
 def _rows(run: TrainedRun, pruned: nn.Module, amounts: Amounts) -> list[prune_table.Row]:

@@ -6,12 +6,13 @@ such matrix is held, and a layer sees what the layers before it, already changed
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 
 from torch import Tensor, nn
 
-from boildown.calibrate.batches import CalibrationError, Data
-from boildown.calibrate.moments import Moments
+from boildown.calibrate.batches import CalibrationError, Data, batches_of
+from boildown.calibrate.moments import Moments, PairedMoments
 from boildown.calibrate.samples import feed
 from boildown.forward import evaluating, hooks, run
 
@@ -67,9 +68,70 @@ def input_moments(model: nn.Module, data: Data, layer: str, *, seed: int = 0) ->
             moments.update(rows)
 
     feed(model, data, [layer], take, positions=POSITIONS, seed=seed)
-    if found[0].count < LEAST_ROWS:
+    _check_rows(layer, found[0].count)
+    return found
+
+
+def paired_moments(
+    exact: nn.Module, model: nn.Module, data: Data, layer: str, *, seed: int = 0
+) -> list[PairedMoments]:
+    """Moments of what a layer gets now, and with what it got in the network as it was.
+
+    Args:
+        exact: the network as it was; takes a batch of inputs alone, and is left so.
+        model: what has become of it, as well.
+        data: the calibration data; an iterable is read once.
+        layer: as in `input_moments`, in both networks.
+        seed: of the places.
+
+    Returns:
+        As `input_moments`.
+
+    Raises:
+        CalibrationError: as there.
+        ValueError: as there.
+    """
+    found: list[PairedMoments] = []
+    calls: int | None = None  # of the layer, in a pass
+    for batch, inputs in enumerate(batches_of(data)):
+        pair = [_seen(net, inputs, layer, calls, seed + batch) for net in (exact, model)]
+        calls = len(pair[0])
+        for (before, outputs), (now, _) in zip(*pair, strict=True):
+            found.extend(PairedMoments() for _ in range(len(now) - len(found)))
+            for moments, *each in zip(found, before, outputs, now, strict=True):
+                moments.update(*each)
+    _check_rows(layer, found[0].now.count)
+    return found
+
+
+class _EnoughError(Exception):
+    """The rest of a pass shows nothing more."""
+
+
+def _seen(
+    model: nn.Module, inputs: Tensor, layer: str, calls: int | None, seed: int
+) -> list[tuple[Tensor, Tensor]]:
+    """What a layer takes and puts out at each call; a pass ends behind the last, if it is known."""
+    rows: list[tuple[Tensor, Tensor]] = []
+
+    def keep(_: str, inputs: Tensor, outputs: Tensor) -> None:
+        rows.append((inputs.clone(), outputs.clone()))
+        if len(rows) == calls:
+            raise _EnoughError
+
+    with suppress(_EnoughError):
+        feed(model, [inputs], [layer], keep, positions=POSITIONS, seed=seed)
+    return rows
+
+
+def _check_rows(layer: str, count: int) -> None:
+    """Refuse what says too little of a layer.
+
+    Raises:
+        CalibrationError: naming it.
+    """
+    if count < LEAST_ROWS:
         raise CalibrationError(
-            f"layer {layer}: {found[0].count} rows of calibration data are too few to fit it to; "
+            f"layer {layer}: {count} rows of calibration data are too few to fit it to; "
             f"give at least {LEAST_ROWS} samples"
         )
-    return found

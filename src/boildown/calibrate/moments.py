@@ -82,6 +82,73 @@ class Moments:
         return self.covariance() + torch.outer(self.mean, self.mean)
 
 
+class PairedMoments:
+    """What a layer sees in a network and in what has become of it, row for row, in float64.
+
+    Attributes:
+        now: moments of the inputs that it gets in what the network has become.
+    """
+
+    def __init__(self) -> None:
+        self.now = Moments()
+        self._exact: Tensor | None = None  # means
+        self._outputs: Tensor | None = None
+        self._cross: Tensor | None = None  # sums of products of deviations
+        self._power: Tensor | None = None
+
+    def update(self, exact: Tensor, outputs: Tensor, inputs: Tensor) -> None:
+        """Take in a batch of rows that belong together.
+
+        Args:
+            exact: (N, n), the inputs in the network.
+            outputs: (N, m), what the layer makes of them there.
+            inputs: (N, n), those in what it has become.
+
+        Raises:
+            ValueError: as `Moments.update`, or if there are not as many of each.
+        """
+        if not len(exact) == len(outputs) == len(inputs):
+            raise ValueError(
+                f"{len(exact)} rows in the network, {len(inputs)} in what it has become"
+            )
+        if len(inputs) == 0:
+            return
+        before, count = self.now.count, len(inputs)
+        mean_before = self.now.mean if before else None
+        self.now.update(inputs)
+        wide = [each.detach().double() for each in (exact, outputs, inputs)]
+        means = [each.mean(0) for each in wide]
+        exact, outputs, inputs = (a - mean for a, mean in zip(wide, means, strict=True))
+        cross, power = exact.mT @ inputs, outputs.square().sum(0)
+        if mean_before is None or self._exact is None or self._outputs is None:
+            self._exact, self._outputs, self._cross, self._power = *means[:2], cross, power
+            return
+        assert self._cross is not None
+        assert self._power is not None
+        steps = [means[0] - self._exact, means[1] - self._outputs, means[2] - mean_before]
+        part = count / (before + count)
+        self._cross += cross + torch.outer(steps[0], steps[2]) * (before * part)
+        self._power += power + steps[1].square() * (before * part)
+        self._exact = self._exact + steps[0] * part
+        self._outputs = self._outputs + steps[1] * part
+
+    @property
+    def exact_mean(self) -> Tensor:
+        """(n,) of the inputs in the network."""
+        assert self._exact is not None
+        return self._exact
+
+    def cross(self) -> Tensor:
+        """(n, n): covariance of the inputs in the network with those in what it has become."""
+        assert self._cross is not None
+        return self._cross / self.now.count
+
+    def output_variance(self) -> Tensor:
+        """(m,) of the layer's outputs in the network."""
+        assert self._power is not None
+        return self._power / self.now.count
+
+
 def moments_of(inputs: Tensor) -> Moments:
     """Of one batch (N, n); see `Moments.update`."""
     moments = Moments()

@@ -1,13 +1,15 @@
 """Batch-norm folded into the layer before it: a pure function on networks."""
 
 import copy
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from boildown.calibrate.tracing import Following
 from boildown.structure.replace import noted
 
 FOLDABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -49,6 +51,28 @@ def fold_batchnorm(model: nn.Module, pairs: Iterable[tuple[str, str]]) -> nn.Mod
             raise ValueError(f"{names[0]} and {names[1]}: {error}") from None
         memo[id(norm)] = nothing_of(norm)
     return copy.deepcopy(model, memo)
+
+
+def foldable(model: nn.Module, following: Mapping[str, Following]) -> list[tuple[str, str]]:
+    """The layers and batch-norms that `fold_batchnorm` may take.
+
+    Args:
+        model: the network.
+        following: what follows its layers (`boildown.calibrate.tracing.follows`).
+    """
+    norms = Counter(one.batchnorm for one in following.values() if one.batchnorm is not None)
+    owners = Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False))
+    pairs = [(n, one.batchnorm) for n, one in following.items() if one.batchnorm is not None]
+    return [
+        (name, norm)
+        for name, norm in pairs
+        if norms[norm] == 1
+        and model.get_submodule(norm).running_mean is not None
+        and type(model.get_submodule(name)) in FOLDABLE
+        and not any(
+            owners[id(p)] > 1 for one in (name, norm) for p in model.get_submodule(one).parameters()
+        )
+    ]
 
 
 def nothing_of(norm: nn.Module) -> nn.Identity:

@@ -106,3 +106,21 @@ def blocks_of(tensor: Tensor, granularity: Granularity) -> Tensor:
     if granularity == "channel":
         return tensor.reshape(len(tensor), -1)
     return tensor.reshape(-1, granularity)
+
+
+def spread(grid: Grid, shape: torch.Size | tuple[int, int]) -> Grid:
+    """The grid of a matrix's blocks with a step and a zero point for each of its entries.
+
+    Args:
+        grid: of the blocks of a matrix, by any granularity.
+        shape: (m, n) of the matrix.
+
+    Returns:
+        The same with a scale and a zero of (m, n), so that it takes the matrix itself.
+    """
+    rows = (shape[0], -1) if len(grid.scale) >= shape[0] else (1, 1)
+    scale, zero = grid.scale.reshape(rows), grid.zero.reshape(rows)
+    if scale.shape[1] > 1:
+        size = shape[1] // scale.shape[1]
+        scale, zero = scale.repeat_interleave(size, 1), zero.repeat_interleave(size, 1)
+    return Grid(scale.expand(shape), zero.expand(shape), grid.low, grid.high)

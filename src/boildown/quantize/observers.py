@@ -15,6 +15,7 @@ from boildown.quantize.grid import Grid, limits
 Observer = Literal["minmax", "percentile", "mse", "sigma"]
 OBSERVERS = get_args(Observer)
 PERCENTILE = 0.999  # of the values that a clipped range holds
+THRESHOLD = 0.7  # of the mean size, below which a ternary weight is zero
 STEPS = 80  # of the search for the least squared error, in hundredths of the range
 
 
@@ -117,3 +118,18 @@ def fit_grid(
         raise ValueError(f"observer must be one of {', '.join(OBSERVERS)}, got {observer!r}")
     bounds = _FUNCTIONS[observer](blocks, bits, symmetric)
     return grid_within(bounds, bits, symmetric, signed=signed)
+
+
+def ternary_grid(blocks: Tensor) -> Grid:
+    """The values -s, 0 and s, with s the mean size of what is above 0.7 of the mean size.
+
+    Args:
+        blocks: (blocks, n), finite floats.
+
+    Source: Li et al. 2016, eq. 6 and 7, https://arxiv.org/abs/1605.04711
+    """
+    size = blocks.abs()
+    above = size > THRESHOLD * size.mean(1, keepdim=True)
+    total, count = (size * above).sum(1, keepdim=True), above.sum(1, keepdim=True)
+    scale = torch.where(count > 0, total / count.clamp(min=1), 1.0)
+    return Grid(scale, torch.zeros_like(scale), -1, 1)

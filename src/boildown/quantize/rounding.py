@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from boildown.quantize.grid import Grid, limits
-from boildown.quantize.observers import Observer, fit_grid
+from boildown.quantize.observers import THRESHOLD, Observer, fit_grid
 
 ALL = 1.0 + 1e-6  # of half a step; what lies further from its grid was clipped
 
@@ -97,9 +97,6 @@ class Uniform:
         at = (blocks / steps).clamp_(low, high)
         whole = at.floor()
         return (at.sub_(whole + 0.5).div_(slack).add_(0.5).clamp_(0.0, 1.0) + whole).mul_(steps)
-
-
-THRESHOLD = 0.7  # of the mean magnitude, below which a ternary weight is zero
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """What pruning a trained network left of its layers, as a table."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from boildown.report.metric import number
+from boildown.report.before_after import BeforeAfter
 
 WIDTH = 110  # without a terminal
 
@@ -26,24 +26,7 @@ class Row:
     error: float | None
 
 
-@dataclass(frozen=True)
-class Pruned:
-    """A network and its file, before and after.
-
-    Attributes:
-        dense: metrics of the network as it was, by their names.
-        pruned: those of the file.
-        dense_bytes: of the parameters in fp32.
-        bytes: of the file.
-    """
-
-    dense: Mapping[str, float]
-    pruned: Mapping[str, float]
-    dense_bytes: int
-    bytes: int
-
-
-def show(rows: Sequence[Row], made: Pruned, title: str) -> None:
+def show(rows: Sequence[Row], made: BeforeAfter, title: str) -> None:
     """Print the tables.
 
     Args:
@@ -68,14 +51,7 @@ def show(rows: Sequence[Row], made: Pruned, title: str) -> None:
     whole, kept = sum(row.weights for row in rows), sum(row.kept for row in rows)
     layers.add_section()
     layers.add_row("all", f"{whole:,}", f"{kept:,}", f"{100 * kept / whole:.2f}", "")
-    figures = Table()
-    for column in ("", "dense", "pruned"):
-        figures.add_column(column, justify="right" if column else "left")
-    for name, value in made.dense.items():
-        figures.add_row(name, number(name, value), number(name, made.pruned[name]))
-    figures.add_row("bytes", f"{made.dense_bytes:,}", f"{made.bytes:,}")
-    figures.add_row("ratio", "1.0", f"{made.dense_bytes / made.bytes:.1f}")
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     console.print(Text(title))
     console.print(layers)
-    console.print(figures)
+    console.print(made.table("pruned"))

@@ -1,0 +1,98 @@
+"""The command line of `boildown quantize`; what it does is imported when it runs."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+
+def add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    add_config: Callable[[argparse.ArgumentParser, str], None],
+) -> None:
+    """Add the command to others.
+
+    Args:
+        commands: of the command line.
+        add_config: adds what says where a config is, and what the default is.
+    """
+    command = commands.add_parser(
+        "quantize", help="a trained run's network with few bits, without training, as a .boil file"
+    )
+    command.add_argument(
+        "path",
+        type=Path,
+        metavar="RUN",
+        help="a run's directory, or dense.safetensors, model.boil, newest.ckpt or another "
+        "checkpoint in it",
+    )
+    _add_widths(command)
+    command.add_argument(
+        "--samples",
+        type=int,
+        default=512,
+        metavar="N",
+        help="of the training data to calibrate with; default: 512",
+    )
+    command.add_argument(
+        "--batches",
+        type=int,
+        metavar="N",
+        help="of the validation data to measure on; default: all",
+    )
+    add_config(command, "config.yaml beside it")
+    command.add_argument(
+        "-o", "--out", type=Path, help="the file, .boil; default: a new quantized.boil beside it"
+    )
+    command.add_argument("--json", action="store_true", help="as data, on stdout")
+    command.set_defaults(run=run)
+
+
+def _add_widths(command: argparse.ArgumentParser) -> None:
+    """How few bits, and how."""
+    command.add_argument(
+        "--bits",
+        nargs="+",
+        default=["8"],
+        metavar="BITS",
+        help="of weights, 2 to 8 or ternary, or PATTERN=BITS such as 'fc1=4' '*=8'; default: 8",
+    )
+    command.add_argument(
+        "--activations",
+        nargs="+",
+        default=[],
+        metavar="BITS",
+        help="of the inputs of linear and convolution layers, likewise; default: as they are",
+    )
+    command.add_argument(
+        "--method",
+        default="nearest",
+        metavar="{nearest,gptq,adaround}",
+        help="to the nearest values, or so that the layers' outputs change least; default: nearest",
+    )
+    command.add_argument(
+        "--granularity",
+        default="channel",
+        metavar="G",
+        help="what has a step of its own: channel, tensor, or so many inputs, such as 64; "
+        "default: channel",
+    )
+    command.add_argument(
+        "--exclude", nargs="+", default=[], metavar="PATTERN", help="weights to leave alone"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Quantize a run's network without training, into a new file."""
+    from boildown.quantizing import Asked, quantize_file
+
+    asked = Asked(
+        bits=args.bits,
+        activations=args.activations,
+        method=args.method,
+        granularity=args.granularity,
+        exclude=args.exclude,
+        samples=args.samples,
+    )
+    quantize_file(
+        args.path, args.out, asked, args.config, args.allow, args.batches, as_json=args.json
+    )

@@ -1,0 +1,123 @@
+"""The command quantize: a trained run's network on grids of few bits, as a new file."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from boildown.calibrate.batches import collect
+from boildown.codec import inspect_file
+from boildown.printable import printable
+from boildown.quantize.layers import Plan, quantized
+from boildown.report import quantize_table
+from boildown.reworking import opened
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a network is quantized, as on a command line: `boildown.quantize.layers.Plan`.
+
+    Attributes:
+        bits: such as ["4"], ["ternary"], or ["fc1=4", "*=8"], pattern=bits.
+        activations: the same, without ternary; [] leaves inputs as they are.
+        method: see there.
+        granularity: channel, tensor, or a number of inputs.
+        exclude: patterns of weights.
+        samples: of the training data to calibrate with.
+    """
+
+    bits: Sequence[str]
+    activations: Sequence[str]
+    method: str
+    granularity: str
+    exclude: Sequence[str]
+    samples: int
+
+    def plan(self) -> Plan:
+        """What it says.
+
+        Raises:
+            ValueError: for what says nothing, or a value out of its range.
+        """
+        group = int(self.granularity) if self.granularity.isdecimal() else self.granularity
+        try:
+            return Plan(
+                _widths("bits", self.bits),
+                _widths("activations", self.activations) if self.activations else None,
+                self.method,  # type: ignore[arg-type]
+                group,  # type: ignore[arg-type]
+                exclude=self.exclude,
+            )
+        except ValueError as error:
+            raise ValueError(f"--{error}") from None
+
+
+def _widths(what: str, given: Sequence[str]) -> Any:
+    """The bits, or pattern -> bits; a word that is no number stays one, to be refused.
+
+    Raises:
+        ValueError: for several that are not all pattern=bits.
+    """
+    pairs = [text.rpartition("=") for text in given]
+    widths = [int(last) if last.isdecimal() else last for _, _, last in pairs]
+    if len(given) == 1 and not pairs[0][1]:
+        return widths[0]
+    if not all(equals for _, equals, _ in pairs):
+        raise ValueError(
+            f"{what} {' '.join(given)}: give one number, or PATTERN=BITS several times"
+        )
+    return {pattern: width for (pattern, _, _), width in zip(pairs, widths, strict=True)}
+
+
+def quantize_file(
+    path: Path,
+    out: Path | None,
+    asked: Asked,
+    config: Path | None,
+    allow: Sequence[str],
+    batches: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Quantize a run's network, write the file, and tell what it cost from that file.
+
+    Args:
+        path: see `boildown.run.reopen.open_run`.
+        out: the .boil file; None for quantized.boil beside the network's, if there is none yet.
+        asked: how.
+        config: of the run; None for config.yaml beside the file.
+        allow: what the config may build beside what any may (`boildown.run.allowed`).
+        batches: of the validation data to measure on; None for all.
+        as_json: whether everything is printed as data instead.
+
+    Raises:
+        ValueError: for other arguments, data that say too little, or a network that cannot be
+            built, with the remedy.
+        OSError: if a file cannot be read or written.
+    """
+    plan = asked.plan()
+    work = opened(
+        path, out, config, allow, batches, name="quantized.boil",
+        in_python="boildown.quantize.layers.quantize_oneshot(network, samples, bits)",
+    )  # fmt: skip
+    samples = collect(work.run.data.train_dataloader(), asked.samples)
+    found = quantized(work.run.model, samples, plan, samples=asked.samples)
+    made = work.written(found.model)
+    sizes = {tensor.name: tensor for tensor in inspect_file(work.out).tensors}
+    rows = [
+        quantize_table.Row(
+            n, sizes[n].numel, one.bits, one.input_bits, one.error, sizes[n].bytes
+        )
+        for n, one in found.weights.items()
+    ]  # fmt: skip
+    if as_json:
+        said = {"file": str(work.out), "of": str(work.run.file)} | asdict(asked) | asdict(made)
+        layers = [asdict(row) | {"why": found.weights[row.name].why} for row in rows]
+        print(json.dumps(said | {"layers": layers, "left": found.left}, indent=2))
+        return
+    title = f"{work.run.file}: quantized by {asked.method}, {asked.samples} samples"
+    told = [f"{name}: not quantized: {why}" for name, why in found.left.items()]
+    fell = [line for line in found.told if line not in told]
+    quantize_table.show(rows, [*told, *fell], made, title)
+    print(printable(str(work.out)))
