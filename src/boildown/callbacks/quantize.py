@@ -156,15 +156,11 @@ class Quantize(Constraint):
 
     @property
     def settings(self) -> dict[str, Any]:
-        same = (
-            "begin", "end", "granularity", "rule", "first_bits", "observer", "learn", "allocation",
-            "rate"
-        )  # fmt: skip
+        same = ["begin", "end", "granularity", "rule", "first_bits", "observer", "learn"]
         given = {"bits": self.bits, "activations": self.activations}
         plain = {k: dict(v) if isinstance(v, Mapping) else v for k, v in given.items()}
-        return {name: getattr(self, name) for name in same} | plain | {
-            "exclude": list(self.exclude)
-        }  # fmt: skip
+        own = {name: getattr(self, name) for name in [*same, "allocation", "rate"]}
+        return own | plain | {"exclude": list(self.exclude)}
 
     @property
     def amounts(self) -> dict[str, Any]:
