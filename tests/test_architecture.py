@@ -35,10 +35,20 @@ LAYERS: tuple[set[str], ...] = (  # a room imports from its own layer and those 
         "saving",
         "data",
     },
+    {"exporting"},
     {"tasks"},
     {"callbacks"},
     {"run"},
-    {"entry", "packing", "inspecting", "verifying", "compressing", "benching"},
+    {
+        "entry",
+        "packing",
+        "inspecting",
+        "verifying",
+        "compressing",
+        "benching",
+        "opening",
+        "export_command",
+    },
     {"cli"},
     {"__main__", ""},  # the package itself
 )

@@ -38,7 +38,7 @@ def pack_checkpoint(
         OSError: if a file cannot be read or written.
     """
     file = find_file(checkpoint)
-    out = _output(out, file, ENDINGS, ".boil")
+    out = output(out, file, ENDINGS, ".boil")
     found = load_checkpoint(file, key)
     state = found.state
     masked = [one.name for one in find_masked(state)]
@@ -145,7 +145,7 @@ def unpack_file(file: Path, out: Path | None) -> None:
         ValueError: with the remedy.
         OSError: if a file cannot be read or written.
     """
-    out = _output(out, file, (".boil",), ".safetensors")
+    out = output(out, file, (".boil",), ".safetensors")
     if not out.is_dir() and not out.name.endswith((".safetensors", *_TORCH)):
         raise ValueError(
             f"-o {out}: the name must end in .safetensors, or in {', '.join(_TORCH)} for a file of "
@@ -184,7 +184,7 @@ def _check_ties(state: Mapping[str, Tensor], file: Path) -> None:
 _TIED_MOST, _TIED_ANYWAY = 8, 1 << 26  # times the bytes of the tensors, and bytes besides
 
 
-def _output(named: Path | None, source: Path, endings: Sequence[str], ending: str) -> Path:
+def output(named: Path | None, source: Path, endings: Sequence[str], ending: str) -> Path:
     """The file to write, which is not the one to read, and replaces only what -o names."""
     out = named or _beside(source, endings, ending)
     if os.path.realpath(out) == os.path.realpath(source):
