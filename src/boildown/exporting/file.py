@@ -15,8 +15,9 @@ from boildown.files.atomic import replacing
 from boildown.forward import evaluating, tensors_of
 from boildown.quantize.activations import LAYERS, grid_on
 from boildown.quantize.grid import limits
+from boildown.quantize.integers import Integers, may_clip
+from boildown.runtime.closeness import differ, steps_apart
 from boildown.runtime.example import called, resized
-from boildown.runtime.plan import differ
 
 Kind = Literal["onnx", "torch", "safetensors"]
 ENDINGS: Mapping[str, Kind] = {".onnx": "onnx", ".pt2": "torch", ".safetensors": "safetensors"}
@@ -158,7 +159,6 @@ def _checked(model: nn.Module, example: Any, outputs: Callable[[Any], list[Tenso
     Raises:
         ValueError: if it is more than what is allowed.
     """
-    grids = [grid for layer in model.modules() if (grid := grid_on(layer)) is not None]
     worst = 0.0
     for given in (example, resized(example, 1)):
         with evaluating(model):
@@ -168,11 +168,7 @@ def _checked(model: nn.Module, example: Any, outputs: Callable[[Any], list[Tenso
         if len(found) != len(expected):
             raise ValueError(f"the file gives {len(found)} outputs, the model {len(expected)}")
         for one, other in zip(expected, found, strict=True):
-            off, most = differ(one, other), CLOSE
-            if grids and one.numel():
-                span = float(one.max() - one.min()) / max(float(one.abs().max()), 1e-30)
-                step = span / (2 ** min(grid.bits for grid in grids) - 1)
-                most = max(most, step * len(grids) ** 0.5)
+            off, most = differ(one, other), max(CLOSE, steps_apart(model, one))
             if not off <= most:
                 raise ValueError(
                     f"the outputs of the file differ from those of the {type(model).__name__} by "
@@ -183,24 +179,14 @@ def _checked(model: nn.Module, example: Any, outputs: Callable[[Any], list[Tenso
     return worst
 
 
-def saturating(model: nn.Module, integers: Mapping[str, Any]) -> tuple[str, ...]:
-    """Layers in which two products of 8 bits may exceed 16.
-
-    CPUs with AVX2 and without VNNI add the products of an unsigned and a signed byte in pairs, in
-    signed 16 bits, and clip the sum: with codes up to 255 and weights beyond 6 bits and a sign the
-    sum of two may be clipped, silently.
-    """
+def saturating(model: nn.Module, integers: Mapping[str, Integers]) -> tuple[str, ...]:
+    """Layers whose sums AVX2 without VNNI may clip: see `may_clip`."""
     found = []
     for name, layer in model.named_modules():
         grid = grid_on(layer)
         own = integers.get(f"{name}.weight" if name else "weight")
         if grid is None or own is None:
             continue
-        flat = own.codes.flatten(1).int()
-        two = min(2, flat.shape[1])
-        up = flat.topk(two, 1).values.clamp(min=0).sum(1).max()
-        down = (-flat).topk(two, 1).values.clamp(min=0).sum(1).max()
-        largest = limits(grid.bits, signed=False)[1]
-        if largest * int(torch.maximum(up, down)) > 32767:
+        if may_clip(own, limits(grid.bits, signed=False)[1]):
             found.append(name)
     return tuple(found)

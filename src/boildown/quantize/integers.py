@@ -84,3 +84,18 @@ def _integers(blocks: Tensor, steps: Tensor) -> tuple[Tensor, Tensor] | None:
         return None
     zeros = (127 - high).clamp(max=0) + (-128 - low).clamp(min=0)
     return (whole + zeros).to(torch.int8), zeros.to(torch.int8)
+
+
+def may_clip(integers: Integers, largest: int) -> bool:
+    """Whether two products of codes may exceed 16 bits.
+
+    CPUs with AVX2 and without VNNI add the products of an unsigned and a signed byte in pairs, in
+    signed 16 bits, and clip the sum silently. Weights of 7 bits never reach that.
+
+    Args:
+        integers: the weight.
+        largest: code of the inputs, which are unsigned.
+    """
+    flat = integers.codes.flatten(1).int()
+    ends = [side.topk(min(2, flat.shape[1]), 1).values.clamp(min=0) for side in (flat, -flat)]
+    return largest * max(int(two.sum(1).max()) for two in ends) > 32767

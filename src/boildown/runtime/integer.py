@@ -1,0 +1,106 @@
+"""Layers whose weights and inputs lie on grids, computed in whole numbers by oneDNN."""
+
+from functools import cache
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from boildown.quantize.activations import InputGrid
+from boildown.quantize.grid import limits
+from boildown.quantize.integers import Integers, may_clip
+from boildown.runtime.forms import Form, Window
+
+
+class Integer(Form):
+    """Bytes times bytes, summed in 32 bits, made floats by the steps of both.
+
+    Attributes:
+        codes: int8, of the weight's shape.
+        steps: (outputs,).
+    """
+
+    codes: Tensor
+    steps: Tensor
+
+    def __init__(self, integers: Integers, grid: InputGrid, window: Window | None) -> None:
+        super().__init__(window)
+        self.keep(codes=integers.codes, steps=integers.steps[:, 0].contiguous())
+        self.step, self.zero, self.bits = float(grid.step), grid.zero, grid.bits
+        self.apart = 2.0 * self.step * float(self.dense().abs().max())
+        self._packed: dict[torch.Size, Tensor] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_packed": {}}  # oneDNN's own layout, which torch cannot copy
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "Integer":
+        self._packed = {}
+        return cast("Integer", super()._apply(fn, recurse))  # type: ignore[no-untyped-call]
+
+    def forward(self, inputs: Tensor, bias: Tensor | None, columns: int) -> Tensor:
+        own: Any = torch.ops.onednn
+        if self.bits < 8:  # codes beyond which the kernel would not clip
+            low, high = limits(self.bits, signed=False)
+            inputs = inputs.clamp((low - self.zero) * self.step, (high - self.zero) * self.step)
+        codes = torch.quantize_per_tensor(inputs, self.step, self.zero, torch.quint8).int_repr()
+        steps = self._buffers["steps"]
+        grids = self.step, self.zero, self._weight(inputs.shape), steps, None
+        plain: tuple[Any, ...] = 1.0, 0, torch.float32, "none", [], ""
+        if self.window is None:
+            return cast(Tensor, own.qlinear_pointwise(codes, *grids, bias, *plain))
+        if inputs.ndim == 3:
+            return self.forward(inputs.unsqueeze(0), bias, columns)[0]
+        moves = _moves(self.window)
+        return cast(Tensor, own.qconv2d_pointwise(codes, *grids, bias, *moves, *plain))
+
+    def _weight(self, shape: torch.Size) -> Tensor:
+        """The codes as oneDNN likes them for inputs of a shape."""
+        packed = self._packed.get(shape)
+        if packed is None:
+            own: Any = torch.ops.onednn
+            if self.window is None:
+                flat = [shape[:-1].numel(), shape[-1]]
+                packed = own.qlinear_prepack(self.codes, flat)
+            else:
+                grids = self.steps, self.step, self.zero
+                packed = own.qconv_prepack(self.codes, *grids, *_moves(self.window), list(shape))
+            if len(self._packed) >= KEPT:
+                self._packed.pop(next(iter(self._packed)))
+            self._packed[shape] = packed
+        return packed
+
+    def dense(self) -> Tensor:
+        shape = (-1, *[1] * (self.codes.ndim - 1))
+        return self.codes.float() * self.steps.view(shape)
+
+
+KEPT = 4  # shapes of inputs that a layer keeps packed weights for
+
+
+def _moves(window: Window) -> tuple[list[int], list[int], list[int], int]:
+    """Stride, padding, dilation and groups, as oneDNN's operators take them."""
+    padding = [0, 0] if isinstance(window.padding, str) else list(window.padding)
+    return list(window.stride), padding, list(window.dilation), window.groups
+
+
+def integer_form(
+    integers: Integers | None, grid: InputGrid, window: Window | None, device: torch.device
+) -> Integer | None:
+    """The form of a layer in whole numbers; None if it has none that computes the same here."""
+    if integers is None or integers.steps.shape[1] > 1 or integers.zeros.any():
+        return None
+    if device.type != "cpu" or (window is not None and window.padding == "same"):
+        return None
+    if clips() and may_clip(integers, limits(grid.bits, signed=False)[1]):
+        return None
+    return Integer(integers, grid, window)
+
+
+@cache
+def clips() -> bool:
+    """Whether this CPU adds products of bytes in 16 bits, as AVX2 does without VNNI: by trying."""
+    codes = torch.full((64, 64), 127, dtype=torch.int8)
+    one = Integers(codes, torch.ones(64, 1), torch.zeros(64, 1, dtype=torch.int8))
+    form = Integer(one, InputGrid(torch.tensor(1.0), 0, 8), None)
+    found = form(torch.full((16, 64), 255.0), None, 0)
+    return bool((found != 64 * 127 * 255).any())
