@@ -1,226 +1,239 @@
-"""Which criterion, at which sparsity: LeNet-300-100 on MNIST, random as the control.
+"""Which criterion, at which sparsity: two LeNets on MNIST and ResNet-20 on CIFAR-10.
 
-python benchmarks/criteria.py --root DIR [--epochs 3] [--seeds 0 1 2] [--out DIR]
+python benchmarks/criteria.py --root MNIST --cifar cifar10-images.tar.gz --out DIR --jobs 15
+python benchmarks/criteria.py --out DIR --tables           # what was measured, in Markdown and PNGs
 
-Prints, in Markdown: the relative error of each layer's outputs where 90 % of it is cut at once and
-nothing is trained; test errors (means over the seeds) of cuts at once without training, all
-tensors ranked together; and of gradual cuts, cubic over the first 70 % of a fine-tuning. SparseGPT
-and ALPS cut as many of each tensor as LAMP. The theoretical speed-up of a linear network is one
-over the fraction kept. What has been measured is kept in --out and not repeated.
+Magnitude, LAMP, Taylor, OBD, OBS, Wanda, movement, SparseGPT and ALPS, and chance as the control,
+at 50 to 98 % zeros, three seeds each: cut at once without training, and gradually, cubic over the
+first 70 % of a fine-tuning, in 10 cuts. All tensors are ranked together; SparseGPT and ALPS cut as
+many of each as LAMP. Errors are of the network read back from its .boil file; the theoretical
+speed-up is dense FLOPs over those of the nonzero weights, layer by layer. Each job leaves a file in
+--out and is not run again, so a run may be ended at any time and go on later. With --device cuda,
+--sharing workers share it for ResNet-20; the others do the LeNets on CPUs.
 """
 
 import argparse
-import copy
-import json
 import logging
-import statistics
+import multiprocessing
+import os
+import time
+import traceback
 import warnings
-from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any
 
 import torch
-from lightning.pytorch import Callback, Trainer, seed_everything
-from torch import Tensor, nn
-from torch.nn import functional as F
+from criteria_data import decode
+from criteria_jobs import AT_ONCE, GRADUALLY, NETS, Job, Settings, run, through_file
 
-from boildown.calibrate.evidence import Evidence
-from boildown.calibrate.grams import input_moments
-from boildown.calibrate.moments import damped_second
-from boildown.callbacks.budget import ComputeBudget
-from boildown.callbacks.learning_rate import ScheduleLearningRate
-from boildown.callbacks.prune import Prune
-from boildown.data.loader import TensorLoader
-from boildown.data.mnist import MNIST
-from boildown.models.lenet import LeNet300
-from boildown.prune import criteria
-from boildown.prune.layers import chooser, refit_
-from boildown.prune.masks import global_masks
-from boildown.prune.reconstruct import METHODS
-from boildown.schedule import Cosine
-from boildown.tasks.classification import Classification
-
-SPARSITIES = (0.5, 0.8, 0.9, 0.95, 0.98)
-AT_ONCE = ("magnitude", "lamp", "random", "taylor", "obd", "obs", "wanda")
-GRADUALLY = (*AT_ONCE, "movement")
-BATCH, SAMPLES = 128, 1024
+SEEDS = (0, 1, 2)
+FIRST = ("magnitude", "random", "wanda", "sparsegpt", "alps", "lamp")  # what is wanted most
+ON_DEVICE = "resnet20"
+HOPELESS = 3  # jobs of the device that failed before any other was done
+CRASHES = 5  # of workers, after which no new one is started
 
 
-class Data:
-    """MNIST in memory: the last 5,000 training images are not used."""
+def plan(nets: list[str], seeds: list[int]) -> list[Job]:
+    """All jobs, those first whose figures are wanted most."""
+    jobs = []
+    for net in nets:
+        jobs += [Job(net, seed, "dense") for seed in seeds]
+        jobs += [Job(net, seed, "errors") for seed in seeds]
+        rest = tuple(name for name in GRADUALLY if name not in FIRST)
+        most, others = (0.9, 0.98, 0.95), (0.8, 0.5)
+        if net == ON_DEVICE:
+            jobs += _all(net, seeds, "gradual", FIRST, most)
+            jobs += _all(net, seeds, "once", AT_ONCE, (*most, *others))
+        else:
+            jobs += _all(net, seeds, "once", AT_ONCE, (*most, *others))
+            jobs += _all(net, seeds, "gradual", FIRST, most)
+        jobs += _all(net, seeds, "gradual", rest, most)
+        jobs += _all(net, seeds, "gradual", (*FIRST, *rest), others)
+    return jobs
 
-    def __init__(self, root: str) -> None:
-        mnist = MNIST(
-            root=root, download=False, batch_size=BATCH, eval_batch_size=1000, val_size=5000, seed=0
+
+def _all(
+    net: str, seeds: list[int], how: str, names: tuple[str, ...], sparsities: tuple[float, ...]
+) -> list[Job]:
+    return [
+        Job(net, seed, how, name, sparsity)
+        for sparsity in sparsities
+        for name in names
+        for seed in seeds
+    ]
+
+
+def work(pipe: Connection, settings: Settings, device: str) -> None:
+    """Do the jobs that come through a pipe, each with the device it is to be on."""
+    if device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    torch.set_num_threads(1)
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+    while True:
+        try:
+            job, where = pipe.recv()
+        except EOFError:
+            return
+        try:
+            run(job, settings, where)
+            pipe.send("")
+        except Exception:
+            pipe.send(traceback.format_exc())
+
+
+class Workers:
+    """Processes that share the jobs.
+
+    Args:
+        settings: of the jobs.
+        device: of ResNet-20's.
+        count: of processes.
+        sharing: of these that may use the device.
+    """
+
+    def __init__(self, settings: Settings, device: str, count: int, sharing: int) -> None:
+        self.settings, self.device = settings, device
+        self.context = multiprocessing.get_context("spawn")
+        self.idle: list[Connection] = []
+        self.busy: dict[Connection, Job] = {}
+        self.places: dict[Connection, str] = {}
+        self.processes: dict[Connection, SpawnProcess] = {}
+        self.crashes = self.done = self.failed = 0
+        self.on_device = [0, 0]  # of the device's jobs after the dense ones: done, failed
+        for i in range(count):
+            self._start(device if i < sharing else "cpu")
+
+    def _start(self, place: str) -> None:
+        own, theirs = self.context.Pipe()
+        process = self.context.Process(
+            target=work, args=(theirs, self.settings, place), daemon=True
         )
-        train, test = mnist._read()
-        self.train = train.inputs[:55000], train.targets[:55000]
-        self.test = test.inputs, test.targets
-        inputs, targets = (part[:SAMPLES] for part in self.train)
-        self.calibration = list(zip(inputs.split(BATCH), targets.split(BATCH), strict=True))
+        process.start()
+        theirs.close()
+        self.idle.append(own)
+        self.places[own], self.processes[own] = place, process
 
-    def error(self, net: nn.Module) -> float:
-        """Of the test set, in %."""
-        with torch.no_grad():
-            wrong = (net(self.test[0]).argmax(1) != self.test[1]).float().mean()
-        return 100.0 * float(wrong)
+    def share(self, waiting: list[Job], until: float) -> None:
+        """Do the jobs, in their order where they can be, as long as time lasts."""
+        while (waiting or self.busy) and time.monotonic() < until:
+            there = set(self.settings.out.glob("*.pt"))
+            for pipe in list(self.idle):
+                job = self._next(waiting, self.places[pipe], there)
+                if job is not None:
+                    waiting.remove(job)
+                    self.idle.remove(pipe)
+                    where = self.places[pipe] if job.net == ON_DEVICE else "cpu"
+                    pipe.send((job, where))
+                    self.busy[pipe] = job
+            if self._is_hopeless():
+                print("nothing works on the device", flush=True)
+                break
+            if not self.busy:
+                break  # what is left waits for a dense network that could not be trained
+            for pipe in wait(list(self.busy), timeout=0.5):
+                assert isinstance(pipe, Connection)
+                self._hear(pipe)
+        print(f"{self.done} done, {self.failed} failed, {len(waiting)} not begun", flush=True)
+
+    def _next(self, waiting: list[Job], place: str, there: set[Path]) -> Job | None:
+        """What a worker can do now: one with a device prefers what is meant for it."""
+        ready = [
+            job
+            for job in waiting
+            if (job.how == "dense" or self.settings.dense(job) in there)
+            and (job.net != ON_DEVICE or place == self.device)
+            and (job.net != ON_DEVICE or self.settings.decoded in there)
+        ]
+        return min(ready, key=lambda job: job.net != ON_DEVICE, default=None)
+
+    def _hear(self, pipe: Connection) -> None:
+        job = self.busy.pop(pipe)
+        try:
+            error = pipe.recv()
+            self.idle.append(pipe)
+        except (EOFError, OSError):
+            self.processes[pipe].join()
+            error = f"its process ended with {self.processes[pipe].exitcode}"
+            self.crashes += 1
+            if self.crashes <= CRASHES:
+                self._start(self.places[pipe])
+        if job.net == ON_DEVICE and (job.how != "dense" or error):
+            self.on_device[bool(error)] += 1
+        if error:
+            self.failed += 1
+            print(f"{job.name} FAILED: {error}", flush=True)
+            with (self.settings.out / "failures.log").open("a") as log:
+                log.write(f"{job.name}\n{error}\n")
+        else:
+            self.done += 1
+            print(f"{time.strftime('%H:%M:%S')} {job.name}", flush=True)
+
+    def _is_hopeless(self) -> bool:
+        """Whether a device that is lent by the minute is of no use."""
+        done, failed = self.on_device
+        return self.device != "cpu" and not done and failed >= HOPELESS
+
+    def end(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+        for process in self.processes.values():
+            process.join()
 
 
-def trained(
-    net: nn.Module, data: Data, seed: int, epochs: int, rate: float, *extra: Callback
-) -> None:
-    """Train in place, by Adam with a cosine."""
-    seed_everything(seed, verbose=False)
-    task = Classification(net, optimizer=lambda p: torch.optim.Adam(p, lr=rate), num_classes=10)
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=-1,
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-        callbacks=[ComputeBudget(epochs=epochs), ScheduleLearningRate(shape=Cosine()), *extra],
-    )
-    loader = TensorLoader(*data.train, BATCH, shuffle=True, seed=seed, drop_last=True)
-    trainer.fit(task, loader)
-
-
-def at_once(dense: nn.Module, data: Data, name: str, sparsity: float) -> nn.Module:
-    """Cut without training."""
-    net = copy.deepcopy(dense)
-    weights = {n: p for n, p in net.named_parameters() if p.ndim > 1}
-
-    def loss(batch: Any) -> Tensor:
-        return F.cross_entropy(net(batch[0]), batch[1])
-
-    evidence = Evidence(net, weights, lambda: data.calibration, loss)
-    judge = getattr(criteria, "lamp" if name in METHODS else name)
-    masks = global_masks(criteria.scored(judge, weights, evidence), sparsity)
-    if name in METHODS:
-        choose = {n: chooser(1.0 - float(m.float().mean())) for n, m in masks.items()}
-        refit_(net, evidence.inputs, choose, masks, METHODS[name])
-    else:
-        with torch.no_grad():
-            for weight, mask in zip(weights.values(), masks.values(), strict=True):
-                weight.mul_(mask)
+def sparse(net: torch.nn.Module) -> torch.nn.Module:
+    """The network with nine of ten weights zero."""
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.mul_(torch.rand_like(weight) > 0.9)
     return net
-
-
-def gradually(
-    dense: nn.Module, data: Data, name: str, sparsity: float, seed: int, epochs: int
-) -> nn.Module:
-    """Cut over the first 70 % of a fine-tuning."""
-    net = copy.deepcopy(dense)
-    judge = getattr(criteria, "lamp" if name in METHODS else name)
-    prune = Prune(
-        sparsity=sparsity,
-        criterion=judge,
-        reconstruct=name if name in METHODS else None,
-        calibration=lambda: data.calibration,
-        samples=SAMPLES,
-        begin=0.0,
-        end=0.7,
-    )
-    trained(net, data, seed, epochs, 1e-3, prune)
-    return net
-
-
-def layer_errors(dense: nn.Module, data: Data, sparsity: float = 0.9) -> dict[str, list[float]]:
-    """Method -> for each layer, tr(E H E^T) / tr(W H W^T), E what was lost of W."""
-    found: dict[str, list[float]] = {}
-    inputs = torch.cat([batch for batch, _ in data.calibration])
-    for path, module in dense.named_modules():
-        if not isinstance(module, nn.Linear):
-            continue
-        moments = input_moments(dense, inputs, path)[0]
-        true, second = moments.second(), damped_second(moments, 0.01, centred=False)
-        weight, choose = module.weight.detach().double(), chooser(sparsity)
-        made = {
-            "magnitude": weight * choose(weight.abs()),
-            "wanda": weight * choose(weight.abs() * true.diagonal().sqrt()),
-            **{name: method(weight, second, choose).weight for name, method in METHODS.items()},
-        }
-        whole = float(((weight @ true) * weight).sum())
-        for name, each in made.items():
-            lost = weight - each
-            found.setdefault(name, []).append(float(((lost @ true) * lost).sum()) / whole)
-    return found
-
-
-class Kept:
-    """Figures by their key, in a file, so that nothing is measured twice."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.figures: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-
-    def get(self, key: str, measure: Callable[[], Any]) -> Any:
-        if key not in self.figures:
-            self.figures[key] = measure()
-            self.path.write_text(json.dumps(self.figures, indent=1))
-        return self.figures[key]
-
-
-def table(title: str, names: tuple[str, ...], cell: Callable[[str, float], list[float]]) -> None:
-    """Means over the seeds, a row for each criterion."""
-    print(f"\n| {title} | " + " | ".join(map(str, SPARSITIES)) + " |")
-    print("|---|" + "---|" * len(SPARSITIES))
-    for name in names:
-        means = [f"{statistics.mean(cell(name, sparsity)):.2f}" for sparsity in SPARSITIES]
-        print(f"| {name} | " + " | ".join(means) + " |", flush=True)
 
 
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", required=True)
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    """Measure, or show what was measured."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--root", help="the directory with MNIST's files")
+    parser.add_argument("--cifar", type=Path, help="CIFAR-10 as JPEG files in a tar")
     parser.add_argument("--out", type=Path, default=Path("outputs/criteria"))
-    arguments = parser.parse_args()
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore")
-    data, kept = Data(arguments.root), Kept(arguments.out / f"{arguments.epochs}.json")
-    nets = {}
-    for seed in arguments.seeds:
-        seed_everything(seed, verbose=False)
-        nets[seed] = LeNet300((1, 28, 28), 10)
-        path = arguments.out / f"dense-{seed}-{arguments.epochs}.pt"
-        if path.exists():
-            nets[seed].load_state_dict(torch.load(path, weights_only=True))
-        else:
-            trained(nets[seed], data, seed, arguments.epochs, 2e-3)
-            torch.save(nets[seed].state_dict(), path)
-    errors = [kept.get(f"dense/{seed}", lambda n=net: data.error(n)) for seed, net in nets.items()]
-    print(f"dense: {statistics.mean(errors):.2f} %")
-    print("\n| error of the outputs at 0.9 | first | second | third |\n|---|---|---|---|")
-    for name, each in layer_errors(nets[arguments.seeds[0]], data).items():
-        print(f"| {name} | " + " | ".join(f"{value:.4f}" for value in each) + " |")
+    parser.add_argument("--nets", nargs="+", choices=list(NETS), default=[*reversed(NETS)])
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--sharing", type=int, default=7, help="of these on the device")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--minutes", type=float, default=1e6, help="after which all is ended")
+    parser.add_argument("--smoke", action="store_true", help="512 images, one epoch")
+    parser.add_argument("--only", nargs="+", default=[""], help="parts of the names of jobs")
+    parser.add_argument("--prepare", action="store_true", help="read the images, and no more")
+    parser.add_argument("--tables", action="store_true", help="show what was measured")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    if given.tables:
+        from criteria_tables import show  # draws, which no worker does
 
-    def once(name: str, sparsity: float) -> list[float]:
-        return [
-            kept.get(
-                f"once/{name}/{sparsity}/{seed}",
-                lambda n=net: data.error(at_once(n, data, name, sparsity)),
-            )
-            for seed, net in nets.items()
-        ]
-
-    def slowly(name: str, sparsity: float) -> list[float]:
-        return [
-            kept.get(
-                f"gradual/{name}/{sparsity}/{seed}",
-                lambda n=net, s=seed: data.error(
-                    gradually(n, data, name, sparsity, s, arguments.epochs)
-                ),
-            )
-            for seed, net in nets.items()
-        ]
-
-    table("at once, no training", (*AT_ONCE, *METHODS), once)
-    table("gradually", (*GRADUALLY, *METHODS), slowly)
+        show(given.out)
+        return
+    until = time.monotonic() + 60.0 * given.minutes
+    os.environ["OMP_NUM_THREADS"] = "1"
+    settings = Settings(given.root, given.out, given.smoke)
+    if given.cifar is not None and not settings.decoded.exists():
+        decode(given.cifar, settings.decoded)
+    if given.prepare:
+        for net, kind in NETS.items():  # loops are compiled now, and not by each worker
+            through_file(kind.build(), Job(net, 0, "dense"), given.out)
+            through_file(sparse(kind.build()), Job(net, 0, "once"), given.out)
+        return
+    jobs = [job for job in plan(given.nets, given.seeds) if not settings.file(job).exists()]
+    jobs = [job for job in jobs if any(part in job.name for part in given.only)]
+    print(f"{len(jobs)} jobs", flush=True)
+    workers = Workers(settings, given.device, given.jobs, given.sharing)
+    try:
+        workers.share(jobs, until)
+    finally:
+        workers.end()
 
 
 if __name__ == "__main__":

@@ -153,6 +153,15 @@ def single_gradients(net: Net, batches: list[Any], name: str, few: int) -> Tenso
     return torch.stack(rows)
 
 
+@pytest.mark.parametrize("criterion", [obd, obs])
+def test_the_order_in_memory_does_not_matter(criterion: Any, net: Net, batches: list[Any]) -> None:
+    before = criterion(weights(net), evidence(net, batches))
+    net.to(memory_format=torch.channels_last)
+    after = criterion(weights(net), evidence(net, batches))
+    for name in NAMES:
+        torch.testing.assert_close(after[name], before[name], rtol=1e-2, atol=1e-7)
+
+
 def test_obd_is_half_the_fisher_diagonal_times_the_square(net: Net) -> None:
     many = [(torch.randn(12, 4, 3, 3), torch.randint(0, 3, (12,))) for _ in range(2)]
     found = obd(weights(net), evidence(net, many))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from boildown.calibrate.batches import calibration_flops, split_batch
+from boildown.calibrate.curvature import PROBES, mean_traces
 from boildown.calibrate.gradients import gradients
 from boildown.calibrate.units import Activity, activities
 from boildown.forward import evaluating, first_input, hooks, inputs_of
@@ -117,6 +118,33 @@ class Evidence:
                 self.model(inputs_of(batch))
         self._charge(batches, passes=1)
         return {name: total / counts[name] for name, total in totals.items()}
+
+    @cached_property
+    def traces(self) -> Mapping[str, float]:
+        """The mean of the diagonal of the loss's Hessian, for each parameter that is judged.
+
+        Raises:
+            EvidenceError: without batches or a loss.
+        """
+        loss, batches = self._differentiable(), self._calibration("gradients")
+        found = mean_traces(self.model, batches, self.names, loss)
+        self._charge(batches, passes=3 + 6 * PROBES)  # a product goes back through forward and back
+        return found
+
+    def mean_loss(self) -> float:
+        """The loss of the network as it is now, a mean over the samples.
+
+        Raises:
+            EvidenceError: without batches or a loss.
+        """
+        loss, batches = self._differentiable(), self._calibration("losses")
+        total, count = 0.0, 0
+        with evaluating(self.model):
+            for batch in batches:
+                size = len(inputs_of(batch))
+                total, count = total + float(loss(batch)) * size, count + size
+        self._charge(batches, passes=1)
+        return total / count
 
     def fisher(self, size: int) -> Iterator[tuple[str, slice, Tensor]]:
         """Blocks on the diagonal of the empirical Fisher matrix, the mean of g g^T.

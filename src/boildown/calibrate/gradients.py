@@ -54,7 +54,7 @@ def gradients(
     """
     wanted = {name: model.get_parameter(name) for name in parameters}
     for batch in batches:
-        with evaluating(model), torch.enable_grad(), _free(wanted.values()):
+        with evaluating(model), torch.enable_grad(), free(wanted.values()):
             said = objective(batch)
             found: tuple[Tensor | None, ...] = ()
             if said.requires_grad and wanted:
@@ -151,7 +151,7 @@ def watching(
 
 
 @contextmanager
-def _free(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+def free(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
     """Let frozen parameters have gradients inside the block."""
     frozen = [parameter for parameter in parameters if not parameter.requires_grad]
     try:

@@ -9,11 +9,10 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from boildown.amp.plugins import scaler_of
+from boildown.allocate.widths import By
 from boildown.calibrate.evidence import Evidence
 from boildown.callbacks.budget import callbacks_of, clock_of
 from boildown.callbacks.constraint import (
@@ -24,19 +23,14 @@ from boildown.callbacks.constraint import (
 )
 from boildown.callbacks.evidence import evidence_of
 from boildown.callbacks.held import check_apart, check_dense, tell_held, to_hold
+from boildown.callbacks.input_grids import InputGrids
 from boildown.callbacks.prune import Prune
 from boildown.callbacks.share import ShareWeights
 from boildown.callbacks.steps import Steps
 from boildown.callbacks.technique import is_number, trained_like, trained_matrices
+from boildown.callbacks.widths import Widths
 from boildown.name_patterns import by_pattern, without
 from boildown.prune.criteria import check_finite
-from boildown.quantize.activations import (
-    InputGrid,
-    attach,
-    grid_on,
-    layers_of,
-    observed,
-)
 from boildown.quantize.grid import (
     Granularity,
     blocks_of,
@@ -49,6 +43,7 @@ from boildown.quantize.rounding import Rounding, Ternary, Uniform
 from boildown.schedule import check_window, fraction
 
 BITS = 8
+CORRECTIONS = 4  # of the bits, while a size is asked for
 Bits = int | Literal["ternary"]
 
 
@@ -63,7 +58,10 @@ class Quantize(Constraint):
 
     Args:
         bits: of weights, 2 to 8 or "ternary" (zero and two learned values), for all matrices and
-            kernels, or pattern -> bits for those that the patterns name. First match wins.
+            kernels, or pattern -> bits for those that the patterns name. First match wins. None:
+            8; with `allocation` what the asked size of the file takes.
+        allocation: "trace" or "measured" (`boildown.allocate.widths`): the bits are spread, 2 to 8
+            for each weight, where they do most; all together take no more bytes than `bits`.
         activations: bits of the inputs of linear and convolution layers whose weights are
             quantized, 2 to 8, or pattern of their weights -> bits; None leaves them alone.
         begin: progress from which the network sees rounded weights, a fraction of the budget.
@@ -97,7 +95,8 @@ class Quantize(Constraint):
     def __init__(
         self,
         *,
-        bits: Bits | Mapping[str, Bits] = BITS,
+        bits: Bits | Mapping[str, Bits] | None = None,
+        allocation: By | None = None,
         activations: int | Mapping[str, int] | None = None,
         begin: float = 0.7,
         end: float | None = None,
@@ -118,6 +117,13 @@ class Quantize(Constraint):
         final = end if end is not None else (begin + 1.0) / 2 if gradual else begin
         check_window("quantize", begin, final)
         _check_bits(bits, activations, first_bits)
+        self._widths = None if allocation is None else Widths(allocation, "quantize.allocation")
+        if self._widths is not None and (first_bits is not None or "ternary" in _given(bits)):
+            raise ValueError(
+                "quantize.allocation chooses whole bits from 2 to 8 once: leave out "
+                "quantize.first_bits and ternary weights"
+            )
+        self.allocation = allocation
         check_granularity(granularity, "quantize.granularity")
         if rule not in ("round", "prox"):
             raise ValueError(f"quantize.rule must be round or prox, got {rule!r}")
@@ -137,12 +143,16 @@ class Quantize(Constraint):
         self.learn, self.calibration, self.samples = learn, calibration, samples
         self.exclude = exclude
         self.bits_of: dict[str, Bits] = {}
-        self.input_bits: dict[str, int] = {}  # layer -> bits
         self.latents: dict[str, Tensor] = {}
         self._steps = Steps(step_rate)
-        self._held: list[tuple[str, nn.Parameter, Rounding]] = []
-        self._hooks: dict[str, InputGrid] = {}
+        self._held: dict[str, nn.Parameter] = {}
+        # inputs are not normal; and sizes are to be foreseen with steps near those that are learned
+        near: Observer = "mse" if observer == "sigma" else observer
+        self._inputs = InputGrids(activations, near, self._steps if learn else None)
+        if self._widths is not None:
+            self.observer = near
         self._stage, self._slack = -1, 0.0  # bits gone so far; how far from rounded they are
+        self._corrected = -1.0  # progress at which the bits were last fitted to the asked size
         self._latent_now = False  # whether the parameters are the latent weights
 
     @property
@@ -155,12 +165,18 @@ class Quantize(Constraint):
 
     @property
     def settings(self) -> dict[str, Any]:
-        same = ("begin", "end", "granularity", "rule", "first_bits", "observer", "learn")
+        same = (
+            "begin", "end", "granularity", "rule", "first_bits", "observer", "learn", "allocation"
+        )  # fmt: skip
         given = {"bits": self.bits, "activations": self.activations}
         plain = {k: dict(v) if isinstance(v, Mapping) else v for k, v in given.items()}
         return {name: getattr(self, name) for name in same} | plain | {
             "exclude": list(self.exclude)
         }  # fmt: skip
+
+    @property
+    def amounts(self) -> dict[str, Any]:
+        return {"bits": self.bits} if self._widths is not None else {}
 
     @property
     def held_figures(self) -> dict[str, dict[str, float]]:
@@ -211,8 +227,9 @@ class Quantize(Constraint):
         check_dense(pl_module, "quantize", names)
         for name in names:
             self._check_shape(name, pl_module.get_parameter(name).shape)
-        self.bits_of = self._bits_of(names)
-        self.input_bits = self._input_bits_of(pl_module, names)
+        if not self.latents:  # else they were chosen, or taken up, before
+            self.bits_of = self._bits_of(names)
+        self._inputs.find(pl_module, names)
 
     def _check_shape(self, name: str, shape: torch.Size) -> None:
         if why := misfit(shape, self.granularity):
@@ -222,24 +239,8 @@ class Quantize(Constraint):
             )
 
     def _bits_of(self, names: Iterable[str]) -> dict[str, Bits]:
-        bits = self.bits if isinstance(self.bits, Mapping) else {"*": self.bits}
+        bits = self.bits if isinstance(self.bits, Mapping) else {"*": self.bits or BITS}
         return by_pattern(bits, names, "quantize.bits")
-
-    def _input_bits_of(self, model: nn.Module, names: list[str]) -> dict[str, int]:
-        if self.activations is None:
-            return {}
-        layers = {f"{n}.weight" if n else "weight": n for n in layers_of(model, names)}
-        without_grid = [name for name in names if name not in layers]
-        if without_grid:
-            rank_zero_info(
-                f"quantize.activations: the inputs of {', '.join(without_grid)} stay as they are: "
-                "only those of linear and convolution layers have grids"
-            )
-        given = self.activations
-        bits = by_pattern(
-            given if isinstance(given, Mapping) else {"*": given}, layers, "quantize.activations"
-        )
-        return {layers[name]: width for name, width in bits.items()}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         check_apart(trainer, Quantize, "bits_of")
@@ -247,8 +248,7 @@ class Quantize(Constraint):
             return
         with taking_up("Quantize"):
             self._take(pl_module)
-            for name, hook in self._hooks.items():
-                self._attach(pl_module, name, hook)
+            self._inputs.attach(pl_module)
             self.hold(pl_module)
             self.verify(pl_module)
 
@@ -258,15 +258,64 @@ class Quantize(Constraint):
         u = fraction(progress, self.begin, self.end)
         stage = min(int(u * (self._last_stage + 1)), self._last_stage)
         slack = 1.0 - u if self.rule == "prox" else 0.0
-        if self.latents and (stage, slack) == (self._stage, self._slack):
+        corrects = self.size is not None and self._corrected < self._correction(progress)
+        if self.latents and (stage, slack) == (self._stage, self._slack) and not corrects:
             return
         first, new = not self.latents, stage != self._stage
         self._stage, self._slack = stage, slack
         if first:
             self._start(trainer, pl_module)
         elif new:
-            self._refit(pl_module)
+            self._refit(self.latents)
+        if self._widths is not None and (first or corrects):
+            self._choose_bits(trainer, pl_module)
+        self._corrected = self._correction(progress)
         self._round(pl_module)
+
+    def _correction(self, progress: float) -> float:
+        """The last of the times, up to now, at which the file is looked at again.
+
+        What is trained has other codes than what was measured, so its file has another size.
+        """
+        width = (1.0 - self.begin) / CORRECTIONS
+        if self._widths is None or self.size is None or width == 0.0:
+            return self.begin
+        return 1.0 if progress >= 1.0 else self.begin + int((progress - self.begin) / width) * width
+
+    def _choose_bits(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Spread the bits over the weights, as the latent ones are."""
+        assert self._widths is not None
+        evidence = evidence_of(pl_module, list(self.latents), self.calibration, self.samples)
+        self._widths.look_at(self.latents, self._made, evidence)
+        if self.size is not None and self.is_open:
+            latent = {n: trained_like(w, self._held[n]) for n, w in self.latents.items()}
+            weights = {**dict(pl_module.named_parameters()), **latent}
+            found = self._widths.of_amount(self.size.amount(weights))
+        else:
+            found = self._widths.as_many_as({n: int(_nominal(b)) for n, b in self.bits_of.items()})
+        before = dict(self.bits_of)
+        self.bits_of = dict(trainer.strategy.broadcast(found))
+        self._charge(trainer, evidence)
+        self._refit([name for name in self.latents if before[name] != self.bits_of[name]])
+
+    def _made(self, name: str, bits: int) -> Tensor:
+        """A latent weight as it would be with so many bits, or is with those that it has."""
+        latent = self.latents[name]
+        if bits != self.bits_of[name]:
+            return self._rounded(latent, bits)
+        blocks = blocks_of(latent, self.granularity)
+        return self._rounding(bits).seen(blocks, self._steps[name]).view_as(latent)
+
+    def _rounded(self, weight: Tensor, bits: Bits) -> Tensor:
+        """A weight on a grid that suits it."""
+        blocks = blocks_of(weight.detach(), self.granularity)
+        rounding = self._rounding(bits)
+        return rounding.seen(blocks, rounding.start(blocks)).view_as(weight)
+
+    def _charge(self, trainer: Trainer, evidence: Evidence) -> None:
+        clock = clock_of(trainer)
+        if clock is not None:
+            clock.charge(evidence.flops * trainer.world_size)
 
     @torch.no_grad()
     def _start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -275,64 +324,40 @@ class Quantize(Constraint):
             check_finite(name, pl_module.get_parameter(name))
         self.latents = {n: pl_module.get_parameter(n).detach().clone() for n in self.bits_of}
         self._take(pl_module)
-        self._refit(pl_module)
-        if self.input_bits:
-            evidence = evidence_of(pl_module, [], self.calibration, self.samples)
-            self._observe(trainer, pl_module, evidence)
-
-    def _observe(self, trainer: Trainer, pl_module: LightningModule, evidence: Evidence) -> None:
-        observer: Observer = "mse" if self.observer == "sigma" else self.observer
-        grids = observed(pl_module, evidence.inputs, self.input_bits, observer)
-        missing = [name for name in self.input_bits if name not in grids]
-        if missing:
-            raise ValueError(
-                f"quantize.activations: the calibration data never reach layer {missing[0]}; leave "
-                f"it out with quantize.exclude=[{missing[0]}.weight]"
-            )
-        found = {n: (float(g.scale), int(g.zero)) for n, g in grids.items()}
-        for name, (scale, zero) in trainer.strategy.broadcast(found).items():
-            step = torch.tensor(scale, requires_grad=self.learn)
-            self._hooks[name] = InputGrid(step, zero, self.input_bits[name])
-            self._attach(pl_module, name, self._hooks[name])
-        clock = clock_of(trainer)
-        if clock is not None:
-            clock.charge(evidence.flops * trainer.world_size)
-
-    def _attach(self, pl_module: LightningModule, name: str, hook: InputGrid) -> None:
-        device = next(pl_module.parameters()).device
-        hook.step = hook.step.detach().to(device).requires_grad_(self.learn)
-        attach(pl_module.get_submodule(name), hook)
+        self._refit(self.latents)
+        evidence = evidence_of(pl_module, [], self.calibration, self.samples)
+        self._inputs.observe(trainer, pl_module, lambda: evidence.inputs)
+        self._charge(trainer, evidence)
 
     def _take(self, pl_module: LightningModule) -> None:
         """Know the parameters that the latent weights stand behind."""
-        self._held = []
+        self._held = {}
         for name, latent in self.latents.items():
             parameter = pl_module.get_parameter(name)
             if parameter.shape != latent.shape:
                 raise IndexError(f"{name} has the shape {list(parameter.shape)}")
             self.latents[name] = latent.to(parameter.device)
-            self._held.append((name, parameter, self._rounding(name)))
+            self._held[name] = parameter
+        self._steps.to({name: parameter.device for name, parameter in self._held.items()})
 
-    def _rounding(self, name: str) -> Rounding:
-        bits = self._bits_now(name)
+    def _rounding(self, bits: Bits) -> Rounding:
         return Ternary() if bits == "ternary" else Uniform(bits, self.observer)
 
-    def _refit(self, pl_module: LightningModule) -> None:
+    def _refit(self, names: Iterable[str]) -> None:
         """Steps anew, for the bits that there are now."""
-        self._take(pl_module)
-        for name, _, rounding in self._held:
+        for name in names:
             blocks = blocks_of(self.latents[name], self.granularity)
-            self._steps.set(name, rounding.start(blocks))
+            self._steps.set(name, self._rounding(self._bits_now(name)).start(blocks))
 
     @torch.no_grad()
     def steer(self, pl_module: LightningModule) -> None:
         """Give the optimizer the latent weights and their gradients."""
         if not self.latents or self._latent_now:
             return
-        for name, parameter, rounding in self._held:
+        for name, parameter in self._held.items():
             if parameter.grad is not None and self._slack == 0.0:
                 blocks = blocks_of(self.latents[name], self.granularity)
-                grad, by_steps = rounding.back(
+                grad, by_steps = self._rounding(self._bits_now(name)).back(
                     blocks_of(parameter.grad, self.granularity),
                     blocks,
                     blocks_of(parameter.detach(), self.granularity),
@@ -344,43 +369,27 @@ class Quantize(Constraint):
             parameter.copy_(self.latents[name])
         self._latent_now = True
         if self.learn:
-            self._steps_of_inputs(pl_module)
-
-    def _steps_of_inputs(self, pl_module: LightningModule) -> None:
-        """Take the gradients that the steps of the activations have gathered."""
-        scaler = scaler_of(pl_module.trainer)
-        scale = 1.0 if scaler is None else scaler.get_scale()
-        for name, hook in self._hooks.items():
-            if hook.step.grad is None:
-                continue
-            grad = hook.step.grad.reshape(1, 1) / scale
-            if pl_module.trainer.world_size > 1:
-                grad = pl_module.trainer.strategy.reduce(grad, reduce_op="mean")
-            if f"{name}>" not in self._steps:
-                self._steps.set(f"{name}>", hook.step.detach().reshape(1, 1))
-            self._steps.gradient(f"{name}>", grad)
-            hook.step.grad = None
+            self._inputs.steer(pl_module)
 
     @torch.no_grad()
     def hold(self, pl_module: LightningModule, stepped: Optimizer | None = None) -> None:
         if not self.latents:
             return
         if stepped is not None and self._latent_now:
-            for name, parameter, _ in self._held:
+            for name, parameter in self._held.items():
                 self.latents[name].copy_(parameter)
             if self.learn:
                 self._steps.move(_relative_rate(stepped))
-                for name, hook in self._hooks.items():
-                    if f"{name}>" in self._steps:
-                        hook.step.data.copy_(self._steps[f"{name}>"].reshape(()))
+                self._inputs.follow()
         self._round(pl_module)
 
     @torch.no_grad()
     def _round(self, pl_module: LightningModule) -> None:
         """Let the network see what lies on the grids."""
         self._latent_now = False
-        for name, parameter, rounding in self._held:
+        for name, parameter in self._held.items():
             blocks, steps = blocks_of(self.latents[name], self.granularity), self._steps[name]
+            rounding = self._rounding(self._bits_now(name))
             if self._slack > 0.0:
                 seen = rounding.drawn(blocks, steps, self._slack)
             else:
@@ -395,29 +404,31 @@ class Quantize(Constraint):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_end(trainer, pl_module)
-        for name, hook in self._hooks.items():  # what stays is no part of this training
-            frozen = InputGrid(hook.step.detach().clone(), hook.zero, hook.bits)
-            attach(pl_module.get_submodule(name), frozen)
+        self._inputs.freeze(pl_module)
 
     def preview(
         self, weights: Mapping[str, Tensor], amount: float | None = None
     ) -> dict[str, Tensor]:
         names = without(self.exclude, trained_matrices(weights), "quantize.exclude")
-        found = dict(weights)
-        for name, bits in self._bits_of(names).items():
-            if misfit(weights[name].shape, self.granularity):
-                continue
-            blocks = blocks_of(weights[name].detach(), self.granularity)
-            rounding: Rounding = Ternary() if bits == "ternary" else Uniform(bits, self.observer)
-            seen = rounding.seen(blocks, rounding.start(blocks))
-            found[name] = trained_like(seen.view_as(weights[name]), weights[name])
-        return found
+        names = [n for n in names if not misfit(weights[n].shape, self.granularity)]
+        bits = self._bits_of(names)
+        if self._widths is not None:
+            own = {name: weights[name] for name in bits}
+            self._widths.look_at(own, lambda name, b: self._rounded(own[name], b), None)
+            whole = {name: int(_nominal(width)) for name, width in bits.items()}
+            found = (
+                self._widths.as_many_as(whole) if amount is None else self._widths.of_amount(amount)
+            )
+            bits = dict(found)
+        made = {n: trained_like(self._rounded(weights[n], b), weights[n]) for n, b in bits.items()}
+        return {**weights, **made}
 
     def verify(self, pl_module: LightningModule) -> None:
         if self._slack > 0.0 or self._latent_now:
             return
-        for name, parameter, rounding in self._held:
+        for name, parameter in self._held.items():
             check_finite(name, parameter)
+            rounding = self._rounding(self._bits_now(name))
             blocks = blocks_of(parameter.detach(), self.granularity)
             expected = rounding.seen(
                 blocks_of(self.latents[name], self.granularity), self._steps[name]
@@ -427,27 +438,33 @@ class Quantize(Constraint):
                     f"{name}: its values are not those of its grid of {self._bits_now(name)} bits; "
                     "something else than the optimizer writes to the parameters between steps"
                 )
-        for name in self._hooks:
-            if grid_on(pl_module.get_submodule(name)) is None:
-                raise BrokenConstraintError(
-                    f"{name}: the hook that rounds its inputs was removed from the layer"
-                )
+        self._inputs.verify(pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        hooks = {name: [float(h.step.detach()), h.zero, h.bits] for name, h in self._hooks.items()}
-        own = {"latents": self.latents, "bits_of": self.bits_of, "inputs": hooks}
-        own |= {"stage": self._stage, "slack": self._slack, "steps": self._steps.state_dict()}
+        own = {
+            "latents": self.latents,
+            "bits_of": self.bits_of,
+            "inputs": self._inputs.state_dict(),
+        }
+        own |= {
+            "corrected": self._corrected,
+            "stage": self._stage,
+            "slack": self._slack,
+            "steps": self._steps.state_dict(),
+        }
         return super().state_dict() | own
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self.latents, self.bits_of = state_dict["latents"], state_dict["bits_of"]
         self._stage, self._slack = state_dict["stage"], state_dict["slack"]
+        self._corrected = state_dict["corrected"]
         self._steps.load_state_dict(state_dict["steps"])
-        self._hooks = {
-            name: InputGrid(torch.tensor(step, requires_grad=self.learn), zero, bits)
-            for name, (step, zero, bits) in state_dict["inputs"].items()
-        }
+        self._inputs.load_state_dict(state_dict["inputs"])
+
+
+def _given(bits: Bits | Mapping[str, Bits] | None) -> Iterable[Bits | None]:
+    return bits.values() if isinstance(bits, Mapping) else [bits]
 
 
 def _nominal(bits: Bits) -> float:
@@ -472,7 +489,7 @@ def _check_bits(bits: object, activations: object, first: object) -> None:
         several = given if isinstance(given, Mapping) else {"": given}
         for pattern, width in several.items():
             where = f"quantize.{what}" + (f"[{pattern!r}]" if pattern else "")
-            if (what, width) in (("bits", "ternary"), ("activations", None)):
+            if width is None or (what, width) == ("bits", "ternary"):
                 continue
             check_bits(width, where)
     if first is not None:

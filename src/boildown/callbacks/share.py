@@ -8,7 +8,7 @@ keeper alone receives a gradient.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from boildown.allocate.bits import bits_for_ratio
-from boildown.callbacks.budget import callbacks_of
+from boildown.allocate.widths import By
+from boildown.callbacks.budget import callbacks_of, clock_of
 from boildown.callbacks.constraint import (
     BrokenConstraintError,
     Check,
@@ -27,9 +28,11 @@ from boildown.callbacks.constraint import (
     forget_momentum,
     taking_up,
 )
+from boildown.callbacks.evidence import evidence_of
 from boildown.callbacks.held import check_apart, check_dense, tell_held, to_hold
 from boildown.callbacks.prune import Prune
 from boildown.callbacks.technique import dtype_named, is_number, trained_like, trained_matrices
+from boildown.callbacks.widths import Widths
 from boildown.name_patterns import by_pattern, without
 from boildown.prune.criteria import check_finite
 from boildown.schedule import check_window
@@ -44,6 +47,7 @@ from boildown.share.kmeans import (
 )
 
 BITS, MAX_BITS = 5, 16
+SPREAD_MOST = 8  # bits that an allocation may give, unless more are given
 
 
 @dataclass
@@ -83,6 +87,9 @@ class ShareWeights(Constraint):
         bits: bits per weight, 1 to 16, for all matrices and kernels, or pattern -> bits for the
             tensors (biases too) that the patterns name. First match wins. None: what suits the
             asked size of the file (`boildown.allocate.bits`), or 5.
+        allocation: "trace" or "measured" (`boildown.allocate.widths`): the bits are spread over the
+            tensors where they do most, 1 to 8 or the most of `bits`; all together take no more
+            bytes than `bits` would.
         begin: progress at the first clustering, as a fraction of the budget.
         end: progress at which the last round would end; the weights stay shared after it.
         rounds: number of clusterings, at least 1.
@@ -94,6 +101,9 @@ class ShareWeights(Constraint):
             for Adam, and more than a network bears for SGD at its own learning rate.
         dtype: "float16" or "bfloat16" rounds the centroids, and all parameters that are not shared,
             to values the file stores in 2 bytes, when the training ends; "float32" does not.
+        calibration: makes an iterable of batches to judge by, for `allocation`, such as a training
+            dataloader.
+        samples: how many of its samples to judge by, at least 1.
         exclude: patterns of tensors to leave alone.
         seed: for init="random".
         check: see `Constraint`.
@@ -114,6 +124,7 @@ class ShareWeights(Constraint):
         self,
         *,
         bits: int | Mapping[str, int] | None = None,
+        allocation: By | None = None,
         begin: float = 0.8,
         end: float = 1.0,
         rounds: int = 1,
@@ -122,6 +133,8 @@ class ShareWeights(Constraint):
         tune: bool = True,
         gradient: Literal["mean", "sum"] = "mean",
         dtype: Literal["float32", "float16", "bfloat16"] = "float32",
+        calibration: Callable[[], Iterable[Any]] | None = None,
+        samples: int = 512,
         exclude: Sequence[str] = (),
         seed: int = 0,
         check: Check = "stage",
@@ -145,6 +158,11 @@ class ShareWeights(Constraint):
             raise ValueError(f"share.init must be optimal, linear, density or random, got {init!r}")
         if gradient not in ("mean", "sum"):
             raise ValueError(f"share.gradient must be mean or sum, got {gradient!r}")
+        self._widths = None if allocation is None else Widths(allocation, "share.allocation")
+        if type(samples) is not int or samples < 1:
+            raise ValueError(f"share.samples must be a whole number of at least 1, got {samples!r}")
+        self.allocation, self.calibration, self.samples = allocation, calibration, samples
+        self.bits_of: dict[str, int] = {}
         self.gradient = gradient
         self.bits, self.begin, self.end = bits, begin, end
         self.rounds, self.free, self.init, self.tune = rounds, free, init, tune
@@ -162,7 +180,7 @@ class ShareWeights(Constraint):
     @property
     def settings(self) -> dict[str, Any]:
         bits = dict(self.bits) if isinstance(self.bits, Mapping) else self.bits
-        same = ("begin", "end", "rounds", "free", "tune", "gradient")
+        same = ("begin", "end", "rounds", "free", "tune", "gradient", "allocation")
         return {name: getattr(self, name) for name in same} | {
             "bits": bits, "exclude": list(self.exclude),
         }  # fmt: skip
@@ -211,7 +229,8 @@ class ShareWeights(Constraint):
             trainer, pl_module, "share", self.exclude, only, vectors=only is not None
         )
         tell_held("share", names, left)
-        self.bits_of = self._bits_of(names)
+        if not (self._widths is not None and self.begun):  # else they were chosen before
+            self.bits_of = self._bits_of(names)
         check_dense(pl_module, "share", self.bits_of)
 
     @property
@@ -248,6 +267,8 @@ class ShareWeights(Constraint):
 
     @torch.no_grad()
     def _cluster(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._widths is not None and self._round < 0:
+            self._spread(trainer, pl_module, self._widths)
         ties = {}
         for name, bits in self.bits_of.items():
             flat = pl_module.get_parameter(name).detach().flatten()
@@ -269,6 +290,21 @@ class ShareWeights(Constraint):
         forget_momentum(trainer, [parameter for _, parameter, _ in self._held])
         self.hold(pl_module)
         self.verify(pl_module)
+
+    def _spread(self, trainer: Trainer, pl_module: LightningModule, widths: Widths) -> None:
+        """Choose the bits of each tensor anew, within the bytes of those it was given."""
+        weights = {name: pl_module.get_parameter(name) for name in self.bits_of}
+        evidence = evidence_of(pl_module, list(weights), self.calibration, self.samples)
+
+        def shared(name: str, bits: int) -> Tensor:
+            return share_tensor(weights[name].detach(), bits, self.init, seed=self.seed)
+
+        most = max(SPREAD_MOST, *self.bits_of.values())
+        widths.look_at(weights, shared, evidence, range(1, most + 1))
+        self.bits_of = dict(trainer.strategy.broadcast(widths.as_many_as(self.bits_of)))
+        clock = clock_of(trainer)
+        if clock is not None:
+            clock.charge(evidence.flops * trainer.world_size)
 
     def _in_the_file(self, book: Codebook) -> Codebook:
         """The clusters that the file can tell apart, as `preview` counts them.
@@ -367,9 +403,14 @@ class ShareWeights(Constraint):
             name: {"members": tie.members, "codes": tie.codes, "keepers": tie.keepers}
             for name, tie in self.ties.items()
         }
-        return super().state_dict() | {"ties": ties, "round": self._round, "tied": self._tied}
+        return (
+            super().state_dict()
+            | {"ties": ties, "round": self._round, "tied": self._tied}
+            | ({"bits_of": self.bits_of} if self._widths is not None else {})
+        )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self._round, self._tied = state_dict["round"], state_dict["tied"]
+        self.bits_of = state_dict.get("bits_of", {})
         self.ties = {name: Tie(**tie) for name, tie in state_dict["ties"].items()}

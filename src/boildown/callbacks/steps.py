@@ -24,11 +24,22 @@ class Steps:
         self._moments: dict[str, tuple[Tensor, Tensor, int]] = {}
         self._gradients: dict[str, Tensor] = {}
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._steps
-
     def __getitem__(self, name: str) -> Tensor:
         return self._steps[name]
+
+    def to(self, devices: Mapping[str, torch.device]) -> None:
+        """Move them, by name."""
+        for name, device in devices.items():
+            if name in self._steps:
+                self._steps[name] = self._steps[name].to(device)
+            if name in self._moments:
+                mean, square, count = self._moments[name]
+                self._moments[name] = (mean.to(device), square.to(device), count)
+
+    def begin(self, name: str, steps: Tensor) -> None:
+        """Take steps up, unless they are known already, as after a resume."""
+        if name not in self._steps:
+            self.set(name, steps)
 
     def set(self, name: str, steps: Tensor) -> None:
         """Begin anew."""

@@ -22,11 +22,13 @@ class Blocks:
         source: (n,), the bit patterns; must not change until written.
         dtype: of the tensor.
         unsigned: whether each -0.0 is to be 0.0.
+        channel: words to each place along the tensor's first axis; 0 where it has no other.
     """
 
     source: Words
     dtype: str
     unsigned: bool = False
+    channel: int = 0
 
     def survivors(self) -> Iterator[Words]:
         """The words that are not 0, in order, in as many blocks."""
@@ -38,6 +40,15 @@ class Blocks:
     def size(self) -> int:
         """Words."""
         return self.source.size
+
+    @property
+    def word(self) -> np.dtype[Any]:
+        """The type of a word."""
+        return self.source.dtype
+
+    def whole(self) -> Words:
+        """All words at once; made anew unless they are those of the source."""
+        return zeros.unsigned(self.source, self.dtype) if self.unsigned else self.source
 
     def __iter__(self) -> Iterator[Words]:
         for at in range(0, self.size, BLOCK):

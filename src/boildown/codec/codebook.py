@@ -43,7 +43,7 @@ def find_codebook(blocks: Blocks) -> Codebook | None:
     alone: which coder stores a tensor must not change.
     """
     slots = np.full(kernels.SLOTS, -1, np.int32)
-    words = np.empty(kernels.DISTINCT_MOST, blocks.source.dtype)
+    words = np.empty(kernels.DISTINCT_MOST, blocks.word)
     counts = np.zeros(kernels.DISTINCT_MOST, np.int64)
     size = 0
     for i, block in enumerate(blocks.survivors()):

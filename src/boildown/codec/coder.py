@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from boildown.codec import kernels, values, zeros
+from boildown.codec import kernels, values
 from boildown.codec.blocks import Blocks, Piece
 from boildown.codec.bytewise import Reader
 from boildown.codec.codebook import Codebook, find_codebook
@@ -38,9 +38,8 @@ class Survey:
 
     @property
     def words(self) -> Words:
-        """(n,), all bit patterns at once; made anew if any was -0.0 and is to be 0.0."""
-        whole = self.blocks.source
-        return zeros.unsigned(whole, self.dtype) if self.blocks.unsigned else whole
+        """(n,), all bit patterns at once; see `Blocks.whole`."""
+        return self.blocks.whole()
 
     def survivors(self) -> Iterator[Words]:
         """The words that are not 0, in order, in blocks."""

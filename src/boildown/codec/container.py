@@ -298,7 +298,8 @@ def _planned(state: State, zero_signs: bool) -> Iterator[tuple[Entry, Plan | Non
             yield Entry(name, first.dtype, first.shape, 0, other), None
             continue
         words = dtypes.to_words(tensor)
-        chosen = plan(words, dtype, zero_signs=zero_signs)
+        channel = words.size // len(tensor) if tensor.dim() > 1 and words.size else 0
+        chosen = plan(words, dtype, zero_signs=zero_signs, channel=channel)
         entry = Entry(name, dtype, tuple(tensor.shape), chosen.size)
         seen[identity] = place, entry
         yield entry, chosen

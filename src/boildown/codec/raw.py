@@ -11,7 +11,7 @@ from boildown.codec.kernels import Words
 def plan(survey: Survey, limit: int) -> Plan:
     """The values; the form in the first byte. Stores every tensor, empty ones too."""
     blocks, dtype, form = survey.blocks, survey.dtype, survey.form
-    size = values.stored_size(blocks.size, blocks.source.itemsize, form)
+    size = values.stored_size(blocks.size, blocks.word.itemsize, form)
     return Plan(size, lambda: (values.store(block, dtype, form) for block in blocks), form)
 
 

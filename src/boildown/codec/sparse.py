@@ -18,7 +18,7 @@ def plan_raw(survey: Survey, limit: int) -> Plan | None:
     if gaps is None:
         return None
     return Plan(
-        gaps.size + 1 + values.stored_size(survey.nonzero, blocks.source.itemsize, form),
+        gaps.size + 1 + values.stored_size(survey.nonzero, blocks.word.itemsize, form),
         lambda: chain(
             [gaps.head],
             gaps.stream(blocks),

@@ -18,7 +18,7 @@ _NEAR = 1e-4  # of a whole number; two roundings of values and 255 make 6e-5
 _BOTH, _BELOW, _ABOVE = 0, -1, 1  # of which sign are the values that share a step
 
 Floats = NDArray[np.float32]
-Codes = NDArray[np.int16]
+Codes = NDArray[Any]  # int8 or int16
 
 
 def find_steps(matrix: Floats, *, by_sign: bool = False, most: int = MOST) -> Floats | None:
@@ -52,7 +52,7 @@ def find_steps(matrix: Floats, *, by_sign: bool = False, most: int = MOST) -> Fl
     return np.stack(found, axis=1) if by_sign else found[0]
 
 
-def codes_of(matrix: Floats, steps: Floats) -> Codes:
+def codes_of(matrix: Floats, steps: Floats) -> NDArray[np.int16]:
     """The whole numbers q of a matrix on a grid.
 
     Args:
@@ -68,7 +68,7 @@ def codes_of(matrix: Floats, steps: Floats) -> Codes:
     """
     codes = np.empty(matrix.shape, np.int16)
     numbers = np.ascontiguousarray(matrix).reshape(-1)
-    encode(numbers, by_signs(steps), matrix.shape[1], 0, codes.reshape(-1))
+    encode(numbers, steps.reshape(len(matrix), -1), matrix.shape[1], 0, codes.reshape(-1))
     return codes
 
 
@@ -81,13 +81,8 @@ def values_of(codes: Codes, steps: Floats) -> Floats:
     """
     values = np.empty(codes.shape, np.float32)
     flat = np.ascontiguousarray(codes).reshape(-1)
-    decode(flat, by_signs(steps), codes.shape[1], values.reshape(-1))
+    decode(flat, steps.reshape(len(codes), -1), codes.shape[1], values.reshape(-1))
     return values
-
-
-def by_signs(steps: Floats) -> Floats:
-    """Steps of each sign, (rows, 2), of (rows,) or (rows, 2)."""
-    return np.ascontiguousarray(np.broadcast_to(steps.reshape(len(steps), -1), (len(steps), 2)))
 
 
 @compiled
@@ -206,19 +201,19 @@ def encode(numbers: Floats, steps: Floats, length: int, start: int, codes: Codes
 
     Args:
         numbers: (n,), all of the grid.
-        steps: (rows, 2), of the rows of the whole matrix, for values below 0 and above.
+        steps: (rows, 1), of all rows of the matrix; or (rows, 2), for values below 0 and above.
         length: of a row.
         start: place of the first value in the matrix.
-        codes: (n,), written.
+        codes: (n,), written; of a type that holds them.
     """
-    row, left = start // length, length - start % length
+    row, left, last = start // length, length - start % length, steps.shape[1] - 1
     for i in range(numbers.size):
         if left == 0:
             row, left = row + 1, length
         left -= 1
         number = numbers[i]
-        step = np.float64(steps[row, 0 if number < 0 else 1])
-        codes[i] = np.int16(np.rint(np.float64(number) / step))
+        step = np.float64(steps[row, 0 if number < 0 else last])
+        codes[i] = np.rint(np.float64(number) / step)
 
 
 @compiled
@@ -227,11 +222,11 @@ def decode(codes: Codes, steps: Floats, length: int, numbers: Floats) -> None:
 
     Args:
         codes: (n,), whole rows.
-        steps: (rows, 2), as many as there are rows.
+        steps: (rows, 1) or (rows, 2).
         length: of a row.
         numbers: (n,), written.
     """
     for row in range(len(steps)):
-        below, above = steps[row]
+        below, above = steps[row, 0], steps[row, -1]
         for i in range(row * length, (row + 1) * length):
             numbers[i] = (below if codes[i] < 0 else above) * np.float32(codes[i])

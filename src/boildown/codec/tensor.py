@@ -7,6 +7,7 @@ The first byte tells the coder; what follows is the coder's own:
     sparse, raw      gaps, form of the values, values of the nonzero elements
     sparse           gaps, codebook and codes of the nonzero elements
     signed zeros     one of the others, of the tensor with 0.0 for -0.0; the signs of the zeros
+    grid             steps of blocks; whole numbers, int8 or int16, by one of the first four
 
 Three of the four values of its low two bits are coders that tell something in the other six. Where
 the low bits are 01, the whole byte is the number of a coder: 1, 5, 9, ... 253.
@@ -18,7 +19,7 @@ from itertools import chain
 
 import numpy as np
 
-from boildown.codec import dense, raw, sparse, zeros
+from boildown.codec import dense, grid, raw, sparse, zeros
 from boildown.codec.blocks import Blocks
 from boildown.codec.bytewise import Reader
 from boildown.codec.coder import Anatomy, Coder, Plan, Survey, survey_of
@@ -27,19 +28,20 @@ from boildown.codec.error import CodecError
 from boildown.codec.kernels import Words
 
 RAW, DENSE, SPARSE_RAW, SPARSE = range(4)
-SIGNED_ZEROS = 5
+SIGNED_ZEROS, GRID = 5, 9
 _MODE_BITS = 2
 
 
-def plan(words: Words, dtype: str, *, zero_signs: bool = True) -> Plan:
+def plan(words: Words, dtype: str, *, zero_signs: bool = True, channel: int = 0) -> Plan:
     """Choose the coder that takes the fewest bytes, all counted.
 
     Args:
         words: (n,), the bit patterns of a tensor; may be empty. Must not change until written.
         dtype: of the tensor.
         zero_signs: whether -0.0 stays -0.0.
+        channel: words to each place along the tensor's first axis; 0 if it has no other.
     """
-    return _cheapest(Blocks(words, dtype, unsigned=not zero_signs), CODERS)
+    return _cheapest(Blocks(words, dtype, not zero_signs, channel), CODERS)
 
 
 def _cheapest(blocks: Blocks, coders: Mapping[int, Coder]) -> Plan:
@@ -99,23 +101,32 @@ def _plan_signed(survey: Survey, limit: int) -> Plan | None:
     size = zeros.signs_size(blocks, dtype)
     if size == 0:
         return None
-    rest = _cheapest(replace(blocks, unsigned=True), _within())
+    rest = _cheapest(replace(blocks, unsigned=True), _within(SIGNED_ZEROS))
     return Plan(rest.size + size, lambda: chain(rest.write(), zeros.signs(blocks, dtype)))
 
 
 def _read_signed(source: Reader, dtype: str, size: int, extra: int) -> tuple[Words, Anatomy]:
-    words, anatomy = _read(source, dtype, size, _within())
+    words, anatomy = _read(source, dtype, size, _within(SIGNED_ZEROS))
     signs = np.frombuffer(source.take(zeros.size_of(words, dtype)), np.uint8)
     zeros.sign(words, dtype, signs)
     return words, replace(anatomy, coder=f"{anatomy.coder}, signed zeros")
 
 
-def _within() -> dict[int, Coder]:
-    """The coders that signed zeros may enclose: a file must not nest them without end."""
-    return {number: coder for number, coder in CODERS.items() if number != SIGNED_ZEROS}
+def _plan_grid(survey: Survey, limit: int) -> Plan | None:
+    return grid.plan(survey, limit, lambda b: _cheapest(b, _within(SIGNED_ZEROS, GRID)))
 
 
-# Closed: a file must never name code to import. A new coder takes the next free number (9, 13, ...
+def _read_grid(source: Reader, dtype: str, size: int, extra: int) -> tuple[Words, Anatomy]:
+    within = _within(SIGNED_ZEROS, GRID)
+    return grid.read(source, dtype, size, lambda d, n: _read(source, d, n, within))
+
+
+def _within(*outside: int) -> dict[int, Coder]:
+    """The coders that another may enclose: a file must not nest them without end."""
+    return {number: coder for number, coder in CODERS.items() if number not in outside}
+
+
+# Closed: a file must never name code to import. A new coder takes the next free number (13, 17, ...
 # 253) and keeps it for ever, as files hold it. Of two that take as many bytes the first is chosen.
 CODERS: dict[int, Coder] = {
     RAW: Coder(raw.plan, raw.read),
@@ -123,4 +134,5 @@ CODERS: dict[int, Coder] = {
     SPARSE_RAW: Coder(sparse.plan_raw, sparse.read_raw),
     SPARSE: Coder(sparse.plan, sparse.read),
     SIGNED_ZEROS: Coder(_plan_signed, _read_signed),
+    GRID: Coder(_plan_grid, _read_grid),
 }

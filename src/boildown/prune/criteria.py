@@ -179,7 +179,7 @@ def obd(weights: Mapping[str, Tensor], evidence: Evidence) -> dict[str, Tensor]:
     Source: LeCun, Denker & Solla 1989 (optimal brain damage), eq. 5,
     https://papers.nips.cc/paper/1989/hash/6c9882bbac1c7093bd25041881277658-Abstract.html
     """
-    scores = {name: torch.empty_like(w, dtype=torch.float32) for name, w in weights.items()}
+    scores = {name: w.new_empty(w.shape, dtype=torch.float32) for name, w in weights.items()}
     for name, span, diagonal in evidence.fisher(1):
         w = weights[name].detach().flatten()[span].float()
         scores[name].view(-1)[span] = diagonal.flatten() * w.square() / 2
@@ -219,7 +219,7 @@ def obs(
         raise ValueError(f"obs: block must be a whole number of at least 1, got {block!r}")
     if not damping > 0.0:
         raise ValueError(f"obs: damping must be above 0, got {damping!r}")
-    scores = {name: torch.empty_like(w, dtype=torch.float32) for name, w in weights.items()}
+    scores = {name: w.new_empty(w.shape, dtype=torch.float32) for name, w in weights.items()}
     for name, span, fisher in evidence.fisher(block):
         w = weights[name].detach().flatten()[span].double()
         mean = float(fisher.diagonal(dim1=1, dim2=2).double().sum()) / len(w)
