@@ -81,7 +81,7 @@ class _PlainGrid:
 
     def __init__(self, grid: InputGrid, rounded: Rounded) -> None:
         self.rounded = rounded
-        self.numbers = float(grid.step), grid.zero, *limits(grid.bits, signed=False)
+        self.numbers = float(grid.step.detach()), grid.zero, *limits(grid.bits, signed=False)
 
     def __call__(
         self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]

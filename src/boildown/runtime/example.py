@@ -38,7 +38,7 @@ class Given:
         """Such an input, of values all over the range of a grid."""
         low, high = limits(grid.bits, signed=False)
         over = self.drawn().uniform_(low - grid.zero - 0.5, high - grid.zero + 0.5)
-        return over.mul_(float(grid.step))
+        return over.mul_(float(grid.step.detach()))
 
 
 def called(model: nn.Module, example: Any) -> Any:

@@ -1,5 +1,6 @@
 """Layers whose weights and inputs lie on grids, computed in whole numbers by oneDNN."""
 
+import warnings
 from functools import cache
 from typing import Any, cast
 
@@ -26,7 +27,7 @@ class Integer(Form):
     def __init__(self, integers: Integers, grid: InputGrid, window: Window | None) -> None:
         super().__init__(window)
         self.keep(codes=integers.codes, steps=integers.steps[:, 0].contiguous())
-        self.step, self.zero, self.bits = float(grid.step), grid.zero, grid.bits
+        self.step, self.zero, self.bits = float(grid.step.detach()), grid.zero, grid.bits
         self.apart = 2.0 * self.step * float(self.dense().abs().max())
         self._packed: dict[torch.Size, Tensor] = {}
 
@@ -38,6 +39,8 @@ class Integer(Form):
         return cast("Integer", super()._apply(fn, recurse))  # type: ignore[no-untyped-call]
 
     def forward(self, inputs: Tensor, bias: Tensor | None, columns: int) -> Tensor:
+        if self.window is not None and inputs.ndim == 3:
+            return self.forward(inputs.unsqueeze(0), bias, columns)[0]
         own: Any = torch.ops.onednn
         if self.bits < 8:  # codes beyond which the kernel would not clip
             low, high = limits(self.bits, signed=False)
@@ -48,8 +51,6 @@ class Integer(Form):
         plain: tuple[Any, ...] = 1.0, 0, torch.float32, "none", [], ""
         if self.window is None:
             return cast(Tensor, own.qlinear_pointwise(codes, *grids, bias, *plain))
-        if inputs.ndim == 3:
-            return self.forward(inputs.unsqueeze(0), bias, columns)[0]
         moves = _moves(self.window)
         return cast(Tensor, own.qconv2d_pointwise(codes, *grids, bias, *moves, *plain))
 
@@ -89,6 +90,8 @@ def integer_form(
     """The form of a layer in whole numbers; None if it has none that computes the same here."""
     if integers is None or integers.steps.shape[1] > 1 or integers.zeros.any():
         return None
+    if not hasattr(torch, "quantize_per_tensor"):
+        return None
     if device.type != "cpu" or (window is not None and window.padding == "same"):
         return None
     if clips() and may_clip(integers, limits(grid.bits, signed=False)[1]):
@@ -102,5 +105,7 @@ def clips() -> bool:
     codes = torch.full((64, 64), 127, dtype=torch.int8)
     one = Integers(codes, torch.ones(64, 1), torch.zeros(64, 1, dtype=torch.int8))
     form = Integer(one, InputGrid(torch.tensor(1.0), 0, 8), None)
-    found = form(torch.full((16, 64), 255.0), None, 0)
+    with warnings.catch_warnings():  # torch may drop its tensors of bytes, once
+        warnings.simplefilter("ignore")
+        found = form(torch.full((16, 64), 255.0), None, 0)
     return bool((found != 64 * 127 * 255).any())
