@@ -10,6 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from boildown.quantize.activations import InputGrid
 from boildown.quantize.integers import Integers
 from boildown.runtime.forms import Form
 
@@ -25,11 +26,15 @@ class Bytes(Form):
     codes: Tensor
     steps: Tensor
 
-    def __init__(self, integers: Integers) -> None:
+    def __init__(self, integers: Integers, grid: InputGrid | None = None) -> None:
+        """With what the layer rounds its inputs to, if it does."""
         super().__init__(None)
+        self.grid = grid
         self.keep(codes=integers.codes, steps=integers.steps.contiguous())
 
     def forward(self, inputs: Tensor, bias: Tensor | None, columns: int) -> Tensor:
+        if self.grid is not None:
+            inputs = self.grid.rounded(inputs)
         outputs, across = self.codes.shape
         made = inputs.new_empty(*inputs.shape[:-1], outputs)
         rows = inputs.detach().reshape(-1, across).numpy()
@@ -61,8 +66,10 @@ def _multiply(
             made[row, out] = total
 
 
-def bytes_form(integers: Integers | None, weight: Tensor) -> Bytes | None:
+def bytes_form(
+    integers: Integers | None, weight: Tensor, grid: InputGrid | None = None
+) -> Bytes | None:
     """The form of a Linear whose weight is on a grid without zero points, on the CPU; else None."""
     if integers is None or integers.zeros.any() or weight.device.type != "cpu":
         return None
-    return Bytes(integers)
+    return Bytes(integers, grid) if weight.ndim == 2 else None

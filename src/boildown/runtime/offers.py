@@ -57,17 +57,24 @@ def offers(layer: nn.Module, backend: str) -> dict[str, Form]:
     window = Window.of(layer)
     grid = grid_on(layer)
     made: dict[str, Form] = {"dense": Dense(weight, window, grid)}
-    if grid is not None:  # in whole numbers, or as it is
-        whole = backend in ("auto", "int8") and integer_form(
-            integers_of(weight), grid, window, weight.device
-        )
-        return made | ({"int8": whole} if whole else {})
+    if grid is not None:  # of the others none rounds
+        return made | _whole(weight, grid, window, backend)
     for name in FORMS[1:] if backend == "auto" else {backend} - {"dense"}:
         with suppress(RuntimeError, NotImplementedError):  # what torch does not offer here
             form = _offered(name, weight, window, forced=backend != "auto")
             if form is not None:
                 made[name] = form
     return made
+
+
+def _whole(weight: Tensor, grid: InputGrid, window: Window | None, backend: str) -> dict[str, Form]:
+    """The forms of a layer whose inputs are rounded to a grid."""
+    integers = integers_of(weight) if backend in ("auto", "int8", "bytes") else None
+    made = {
+        "int8": integer_form(integers, grid, window, weight.device),
+        "bytes": bytes_form(integers, weight, grid),
+    }
+    return {n: form for n, form in made.items() if form and backend in ("auto", n)}
 
 
 def _offered(name: str, weight: Tensor, window: Window | None, *, forced: bool) -> Form | None:
