@@ -1,18 +1,24 @@
 """The command bench: a file's model as it is and compiled, timed on this machine."""
 
 import json
+import statistics
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from boildown.files.progress import progress
+from boildown.forward import evaluating
 from boildown.opening import opened
 from boildown.report import bench_plot, bench_table
 from boildown.runtime import Report, compile
+from boildown.runtime.example import called, resized
 from boildown.stopwatch import in_turns
 
 
@@ -53,10 +59,12 @@ def bench_file(
     title = f"{file.name}: {report.machine}"
     if out is not None:
         bench_plot.draw(report.lines(), out, title)
+    exported = _exported(model, example, sizes)
     if as_json:
-        print(json.dumps({"file": str(file), **asdict(report)}, indent=2))
+        print(json.dumps({"file": str(file), **asdict(report), "exported": exported}, indent=2))
         return
     bench_table.show(report.lines(), title)
+    _tell(exported)
     print(out)
 
 
@@ -81,3 +89,42 @@ def _compiled(model: nn.Module, example: Any, sizes: Sequence[int]) -> Report:
             report = compile(model, example, batches=sizes, turns=turns).report
     assert isinstance(report, Report)
     return report
+
+
+def _exported(model: nn.Module, example: Any, sizes: Sequence[int]) -> dict[str, Any]:
+    """What the model takes in onnxruntime, in turns with itself: seconds by batch, or why not."""
+    try:
+        from boildown.exporting.onnx_file import session_of
+    except ModuleNotFoundError:
+        return {"left_out": "onnxruntime is not there: pip install 'boildown[onnx]'"}
+    from boildown.exporting import export
+
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "model.onnx"
+        try:
+            made = export(model, path, example)
+        except ValueError as error:
+            return {"left_out": str(error)}
+        run = session_of(path, torch.get_num_threads())
+    found: dict[str, Any] = {"bytes": made.bytes, "totals": []}
+    with evaluating(model):
+        for size in sizes:
+            given = resized(example, size)
+            ways = {"dense": partial(called, model, given), "exported": partial(run, given)}
+            took = in_turns(ways, torch.device("cpu"), at_least=7, at_most=101, seconds=1.0)
+            middle = {way: statistics.median(each) for way, each in took.items()}
+            found["totals"].append({"batch": size, **middle})
+    return found
+
+
+def _tell(exported: Mapping[str, Any]) -> None:
+    if "left_out" in exported:
+        print(f"in onnxruntime: {exported['left_out']}")
+        return
+    print(f"exported to ONNX it takes {exported['bytes']:,} bytes, and in onnxruntime")
+    for total in exported["totals"]:
+        times = total["dense"] / total["exported"]
+        print(
+            f"batch {total['batch']}: {1e3 * total['exported']:.3g} ms, {times:.2f} times as fast "
+            "as dense here"
+        )

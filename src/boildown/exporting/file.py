@@ -123,13 +123,13 @@ def _rounded(inputs: Tensor, step: float, zero: int, low: int, high: int) -> Ten
 
 def _to_onnx(model: nn.Module, example: Any, path: Path) -> Exported:
     try:
-        from boildown.exporting.onnx_file import outputs_of, write
+        from boildown.exporting.onnx_file import session_of, write
     except ModuleNotFoundError as error:
         raise ImportError(
             f"export to ONNX needs {error.name}: pip install 'boildown[onnx]'"
         ) from error
     integers = write(model, example, path)
-    difference = _checked(model, example, lambda given: outputs_of(path, given))
+    difference = _checked(model, example, session_of(path))
     return Exported(
         path,
         0,

@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,15 +76,25 @@ def _without_notes(graph: ir.Model) -> None:
             value.metadata_props.clear()
 
 
-def outputs_of(path: Path, example: Any) -> list[Tensor]:
-    """What onnxruntime computes from a file, with its default options."""
+def session_of(path: Path, threads: int = 0) -> Callable[[Any], list[Tensor]]:
+    """What computes a file's outputs from inputs of the network, in onnxruntime.
+
+    Args:
+        path: of the file.
+        threads: within an operator; 0 for onnxruntime's own choice.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [given.name for given in session.get_inputs()]
-    feeds = dict(zip(names, (t.numpy() for t in tensors_of(example)), strict=True))
-    found: Sequence[Any] = session.run(None, feeds)
-    return [torch.from_numpy(array) for array in found]
+
+    def outputs(example: Any) -> list[Tensor]:
+        feeds = dict(zip(names, (t.numpy() for t in tensors_of(example)), strict=True))
+        found: Sequence[Any] = session.run(None, feeds)
+        return [torch.from_numpy(array) for array in found]
+
+    return outputs
 
 
 def _with_biases(model: nn.Module) -> nn.Module:

@@ -193,7 +193,7 @@ def _from_entry(name: str, entry: Any) -> InputGrid:
         raise ValueError(f"{name}: structure: zero must be in [{low}, {high}], got {zero!r}")
     if type(scale) is not float or not 0.0 < scale < float("inf"):
         raise ValueError(f"{name}: structure: scale must be a number above 0, got {scale!r}")
-    return InputGrid(torch.tensor(scale), zero, bits)
+    return InputGrid(torch.tensor(scale, device="cpu"), zero, bits)  # not on meta, as layers may be
 
 
 def layers_of(model: nn.Module, weights: Iterable[str]) -> list[str]:
