@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import boildown
 from boildown.exporting import Exported, export
+from boildown.lowrank.factorize import factorize
 from boildown.models.alexnet import AlexNet
 from boildown.models.lenet import LeNet5, LeNet300
 from boildown.models.mlp import MLP
@@ -22,6 +23,7 @@ from boildown.models.vgg import VGG16
 from boildown.quantize.activations import InputGrid, attach, observed, quantizable
 from boildown.quantize.grid import Granularity, blocks_of, misfit
 from boildown.quantize.rounding import Uniform
+from boildown.structure.shrink import groups_of, shrink
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -185,6 +187,35 @@ def test_batch_norms_go_into_the_steps_and_leave_the_codes(tmp_path: Path) -> No
     assert np.allclose(made, weight * factor.numpy().reshape(-1, 1, 1, 1), rtol=1e-6)
     assert (own[1] * weight[1] <= 0).all()  # a factor below zero turns the sign
     assert not own[3].any()
+
+
+def test_smaller_layers_are_smaller_operators(tmp_path: Path) -> None:
+    model, example = zoo("lenet5")
+    factored = factorize(model, {"conv2": 6, "fc1": 12})
+    groups, _ = groups_of(model, example)
+    half = {group.name: list(range(len(group) // 2)) for group in groups}
+    narrow = shrink(model, half, example, groups)
+    whole = export(model, tmp_path / "whole.onnx", example).bytes
+    for name, small in (("factored", factored), ("narrow", narrow)):
+        small.eval()
+        made = export(small, tmp_path / f"{name}.onnx", example)
+        quantized = export(*_path(on_grids((small, example)), tmp_path / f"{name}8.onnx"))
+        assert quantized.bytes < made.bytes < 0.6 * whole
+        assert len(quantized.integers) == len(quantizable(small))
+
+
+def test_pruned_and_shared_weights_are_written_as_they_are(tmp_path: Path) -> None:
+    model, example = zoo("lenet300")
+    with torch.no_grad():
+        for part in model.modules():
+            if isinstance(part, nn.Linear):
+                weight = part.weight
+                levels = torch.randn(8)
+                levels[0] = 0.0
+                weight.copy_(levels[torch.randint(0, 8, weight.shape)] * 0.05)
+    made = export(model, tmp_path / "model.onnx", example)
+    assert made.integers == {}
+    assert np.array_equal(stored(tmp_path / "model.onnx")["fc1.weight"], model.fc1.weight.detach())
 
 
 def test_any_number_of_samples_is_taken(tmp_path: Path) -> None:

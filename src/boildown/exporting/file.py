@@ -1,5 +1,6 @@
 """A network in a file that runs without boildown, checked when it is written."""
 
+import io
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -105,8 +106,11 @@ def _kind(path: Path, to: str | None) -> Kind:
 
 
 def _to_torch(model: nn.Module, example: Any, path: Path) -> Exported:
-    torch.export.save(traced(model, example, _rounded), path)
-    ran = torch.export.load(path).module()
+    held = io.BytesIO()  # torch.export warns of names that do not end in .pt2
+    torch.export.save(traced(model, example, _rounded), held)
+    path.write_bytes(held.getbuffer())
+    held.seek(0)
+    ran = torch.export.load(held).module()
 
     def outputs(given: Any) -> list[Tensor]:
         args, kwargs = arguments(given)

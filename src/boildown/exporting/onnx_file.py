@@ -1,8 +1,10 @@
 """A network as a file of ONNX, and whether onnxruntime computes the same from it."""
 
 import copy
+import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +44,7 @@ def write(model: nn.Module, example: Any, path: Path) -> dict[str, Integers]:
     own: Any = torch.ops.quantized_decomposed.quantize_per_tensor.default
     table = {own: _quantize}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             made = torch.onnx.export(
                 program, dynamo=True, optimize=False, opset_version=OPSET, verbose=False,
                 custom_translation_table=table,
@@ -64,6 +65,20 @@ def write(model: nn.Module, example: Any, path: Path) -> dict[str, Integers]:
     _without_notes(graph)
     ir.save(graph, path)
     return integers
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch.onnx says of packages that it does not find."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _without_notes(graph: ir.Model) -> None:

@@ -36,16 +36,16 @@ def traced(model: nn.Module, example: Any, rounded: Rounded) -> ExportedProgram:
         if isinstance(part, CompiledLayer):
             raise ValueError(f"{name or 'the model'} is compiled: export the plain model")
     plain = _with_plain_grids(model, rounded)
-    args, kwargs = arguments(resized(example, max(2, batch_of(example))))
-    count = batch_of((args, kwargs))
-    batch = Dim("batch")
+    count, batch = batch_of(example), Dim("batch")
 
     def free(value: Any) -> Any:
         there = isinstance(value, Tensor) and value.ndim > 0 and len(value) == count
         return {0: batch} if there else None
 
+    args, kwargs = arguments(example)
     by_name = {name: pytree.tree_map(free, value) for name, value in kwargs.items()}
     shapes: Any = by_name or tuple(pytree.tree_map(free, value) for value in args)
+    args, kwargs = arguments(resized(example, 2))  # few: torch.export.save keeps them in the file
     try:
         with torch.no_grad():
             return torch.export.export(plain, args, kwargs or None, dynamic_shapes=shapes)
