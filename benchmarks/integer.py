@@ -1,18 +1,20 @@
 """Layers in whole numbers against fp32: medians of interleaved calls.
 
-python benchmarks/integer.py [--threads 2] [--batch 32] [--rounds 9] [--exported]
+python benchmarks/integer.py [--threads 2] [--batch 32] [--rounds 9] [--networks]
 
 Layers alone: a linear layer of 4096 x 4096 at batches 1 and 32, and VGG-16's convolutions at
 --batch, weights of 7 or 8 bits and inputs of 8. "fp32" is the layer without any rounding, "rounded"
 with the rounding that training sees, "taken" the form that `boildown.runtime.compile` takes.
-Goals over fp32: the linear layer 2; the convolutions 1.3 with AVX2, 2 with VNNI. With --exported
-networks too, in onnxruntime, from files of fp32 and of int8. ONEDNN_MAX_CPU_ISA=AVX2 in the
-environment shows what int8 forms are like on a CPU without VNNI.
+Goals over fp32: the linear layer 2; the convolutions 1.3 with AVX2, 2 with VNNI. With --networks
+whole ones too, in milliseconds, in onnxruntime from their files (the extra onnx).
+ONEDNN_MAX_CPU_ISA=AVX2 in the environment shows int8 forms as on a CPU without VNNI.
 """
 
 import argparse
+import copy
 import statistics
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -89,13 +91,13 @@ def settings(plain: nn.Module) -> dict[str, int]:
     return {} if isinstance(plain, nn.Linear) else {"padding": 1}
 
 
-def exported(rounds: int) -> None:
-    import onnxruntime
-
+def networks(rounds: int) -> None:
+    """Whole ones: torch's fp32, rounded and compiled, and onnxruntime's from both files."""
     from boildown.exporting import export
+    from boildown.exporting.onnx_file import session_of
 
-    print("\n| network | batch | fp32 file, bytes | int8 file | fp32 ms | int8 ms | times |")
-    print("|---|---|---|---|---|---|---|")
+    print("\n| network | batch | fp32 | compiled | onnxruntime fp32 | int8 | bytes fp32 | int8 |")
+    print("|---|---|---|---|---|---|---|---|")
     image, small = torch.rand(64, 1, 28, 28), torch.randn(32, 3, 32, 32)
     for name, build, x in (
         ("LeNet-300-100", lambda: LeNet300((1, 28, 28), 10), image),
@@ -103,30 +105,21 @@ def exported(rounds: int) -> None:
         ("ResNet-20", lambda: ResNet((3, 32, 32), 10, 16, 20), small),
     ):
         torch.manual_seed(0)
-        model = build().eval()
-        sessions, sizes = {}, {}
-        with tempfile.TemporaryDirectory() as place:
-            for kind in ("fp32", "int8"):
+        plain = build().eval()
+        whole = on_grids(copy.deepcopy(plain), x, 7)
+        fast = compile(whole, x, batches=[1, 32])
+        files, sizes = {}, []
+        with tempfile.TemporaryDirectory() as place, torch.no_grad():
+            for kind, model in (("fp32", plain), ("int8", whole)):
                 path = Path(place) / f"{kind}.onnx"
-                sizes[kind] = export(model, path, x[:4]).bytes
-                options = onnxruntime.SessionOptions()
-                options.intra_op_num_threads = torch.get_num_threads()
-                sessions[kind] = onnxruntime.InferenceSession(path, options)
-                model = on_grids(model, x, 7)
-        for batch in (1, 32):
-            calls = {
-                kind: lambda one=one, batch=batch, x=x: one.run(
-                    None, {one.get_inputs()[0].name: x[:batch].numpy()}
-                )
-                for kind, one in sessions.items()
-            }
-            took = in_turns(calls, CPU, at_least=rounds)
-            fp32, int8 = (statistics.median(took[kind]) for kind in ("fp32", "int8"))
-            print(
-                f"| {name} | {batch} | {sizes['fp32']:,} | {sizes['int8']:,} | {1e3 * fp32:.2f} | "
-                f"{1e3 * int8:.2f} | {fp32 / int8:.2f} |",
-                flush=True,
-            )
+                sizes.append(f"{export(model, path, x[:4]).bytes:,}")
+                files[f"onnxruntime {kind}"] = session_of(path, torch.get_num_threads())
+            for batch in (1, 32):
+                ways = {"fp32": plain, "compiled": fast, **files}
+                calls = {way: partial(one, x[:batch]) for way, one in ways.items()}
+                took = in_turns(calls, CPU, at_least=rounds)
+                figures = [f"{1e3 * statistics.median(took[way]):.3g}" for way in ways]
+                print("|", " | ".join([name, str(batch), *figures, *sizes]), "|", flush=True)
 
 
 def main() -> None:
@@ -134,7 +127,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--exported", action="store_true")
+    parser.add_argument("--networks", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
@@ -150,8 +143,8 @@ def main() -> None:
         x = torch.randn(args.batch, inputs, side, side).relu()
         plain = nn.Conv2d(inputs, outputs, 3, padding=1)
         layer(f"{inputs} to {outputs}, {side} x {side}", plain, x, 7, args.rounds, 8)
-    if args.exported:
-        exported(args.rounds)
+    if args.networks:
+        networks(args.rounds)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ def zoo(name: str) -> Zoo:
     torch.manual_seed(0)
     image, small = torch.rand(4, 1, 28, 28), torch.randn(3, 3, 32, 32)
     large, text = torch.randn(2, 3, 224, 224), torch.randint(0, 64, (3, 16))
+    smallest = torch.randn(2, 3, 67, 67)
     made: dict[str, Callable[[], Zoo]] = {
         "mlp": lambda: (MLP((1, 28, 28), 10, [32]), image),
         "lenet300": lambda: (LeNet300((1, 28, 28), 10), image),
@@ -47,8 +48,8 @@ def zoo(name: str) -> Zoo:
         "gpt_tied": lambda: (GPT((16,), 64, 64, 2, None, True, 0.0), text),
         "bert": lambda: (BERT((16,), 64, 64, 2, None, False, 0.0), text),
         "tabular": lambda: (TabularResNet((10,), 1, 64, 2, 2, 0.0), torch.randn(5, 10)),
-        "alexnet": lambda: (AlexNet((3, 227, 227), 10, dropout=0.5), torch.randn(2, 3, 227, 227)),
-        "vgg16": lambda: (VGG16((3, 224, 224), 10, dropout=0.5), large),
+        "alexnet": lambda: (AlexNet((3, 67, 67), 10, dropout=0.5), smallest),
+        "vgg16": lambda: (VGG16((3, 32, 32), 10, dropout=0.5), small),
     }
     model, example = made[name]()
     model.train()
