@@ -17,7 +17,8 @@ from boildown.quantize.rounding import Uniform
 from boildown.runtime import Report, compile
 from boildown.runtime.bytes_form import bytes_form
 from boildown.runtime.forms import Window
-from boildown.runtime.integer import Integer, clips
+from boildown.runtime.integer import Integer, clips, whole_forms
+from boildown.runtime.layer import CompiledLayer
 
 
 def on_grids(model: nn.Module, example: Tensor, bits: int = 8, activations: int = 8) -> nn.Module:
@@ -75,6 +76,23 @@ def test_whole_numbers_give_the_layer_within_a_step_of_an_input(
     assert torch.equal(form.dense(), weight)
     rest = found.sub(expected).abs().flatten().sort().values
     assert float(rest[: int(0.9 * len(rest))].max()) <= 1e-5 * float(expected.abs().max())
+
+
+@pytest.mark.skipif(clips(), reason="this CPU adds products of bytes in 16 bits")
+@pytest.mark.parametrize("activations", [8, 5])
+@pytest.mark.parametrize("case", ["linear", "one sample", "three axes"])
+def test_fbgemm_gives_the_layer_within_a_step_of_an_input(case: str, activations: int) -> None:
+    layer, example = layer_of(*CASES[case], activations=activations)
+    grid, integers = grid_on(layer), integers_of(layer.get_parameter("weight").detach())
+    assert grid is not None
+    form = whole_forms(integers, grid, None, torch.device("cpu")).get("fbgemm")
+    if form is None:
+        pytest.skip("torch has no FBGEMM here")
+    bias = layer.bias if isinstance(layer.bias, Tensor) else None
+    with torch.no_grad():
+        found, expected = form(example, bias, 0), layer(example)
+    assert float((found - expected).abs().max()) <= form.apart
+    assert torch.equal(copy.deepcopy(form)(example, bias, 0), found)
 
 
 @settings(max_examples=40, deadline=None)
@@ -152,7 +170,8 @@ def test_a_compiled_network_packs_with_its_grids(tmp_path: object) -> None:
 def test_rounding_stays_where_another_size_is_dense() -> None:
     example = torch.randn(4, 3, 8, 8)
     model = on_grids(network(), example, bits=7, activations=3)
-    fast = compile(model, example, backend="dense")
+    fast = compile(model, example, backend="rounded")
+    assert any(isinstance(part, CompiledLayer) for part in fast.modules())
     with torch.no_grad():
         assert torch.equal(fast(example), model(example))
 
@@ -173,7 +192,7 @@ def test_auto_takes_whole_numbers_only_where_they_are_faster() -> None:
     model = on_grids(network(), example, bits=7)
 
     def turns(ways: dict[str, object], *_: object, **__: object) -> dict[str, list[float]]:
-        return {name: [2.0 if name == "int8" else 1.0] * 5 for name in ways}
+        return {name: [1.0 if name in ("dense", "compiled") else 2.0] * 5 for name in ways}
 
     fast = compile(model, example, turns=turns)
     assert {row.form for row in fast.report.layers if row.chosen} == {"dense"}  # type: ignore[union-attr]

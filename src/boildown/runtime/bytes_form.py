@@ -34,7 +34,7 @@ class Bytes(Form):
 
     def forward(self, inputs: Tensor, bias: Tensor | None, columns: int) -> Tensor:
         if self.grid is not None:
-            inputs = self.grid.rounded(inputs)
+            inputs = self.grid.plainly(inputs)
         outputs, across = self.codes.shape
         made = inputs.new_empty(*inputs.shape[:-1], outputs)
         rows = inputs.detach().reshape(-1, across).numpy()

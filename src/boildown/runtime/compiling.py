@@ -40,8 +40,8 @@ def compile(
     Args:
         model: any network on one device; it is not touched.
         example: a batch of its input, a tuple or list of its arguments, or a mapping of them.
-        backend: "auto", or one of "dense", "csr", "shrunk", "factors", "2:4", "int8" and "bytes",
-            which is then taken wherever it is possible, faster or not.
+        backend: "auto", or one of "dense", "csr", "shrunk", "factors", "2:4", "rounded", "int8",
+            "fbgemm" and "bytes", which is then taken wherever it is possible, faster or not.
         batches: numbers of samples to be fast at; the example is cut or repeated to each. None:
             that of the example, or those of `measured`.
         measured: the report of the same network compiled on this machine before, whose choices are

@@ -98,7 +98,7 @@ class Dense(Form):
 
     def forward(self, inputs: Tensor, bias: Tensor | None, columns: int) -> Tensor:
         if self.grid is not None:
-            inputs = self.grid.rounded(inputs)
+            inputs = self.grid.plainly(inputs)
         weight = self._buffers["weight"]  # a look-up of a module's is slow beside a small layer
         assert weight is not None
         if self.window is None:

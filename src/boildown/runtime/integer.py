@@ -1,4 +1,4 @@
-"""Layers whose weights and inputs lie on grids, computed in whole numbers by oneDNN."""
+"""Layers whose weights and inputs lie on grids, computed in whole numbers by oneDNN or FBGEMM."""
 
 import warnings
 from functools import cache
@@ -13,7 +13,7 @@ from boildown.quantize.integers import Integers, may_clip
 from boildown.runtime.forms import Form, Window
 
 
-class Integer(Form):
+class Whole(Form):
     """Bytes times bytes, summed in 32 bits, made floats by the steps of both.
 
     Attributes:
@@ -29,22 +29,56 @@ class Integer(Form):
         self.keep(codes=integers.codes, steps=integers.steps[:, 0].contiguous())
         self.step, self.zero, self.bits = float(grid.step.detach()), grid.zero, grid.bits
         self.apart = 2.0 * self.step * float(self.dense().abs().max())
-        self._packed: dict[torch.Size, Tensor] = {}
+        self._packed: dict[Any, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_packed": {}}  # oneDNN's own layout, which torch cannot copy
+        return {**vars(self), "_packed": {}}  # a layout of the kernels' own, not to be copied
 
-    def _apply(self, fn: Any, recurse: bool = True) -> "Integer":
+    def _apply(self, fn: Any, recurse: bool = True) -> "Whole":
         self._packed = {}
-        return cast("Integer", super()._apply(fn, recurse))  # type: ignore[no-untyped-call]
+        return cast("Whole", super()._apply(fn, recurse))  # type: ignore[no-untyped-call]
+
+    def within(self, inputs: Tensor) -> Tensor:
+        """Inputs clipped to codes of fewer than 8 bits, beyond which the kernels would not."""
+        if self.bits == 8:
+            return inputs
+        low, high = limits(self.bits, signed=False)
+        return inputs.clamp((low - self.zero) * self.step, (high - self.zero) * self.step)
+
+    def dense(self) -> Tensor:
+        shape = (-1, *[1] * (self.codes.ndim - 1))
+        return self.codes.float() * self.steps.view(shape)
+
+
+class Fbgemm(Whole):
+    """A linear layer by FBGEMM, which rounds the inputs within the same operator."""
+
+    def forward(self, inputs: Tensor, bias: Tensor | None, columns: int) -> Tensor:
+        packed = self._packed.get("")
+        if packed is None:
+            packed = self._packed[""] = self._pack(bias)
+        own: Any = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
+        return cast(Tensor, own(self.within(inputs), self.step, self.zero, packed))
+
+    def _pack(self, bias: Tensor | None) -> Any:
+        zeros = torch.zeros(len(self.steps), dtype=torch.long)
+        given = torch._make_per_channel_quantized_tensor(self.codes, self.steps.double(), zeros, 0)
+        before = torch.backends.quantized.engine
+        torch.backends.quantized.engine = "fbgemm"
+        try:
+            return torch.ops.quantized.linear_prepack(given, bias)
+        finally:
+            torch.backends.quantized.engine = before
+
+
+class Integer(Whole):
+    """A linear layer or a convolution by oneDNN."""
 
     def forward(self, inputs: Tensor, bias: Tensor | None, columns: int) -> Tensor:
         if self.window is not None and inputs.ndim == 3:
-            return self.forward(inputs.unsqueeze(0), bias, columns)[0]
+            return self.forward(inputs.unsqueeze(0), bias, columns).squeeze(0)
         own: Any = torch.ops.onednn
-        if self.bits < 8:  # codes beyond which the kernel would not clip
-            low, high = limits(self.bits, signed=False)
-            inputs = inputs.clamp((low - self.zero) * self.step, (high - self.zero) * self.step)
+        inputs = self.within(inputs)
         codes = torch.quantize_per_tensor(inputs, self.step, self.zero, torch.quint8).int_repr()
         steps = self._buffers["steps"]
         grids = self.step, self.zero, self._weight(inputs.shape), steps, None
@@ -70,10 +104,6 @@ class Integer(Form):
             self._packed[shape] = packed
         return packed
 
-    def dense(self) -> Tensor:
-        shape = (-1, *[1] * (self.codes.ndim - 1))
-        return self.codes.float() * self.steps.view(shape)
-
 
 KEPT = 4  # shapes of inputs that a layer keeps packed weights for
 
@@ -84,27 +114,33 @@ def _moves(window: Window) -> tuple[list[int], list[int], list[int], int]:
     return list(window.stride), padding, list(window.dilation), window.groups
 
 
-def integer_form(
+def whole_forms(
     integers: Integers | None, grid: InputGrid, window: Window | None, device: torch.device
-) -> Integer | None:
-    """The form of a layer in whole numbers; None if it has none that computes the same here."""
+) -> dict[str, Form]:
+    """The forms of a layer in whole numbers that compute the same on this machine."""
     if integers is None or integers.steps.shape[1] > 1 or integers.zeros.any():
-        return None
-    if not hasattr(torch, "quantize_per_tensor"):
-        return None
-    if device.type != "cpu" or (window is not None and window.padding == "same"):
-        return None
-    if clips() and may_clip(integers, limits(grid.bits, signed=False)[1]):
-        return None
-    return Integer(integers, grid, window)
+        return {}
+    if not hasattr(torch, "quantize_per_tensor") or device.type != "cpu":
+        return {}
+    if window is not None and window.padding == "same":
+        return {}
+    largest = limits(grid.bits, signed=False)[1]
+    kinds: dict[str, type[Whole]] = {"int8": Integer}
+    if window is None and "fbgemm" in torch.backends.quantized.supported_engines:
+        kinds["fbgemm"] = Fbgemm
+    return {
+        name: kind(integers, grid, window)
+        for name, kind in kinds.items()
+        if not (clips(kind) and may_clip(integers, largest))
+    }
 
 
 @cache
-def clips() -> bool:
-    """Whether this CPU adds products of bytes in 16 bits, as AVX2 does without VNNI: by trying."""
+def clips(kind: type[Whole] = Integer) -> bool:
+    """Whether kernels add products of bytes in 16 bits, as with AVX2 without VNNI: by trying."""
     codes = torch.full((64, 64), 127, dtype=torch.int8)
     one = Integers(codes, torch.ones(64, 1), torch.zeros(64, 1, dtype=torch.int8))
-    form = Integer(one, InputGrid(torch.tensor(1.0), 0, 8), None)
+    form = kind(one, InputGrid(torch.tensor(1.0), 0, 8), None)
     with warnings.catch_warnings():  # torch may drop its tensors of bytes, once
         warnings.simplefilter("ignore")
         found = form(torch.full((16, 64), 255.0), None, 0)

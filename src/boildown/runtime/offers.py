@@ -20,9 +20,9 @@ from boildown.runtime.forms import (
     is_two_of_four,
     live,
 )
-from boildown.runtime.integer import integer_form
+from boildown.runtime.integer import whole_forms
 
-FORMS = ("dense", "csr", "shrunk", "factors", "2:4", "int8", "bytes")
+FORMS = ("dense", "csr", "shrunk", "factors", "2:4", "rounded", "int8", "fbgemm", "bytes")
 CHUNKS = (16, 32)  # columns of one sparse product: more of the input stays in the cache than whole
 SPARSE = 0.5  # the largest fraction of nonzeros for which a Linear's sparse rows are tried
 SPARSE_CONVOLUTION = 0.1  # likewise of a convolution, which sparse rows hardly serve
@@ -69,9 +69,10 @@ def offers(layer: nn.Module, backend: str) -> dict[str, Form]:
 
 def _whole(weight: Tensor, grid: InputGrid, window: Window | None, backend: str) -> dict[str, Form]:
     """The forms of a layer whose inputs are rounded to a grid."""
-    integers = integers_of(weight) if backend in ("auto", "int8", "bytes") else None
-    made = {
-        "int8": integer_form(integers, grid, window, weight.device),
+    integers = None if backend in ("dense", "rounded") else integers_of(weight)
+    made: dict[str, Form | None] = {
+        "rounded": Dense(weight, window, grid),
+        **whole_forms(integers, grid, window, weight.device),
         "bytes": bytes_form(integers, weight, grid),
     }
     return {n: form for n, form in made.items() if form and backend in ("auto", n)}
@@ -79,7 +80,7 @@ def _whole(weight: Tensor, grid: InputGrid, window: Window | None, backend: str)
 
 def _offered(name: str, weight: Tensor, window: Window | None, *, forced: bool) -> Form | None:
     one_group = window is None or window.groups == 1
-    if name == "int8":
+    if name in ("rounded", "int8", "fbgemm"):
         return None  # its inputs lie on no grid
     if name == "bytes":
         return bytes_form(integers_of(weight), weight) if window is None else None
