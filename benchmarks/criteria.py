@@ -29,6 +29,8 @@ from criteria_jobs import AT_ONCE, GRADUALLY, NETS, Job, Settings, run, through_
 
 SEEDS = (0, 1, 2)
 FIRST = ("magnitude", "random", "wanda", "sparsegpt", "alps", "lamp")  # what is wanted most
+BITS = ("w4a4", "w3a3", "ternary", "w3mixed", "w3all", "w4", "w2", "w3prox")
+FEW_BITS = 5  # of these, wanted first
 ON_DEVICE = "resnet20"
 HOPELESS = 3  # jobs of the device that failed before any other was done
 CRASHES = 5  # of workers, after which no new one is started
@@ -38,17 +40,14 @@ def plan(nets: list[str], seeds: list[int]) -> list[Job]:
     """All jobs, those first whose figures are wanted most."""
     jobs = []
     for net in nets:
+        rest = tuple(name for name in GRADUALLY if name not in FIRST)
+        most, others = (0.9, 0.98), (0.95, 0.8, 0.5)
         jobs += [Job(net, seed, "dense") for seed in seeds]
         jobs += [Job(net, seed, "errors") for seed in seeds]
-        rest = tuple(name for name in GRADUALLY if name not in FIRST)
-        most, others = (0.9, 0.98, 0.95), (0.8, 0.5)
-        if net == ON_DEVICE:
-            jobs += _all(net, seeds, "gradual", FIRST, most)
-            jobs += _all(net, seeds, "once", AT_ONCE, (*most, *others))
-        else:
-            jobs += _all(net, seeds, "once", AT_ONCE, (*most, *others))
-            jobs += _all(net, seeds, "gradual", FIRST, most)
-        jobs += _all(net, seeds, "gradual", rest, most)
+        jobs += _all(net, seeds, "once", AT_ONCE, (*most, *others))
+        jobs += [Job(net, seed, "bits", name) for name in BITS[:FEW_BITS] for seed in seeds]
+        jobs += _all(net, seeds, "gradual", (*FIRST, *rest), most)
+        jobs += [Job(net, seed, "bits", name) for name in BITS[FEW_BITS:] for seed in seeds]
         jobs += _all(net, seeds, "gradual", (*FIRST, *rest), others)
     return jobs
 

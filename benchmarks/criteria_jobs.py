@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from bits_jobs import quantize_of
 from criteria_data import Data, cifar, error, mnist
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.plugins.environments import LightningEnvironment
@@ -29,13 +30,15 @@ from boildown.callbacks.prune import Prune
 from boildown.flops import layer_positions
 from boildown.models.lenet import LeNet5, LeNet300
 from boildown.models.resnet import ResNet
-from boildown.prune import criteria
+from boildown.prune import criteria, reconstruct
 from boildown.prune.layers import chooser, refit_
 from boildown.prune.masks import global_masks
-from boildown.prune.reconstruct import METHODS, Choose, Method, Solution
+from boildown.prune.reconstruct import Choose, Method, Solution
+from boildown.quantize.activations import KEY, attach_all, input_grids
 from boildown.schedule import Cosine
 from boildown.tasks.classification import Classification
 
+METHODS = {name: reconstruct.METHODS[name] for name in ("sparsegpt", "alps")}
 SPARSITIES = (0.5, 0.8, 0.9, 0.95, 0.98)
 AT_ONCE = ("magnitude", "lamp", "random", "taylor", "obd", "obs", "wanda", *METHODS)
 GRADUALLY = (*AT_ONCE[:-2], "movement", *METHODS)
@@ -67,11 +70,11 @@ class Kind:
     batch: int
     epochs: int  # of the dense training
     more: int  # of the fine-tuning
+    longer: int  # of that on grids
     dense: Callable[[Any], torch.optim.Optimizer]
     fine: Callable[[Any], torch.optim.Optimizer]
     precision: Any = "32-true"
     warmup: float = 0.0
-    clip: float | None = None  # norm of a gradient
 
 
 Adam = torch.optim.Adam
@@ -79,17 +82,17 @@ SGD = partial(torch.optim.SGD, momentum=0.9, nesterov=True, weight_decay=5e-4)
 GREY, COLOURED = (1, 28, 28), (3, 32, 32)
 NETS = {
     "lenet300": Kind(
-        *(partial(LeNet300, GREY, 10), GREY, 128, 5, 3),
+        *(partial(LeNet300, GREY, 10), GREY, 128, 5, 3, 5),
         *(partial(Adam, lr=2e-3), partial(Adam, lr=1e-3)),
     ),
     "lenet5": Kind(
-        *(partial(LeNet5, GREY, 10), GREY, 128, 5, 3),
+        *(partial(LeNet5, GREY, 10), GREY, 128, 5, 3, 5),
         *(partial(Adam, lr=1e-3), partial(Adam, lr=5e-4)),
     ),
     "resnet20": Kind(
-        *(partial(ResNet, COLOURED, 10, 16, 20), COLOURED, 512, 28, 6),
-        *(partial(SGD, lr=0.3), partial(SGD, lr=0.1)),
-        *("bf16-mixed", 0.15, 2.0),
+        *(partial(ResNet, COLOURED, 10, 16, 20), COLOURED, 512, 30, 6, 10),
+        *(partial(SGD, lr=0.4), partial(SGD, lr=0.1)),
+        *("bf16-mixed", 0.15),
     ),
 }
 
@@ -115,7 +118,8 @@ class Settings:
 
     def epochs(self, job: Job) -> int:
         kind = NETS[job.net]
-        return 1 if self.smoke else kind.epochs if job.how == "dense" else kind.more
+        more = kind.longer if job.how == "bits" else kind.more
+        return 1 if self.smoke else kind.epochs if job.how == "dense" else more
 
 
 def run(job: Job, settings: Settings, device: str) -> None:
@@ -142,6 +146,8 @@ def run(job: Job, settings: Settings, device: str) -> None:
             at_once(net, data, job, device)
         elif job.how == "gradual":
             gradually(net, data, job, settings, device)
+        elif job.how == "bits":
+            on_grids(net, data, job, settings, device)
         found = judged(net, data, job, settings.out, device)
     where = torch.cuda.get_device_name() if device == "cuda" else "cpu"
     found |= {**job._asdict(), "epochs": settings.epochs(job), "device": where}
@@ -181,7 +187,6 @@ def trained(
         devices=1,
         plugins=[LightningEnvironment()],  # each process is alone, whatever else is installed
         precision=kind.precision,
-        gradient_clip_val=kind.clip,
         max_epochs=-1,
         logger=False,
         enable_progress_bar=False,
@@ -191,6 +196,7 @@ def trained(
         callbacks=[ComputeBudget(epochs=settings.epochs(job)), schedule, *extra],
     )
     batch = min(kind.batch, len(data.train[1]) // 4)
+    task.train()  # a fit leaves modes as they are, and in evaluation batch-norms learn nothing
     trainer.fit(task, data.loader(batch, job.seed))
     placed(net, job, device)  # a fit leaves it on the CPU
 
@@ -217,7 +223,7 @@ def at_once(net: nn.Module, data: Data, job: Job, device: str) -> None:
     masks = global_masks(criteria.scored(judge_of(job), weights, evidence), job.sparsity)
     if job.criterion in METHODS:
         choose = {n: chooser(1.0 - int(m.sum()) / m.numel()) for n, m in masks.items()}
-        refit_(net, evidence.inputs, choose, masks, solver(job.criterion, device))
+        refit_(net, evidence, choose, masks, solver(job.criterion, device))
     else:
         with torch.no_grad():
             for weight, mask in zip(weights.values(), masks.values(), strict=True):
@@ -241,6 +247,15 @@ def gradually(net: nn.Module, data: Data, job: Job, settings: Settings, device: 
     where = {mask.device.type for mask in prune.masks.values()}
     if where != {device} or abs(prune.sparsity - job.sparsity) > 1e-4:
         raise RuntimeError(f"{job.name}: masks on {where}, sparsity {prune.sparsity:.5f}")
+
+
+def on_grids(net: nn.Module, data: Data, job: Job, settings: Settings, device: str) -> None:
+    """Fine-tune in place on the grids that the job's criterion names."""
+    calibration = data.calibration(SAMPLES, CALIBRATED)
+    quantize = quantize_of(job.net, job.criterion, lambda: calibration, SAMPLES)
+    trained(net, data, job, settings, device, quantize)
+    if not quantize.reached:
+        raise RuntimeError(f"{job.name}: not on its grids")
 
 
 def solver(name: str, device: str) -> Method:
@@ -272,7 +287,8 @@ def through_file(net: nn.Module, job: Job, out: Path) -> tuple[nn.Module, int | 
     state = {n: t.detach().cpu().contiguous() for n, t in net.state_dict().items()}
     with tempfile.TemporaryDirectory(dir=out) as folder:
         path = Path(folder) / "model.boil"
-        size = codec.pack(state, path, zero_signs=False)
+        held = {"structure": input_grids(net)} if input_grids(net) else None
+        size = codec.pack(state, path, config=held, zero_signs=False)
         again = NETS[job.net].build()
         again.load_state_dict(codec.unpack(path))
     return again, size
@@ -281,6 +297,8 @@ def through_file(net: nn.Module, job: Job, out: Path) -> tuple[nn.Module, int | 
 def judged(net: nn.Module, data: Data, job: Job, out: Path, device: str) -> dict[str, Any]:
     """Errors in %, of the network in its file; bytes; and what it would cost were zeros free."""
     again, size = through_file(net, job, out)
+    for name, grid in input_grids(net).items():  # which the file holds beside its tensors
+        attach_all(again, {name: grid[KEY]})
     again = placed(again, job, device)
     shape = NETS[job.net].shape
     places = layer_positions(again, torch.empty(1, *shape, device=device))

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
-EXECUTION = 80.0  # seconds at most
+EXECUTION = 40.0  # seconds at most
 EVERY = 12.0  # seconds, after which what there is is packed
 PACKED = {"results": "*.json", "resnet20": "resnet20-*.pt", "lenets": "lenet*.pt"}
 

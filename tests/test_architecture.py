@@ -46,9 +46,11 @@ LAYERS: tuple[set[str], ...] = (  # a room imports from its own layer and those 
         "verifying",
         "compressing",
         "benching",
+        "pruning",
         "opening",
-        "export_command",
+        "converting",
     },
+    {"prune_command", "export_command"},
     {"cli"},
     {"__main__", ""},  # the package itself
 )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from boildown import export_command, prune_command
 from boildown.printable import say
 
 if TYPE_CHECKING:
@@ -78,13 +79,6 @@ def bench(args: argparse.Namespace) -> None:
     from boildown.benching import bench_file
 
     bench_file(args.file, args.batches, args.config, args.allow, args.out, as_json=args.json)
-
-
-def export(args: argparse.Namespace) -> None:
-    """Write a file's model to a file that runs without boildown."""
-    from boildown.export_command import export_file
-
-    export_file(args.file, args.to, args.out, args.config, args.allow)
 
 
 def report(args: argparse.Namespace) -> None:
@@ -240,7 +234,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_files(commands)
 
     _add_bench(commands)
-    _add_export(commands)
+    export_command.add(commands, _add_config)
+    prune_command.add(commands, _add_config)
     _add_report(commands)
 
     command = commands.add_parser("dashboard", help="compare a project's runs on wandb, as code")
@@ -332,24 +327,6 @@ def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--json", action="store_true", help="as data, on stdout; no picture without --out"
     )
     command.set_defaults(run=bench)
-
-
-def _add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    command = commands.add_parser(
-        "export", help="a .boil file's model into one that runs without boildown, checked"
-    )
-    command.add_argument("file", type=Path, help="a .boil file, or the directory of a run")
-    command.add_argument(
-        "--to",
-        choices=("onnx", "torch", "safetensors"),
-        help="onnx, with quantized weights as whole numbers; torch, for torch.export.load; "
-        "safetensors, the plain state dict; default: as the name of -o says, else onnx",
-    )
-    command.add_argument(
-        "-o", "--out", type=Path, help="default: beside it, a new .onnx, .pt2 or .safetensors"
-    )
-    _add_config(command, "config.yaml beside the file, if it is there")
-    command.set_defaults(run=export)
 
 
 def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -1,60 +1,39 @@
-"""The command export: a file's model in another file, and what is said of it."""
+"""The command line of `boildown export`; what it does is imported when it runs."""
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Callable
 from pathlib import Path
 
-from boildown.exporting import Exported, export
-from boildown.exporting.file import ENDINGS, Kind
-from boildown.opening import opened
-from boildown.packing import output
-from boildown.printable import printable, say
 
-
-def export_file(
-    path: Path, to: Kind | None, out: Path | None, config: Path | None, allow: Sequence[str]
+def add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    add_config: Callable[[argparse.ArgumentParser, str], None],
 ) -> None:
-    """Export a file's model, and tell what became whole numbers and what did not.
+    """Add the command to others.
 
     Args:
-        path: of a .boil file, or of a run's directory.
-        to: the kind of file; None for what `out` ends in, or ONNX.
-        out: the file to write; None for a new one beside the .boil file.
-        config: of the run; None for config.yaml beside the file, or without one for the model that
-            the file describes.
-        allow: what the config may build beside what any may (`boildown.run.allowed`).
-
-    Raises:
-        ValueError: with the remedy.
-        OSError: if a file cannot be read or written.
+        commands: of the command line.
+        add_config: adds what says where a config is, and what the default is.
     """
-    file = path / "model.boil" if path.is_dir() else path
-    if not file.exists():
-        raise ValueError(f"{path}: there is no such run or file")
-    kinds = {kind: ending for ending, kind in ENDINGS.items()}
-    if out is None:
-        to = to or "onnx"
-    target = output(out, file, (".boil",), kinds[to or "onnx"])
-    model, example = opened(file, config, allow)
-    try:
-        made = export(model, target, example, to=to)
-    except ImportError as error:
-        raise ValueError(str(error)) from error
-    _tell(made)
+    command = commands.add_parser(
+        "export", help="a .boil file's model into one that runs without boildown, checked"
+    )
+    command.add_argument("file", type=Path, help="a .boil file, or the directory of a run")
+    command.add_argument(
+        "--to",
+        choices=("onnx", "torch", "safetensors"),
+        help="onnx, with quantized weights as whole numbers; torch, for torch.export.load; "
+        "safetensors, the plain state dict; default: as the name of -o says, else onnx",
+    )
+    command.add_argument(
+        "-o", "--out", type=Path, help="default: beside it, a new .onnx, .pt2 or .safetensors"
+    )
+    add_config(command, "config.yaml beside the file, if it is there")
+    command.set_defaults(run=run)
 
 
-def _tell(made: Exported) -> None:
-    print(f"{printable(str(made.path))}: {made.bytes:,} bytes")
-    if made.integers:
-        bits = sorted(set(made.integers.values()))
-        print(
-            f"{len(made.integers)} weights are whole numbers of {', '.join(map(str, bits))} bits, "
-            f"a byte each; outputs differ by {made.difference:.1e} of the largest"
-        )
-    for name, why in made.left.items():
-        print(f"{printable(name)}: {why}")
-    if made.saturating:
-        say(
-            f"on CPUs with AVX2 and without VNNI, sums of {', '.join(made.saturating)} may be "
-            "clipped at 16 bits: train with weights of 7 bits, or set onnxruntime's option "
-            "session.x64quantprecision to 1"
-        )
+def run(args: argparse.Namespace) -> None:
+    """Export a file's model."""
+    from boildown.converting import export_file
+
+    export_file(args.file, args.to, args.out, args.config, args.allow)

@@ -38,7 +38,7 @@ def pack_checkpoint(
         OSError: if a file cannot be read or written.
     """
     file = find_file(checkpoint)
-    out = output(out, file, ENDINGS, ".boil")
+    out = output_path(out or _beside(file, ENDINGS, ".boil"), file, named=out is not None)
     found = load_checkpoint(file, key)
     state = found.state
     masked = [one.name for one in find_masked(state)]
@@ -145,7 +145,8 @@ def unpack_file(file: Path, out: Path | None) -> None:
         ValueError: with the remedy.
         OSError: if a file cannot be read or written.
     """
-    out = output(out, file, (".boil",), ".safetensors")
+    beside = _beside(file, (".boil",), ".safetensors")
+    out = output_path(out or beside, file, named=out is not None)
     if not out.is_dir() and not out.name.endswith((".safetensors", *_TORCH)):
         raise ValueError(
             f"-o {out}: the name must end in .safetensors, or in {', '.join(_TORCH)} for a file of "
@@ -184,12 +185,20 @@ def _check_ties(state: Mapping[str, Tensor], file: Path) -> None:
 _TIED_MOST, _TIED_ANYWAY = 8, 1 << 26  # times the bytes of the tensors, and bytes besides
 
 
-def output(named: Path | None, source: Path, endings: Sequence[str], ending: str) -> Path:
-    """The file to write, which is not the one to read, and replaces only what -o names."""
-    out = named or _beside(source, endings, ending)
+def output_path(out: Path, source: Path, *, named: bool) -> Path:
+    """The file to write, which is not the one to read, and replaces only what -o names.
+
+    Args:
+        out: to write.
+        source: to read.
+        named: whether it was by -o.
+
+    Raises:
+        ValueError: if it is the same file, or there is one that nobody named.
+    """
     if os.path.realpath(out) == os.path.realpath(source):
         raise ValueError(f"{out} is the file to read; give another name with -o")
-    if named is None and os.path.lexists(out):
+    if not named and os.path.lexists(out):
         raise ValueError(f"{out} exists; name another file with -o, or this one to replace it")
     return out
 

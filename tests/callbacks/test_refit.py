@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from boildown.calibrate.evidence import EvidenceError
 from boildown.callbacks.budget import ComputeBudget
 from boildown.callbacks.prune import Prune
-from boildown.prune.criteria import random
+from boildown.prune.criteria import obs, random
 from boildown.schedule import Cubic, OneShot
 
 WINDOW: dict[str, Any] = {"begin": 0.25, "end": 0.75, "schedule": Cubic(), "cuts": 4}
@@ -38,6 +38,16 @@ class Outputs(Callback):
         if trainer.global_step == 16:
             assert self._before is not None
             self.gap = float((now - self._before).square().mean())
+
+
+class Losses(Callback):
+    """The loss right after the cut."""
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+        if trainer.global_step == 16:
+            inputs, targets = drawn()
+            with torch.no_grad():
+                self.loss = float(nn.functional.cross_entropy(pl_module(inputs), targets))
 
 
 @pytest.mark.parametrize("pattern", [None, "2:4"])
@@ -109,10 +119,46 @@ def test_what_cannot_be_is_refused_before_the_training() -> None:
         fit([Prune(sparsity=0.5, reconstruct="alps")], max_epochs=1)
 
 
+def test_the_survivors_of_a_criterion_make_up_for_the_cut_by_the_loss() -> None:
+    """WoodFisher in a schedule: what obs chooses goes, and the others of the row move for it."""
+    losses, masks = [], []
+    for method in (None, "refit"):
+        look = Losses()
+        prune = Prune(
+            sparsity=0.6, criterion=obs, reconstruct=method, mix=1.0 if method else 0.0,
+            calibration=batches, begin=0.5, end=0.5, schedule=OneShot(), check="step",
+        )  # fmt: skip
+        fit([prune, look], lambda p: torch.optim.Adam(p, lr=0.02), max_epochs=4)
+        losses.append(look.loss)
+        masks.append(prune.masks)
+    assert losses[1] < losses[0]
+    for name, mask in masks[0].items():
+        assert torch.equal(mask, masks[1][name])  # the criterion's own
+
+
+def test_the_mix_is_charged_and_told() -> None:
+    flops = []
+    for mix in (0.0, 0.5):
+        prune = Prune(
+            sparsity=0.8, reconstruct="alps", mix=mix, calibration=batches, check="step", **WINDOW
+        )
+        budget = ComputeBudget(steps=32)
+        fit([budget, prune])
+        assert prune.sparsity == 0.8
+        assert prune.settings["mix"] == mix
+        flops.append(budget.flops)
+    assert flops[1] > flops[0]
+    with pytest.raises(ValueError, match=r"prune\.mix must be a number in \[0, 1\].*got 3"):
+        Prune(sparsity=0.5, reconstruct="alps", mix=3)
+    with pytest.raises(ValueError, match=r"prune\.mix = 0\.5 says what prune\.reconstruct fits to"):
+        Prune(sparsity=0.5, mix=0.5)
+
+
 @pytest.mark.filterwarnings("ignore:the training ended at")
-def test_resume_equals_never_stopping(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("method", "mix"), [("alps", 0.0), ("obs", 0.5)])
+def test_resume_equals_never_stopping(tmp_path: Path, method: Any, mix: float) -> None:
     def trained(extra: list[Callback], resume: Path | None = None) -> nn.Module:
-        prune = Prune(sparsity=0.8, reconstruct="alps", calibration=batches, **WINDOW)
+        prune = Prune(sparsity=0.8, reconstruct=method, mix=mix, calibration=batches, **WINDOW)
         _, model = fit(
             [ComputeBudget(steps=32), prune, *extra],
             lambda p: torch.optim.AdamW(p, lr=0.01),

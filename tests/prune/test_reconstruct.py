@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from boildown.prune import reconstruct
+from boildown.prune.forms import Shared
 from boildown.prune.layers import chooser
 from boildown.prune.patterns import Blocks, NofM
 from boildown.prune.reconstruct import Method, alps, method_named, on_support, sparsegpt
@@ -120,5 +122,22 @@ def test_patterns_and_what_was_cut_before_hold(method: Method, pattern: NofM | B
 
 
 def test_no_method_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match=r"prune\.reconstruct must be sparsegpt, alps or a"):
+    with pytest.raises(
+        ValueError, match=r"prune\.reconstruct must be sparsegpt, alps, obs, refit or"
+    ):
         method_named("gpt", "prune.reconstruct")  # type: ignore[arg-type]
+
+
+def test_rows_one_by_one_and_in_step_end_at_the_same_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    second, weight = correlated(12), torch.randn(6, 12, dtype=torch.float64)
+    mask = torch.rand(6, 12) < torch.linspace(0, 1.2, 6)[:, None]  # from none to all of a row
+    exact = on_support(weight, second, mask)
+    monkeypatch.setattr(reconstruct, "TOGETHER", 150)
+    parts = on_support(weight, second, mask)
+    assert torch.allclose(exact.weight, parts.weight, atol=1e-12)
+    steps = reconstruct._by_gradients(weight, Shared(second), mask, weight)
+    assert torch.allclose(exact.weight, steps.weight, atol=1e-5)
+    assert torch.equal(exact.mask, steps.mask)

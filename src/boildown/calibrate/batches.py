@@ -28,6 +28,11 @@ def batches_of(data: Data) -> Iterator[Tensor]:
         CalibrationError: if there are none, a batch has no tensor, batches differ in their dtype,
             or there are single samples instead of batches.
     """
+    return (inputs for _, inputs in _checked(data))
+
+
+def _checked(data: Data) -> Iterator[tuple[Any, Tensor]]:
+    """The batches that are not empty, whole, and the inputs in them."""
     if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
         raise CalibrationError(
             f"calibration data come in batches, and a {type(data).__name__} gives one sample at a "
@@ -47,7 +52,7 @@ def batches_of(data: Data) -> Iterator[Tensor]:
             )
         count += len(inputs)
         if len(inputs):
-            yield inputs
+            yield batch, inputs
     if count == 0:
         raise CalibrationError("the calibration set is empty: give at least one sample")
 
@@ -67,7 +72,7 @@ def split_batch(batch: Any, samples: int) -> Iterator[Any]:
 
 def _part(value: Any, count: int, rows: slice) -> Any:
     if isinstance(value, Tensor):
-        return value[rows] if value.ndim and len(value) == count else value
+        return value[rows].detach() if value.ndim and len(value) == count else value
     if isinstance(value, Mapping):
         return {key: _part(each, count, rows) for key, each in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -91,13 +96,21 @@ def collect(data: Data, samples: int) -> list[Tensor]:
         CalibrationError: for an empty set.
         ValueError: if `samples` is below 1.
     """
+    return [inputs_of(batch) for batch in collect_whole(data, samples)]
+
+
+def collect_whole(data: Data, samples: int) -> list[Any]:
+    """The first batches of the data, with all that is in them beside the inputs.
+
+    See `collect`.
+    """
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
-    kept: list[Tensor] = []
-    for inputs in batches_of(data):
-        kept.append(inputs[:samples].detach())
-        samples -= len(kept[-1])
-        if samples == 0:
+    kept: list[Any] = []
+    for batch, inputs in _checked(data):
+        kept.append(_part(batch, len(inputs), slice(samples)))
+        samples -= len(inputs)
+        if samples <= 0:
             break
     return kept
 

@@ -67,6 +67,10 @@ class Evidence:
         self._batches, self._loss, self._movement = batches, loss, movement
         self.flops = 0
 
+    def anew(self, names: Iterable[str]) -> "Evidence":
+        """Of the same samples, what the network as it is now says of some parameters."""
+        return Evidence(self.model, names, self._batches, self._loss, self._movement)
+
     @cached_property
     def inputs(self) -> list[Tensor]:
         """The calibration inputs, batch by batch.
@@ -164,8 +168,7 @@ class Evidence:
             EvidenceError: without batches or a loss.
         """
         loss, batches = self._differentiable(), self._calibration("gradients")
-        parts = [part for batch in batches for part in split_batch(batch, FEW)]
-        samples = sum(len(inputs_of(part)) for part in parts)
+        parts, samples = _in_few(batches)
         for spans in self._spans(size):
             sums = [torch.zeros(1)] * len(spans)
             for part in parts:
@@ -180,6 +183,30 @@ class Evidence:
                     blocks = -(-(span.stop - span.start) // size)
                     total = self.model.get_parameter(name).new_zeros(blocks, size, size).float()
                 yield name, span, total.div_(samples)
+
+    def fisher_rows(self, names: Sequence[str]) -> dict[str, Tensor]:
+        """Gradients of 8 samples each, of which the sum of g g^T is the empirical Fisher matrix.
+
+        Scaled as `fisher` is.
+
+        Args:
+            names: of parameters, judged or not.
+
+        Returns:
+            Name -> (k, *shape) float32.
+
+        Raises:
+            EvidenceError: without batches or a loss.
+        """
+        loss, batches = self._differentiable(), self._calibration("gradients")
+        parts, samples = _in_few(batches)
+        shapes = {name: self.model.get_parameter(name) for name in names}
+        rows = {n: w.new_zeros(len(parts), *w.shape).float() for n, w in shapes.items()}
+        for i, found in enumerate(gradients(self.model, parts, names, loss)):
+            for name, gradient in found.items():
+                rows[name][i] = gradient * (len(inputs_of(parts[i])) / samples**0.5)
+        self._charge(batches, passes=3)
+        return rows
 
     def _spans(self, size: int) -> Iterator[list[tuple[str, slice]]]:
         """Entries of the tensors whose blocks may be held together."""
@@ -256,6 +283,12 @@ class Evidence:
     def _charge(self, batches: Sequence[Any], passes: int) -> None:
         inputs = [inputs_of(batch) for batch in batches]
         self.flops += calibration_flops(self.model, inputs, passes=passes)
+
+
+def _in_few(batches: Sequence[Any]) -> tuple[list[Any], int]:
+    """Parts of a few samples, and how many samples there are."""
+    parts = [part for batch in batches for part in split_batch(batch, FEW)]
+    return parts, sum(len(inputs_of(part)) for part in parts)
 
 
 def _add_blocks(total: Tensor, gradient: Tensor, span: slice, size: int, scale: float) -> Tensor:

@@ -7,7 +7,8 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from boildown.calibrate.evidence import Evidence
-from boildown.prune.layers import chooser, refit_, weights_to_fit
+from boildown.prune import reconstruct
+from boildown.prune.layers import chooser, refit_, settled, weights_to_fit
 from boildown.prune.patterns import Pattern
 from boildown.prune.reconstruct import Method
 
@@ -20,6 +21,7 @@ def refit(
     before: Mapping[str, Tensor],
     pattern: Pattern,
     method: Method,
+    mix: float,
 ) -> dict[str, Tensor]:
     """Let a method cut as many of each tensor as the masks do, and make up for it.
 
@@ -32,21 +34,22 @@ def refit(
         masks: name -> mask that says how many are to stay; the same on all ranks.
         before: name -> mask of those alive before.
         pattern: what is cut as one.
-        method: see `boildown.prune.reconstruct`.
+        method: see `boildown.prune.reconstruct`; `refit` keeps what the masks do.
+        mix: how much the loss counts, see `boildown.prune.layers.refit_`.
 
     Returns:
         name -> mask of what stays, the same on all ranks.
     """
     new = {n: mask for n, mask in masks.items() if not torch.equal(mask, before[n])}
+    if not new:
+        return dict(masks)
     choose = {
         n: chooser(1.0 - int(mask.sum()) / mask.numel(), pattern, before[n])
         for n, mask in new.items()
     }
-    if not new:
-        return dict(masks)
-    found = refit_(pl_module, evidence.inputs, choose, new, method)
-    evidence.flops += found.flops
-    stay: dict[str, Tensor] = found.masks
+    if method is reconstruct.refit:
+        choose = {name: settled(mask) for name, mask in new.items()}
+    stay: dict[str, Tensor] = refit_(pl_module, evidence, choose, new, method, mix)
     if trainer.world_size > 1:
         _as_on_rank_0(trainer, pl_module, list(new))
         stay = trainer.strategy.broadcast(stay)
@@ -55,7 +58,7 @@ def refit(
 
 def not_fitted(pl_module: LightningModule, evidence: Evidence) -> list[str]:
     """The weights that can only be cut."""
-    fit = set(weights_to_fit(pl_module, evidence.inputs[0]).values())
+    fit = weights_to_fit(pl_module, evidence.inputs[0])
     return [name for name in evidence.names if name not in fit]
 
 

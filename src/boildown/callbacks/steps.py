@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-BETAS, EPSILON = (0.9, 0.999), 1e-12
+EPSILON = 1e-12  # gradients by a step are small, and Adam is to divide by nothing else than them
 
 
 class Steps:
@@ -20,36 +20,45 @@ class Steps:
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
+        self._logarithms: dict[str, nn.Parameter] = {}
         self._steps: dict[str, Tensor] = {}
-        self._moments: dict[str, tuple[Tensor, Tensor, int]] = {}
-        self._gradients: dict[str, Tensor] = {}
+        self._adam: torch.optim.Adam | None = None
 
     def __getitem__(self, name: str) -> Tensor:
         return self._steps[name]
 
-    def to(self, devices: Mapping[str, torch.device]) -> None:
-        """Move them, by name."""
-        for name, device in devices.items():
-            if name in self._steps:
-                self._steps[name] = self._steps[name].to(device)
-            if name in self._moments:
-                mean, square, count = self._moments[name]
-                self._moments[name] = (mean.to(device), square.to(device), count)
-
     def begin(self, name: str, steps: Tensor) -> None:
         """Take steps up, unless they are known already, as after a resume."""
-        if name not in self._steps:
+        if name not in self._logarithms:
             self.set(name, steps)
 
     def set(self, name: str, steps: Tensor) -> None:
         """Begin anew."""
-        self._steps[name] = steps.detach().clone()
-        self._moments.pop(name, None)
-        self._gradients.pop(name, None)
+        self._know({name: steps.detach().log()})
+
+    def _know(self, logarithms: Mapping[str, Tensor]) -> None:
+        for name, value in logarithms.items():
+            self._logarithms[name] = nn.Parameter(value.clone())
+            self._steps[name] = value.exp()
+        if not self._logarithms:
+            return
+        before = {} if self._adam is None else self._adam.state
+        self._adam = torch.optim.Adam(list(self._logarithms.values()), self.rate, eps=EPSILON)
+        kept: dict[Tensor, Any] = {p: before[p] for p in self._logarithms.values() if p in before}
+        self._adam.state.update(kept)
+
+    def to(self, devices: Mapping[str, torch.device]) -> None:
+        """Move them, by name."""
+        moving = [n for n in devices if n in self._steps and self._steps[n].device != devices[n]]
+        if moving:
+            state = self.state_dict()
+            for name in moving:
+                state["logarithms"][name] = state["logarithms"][name].to(devices[name])
+            self.load_state_dict(state)
 
     def gradient(self, name: str, gradient: Tensor) -> None:
         """Of the loss by the steps, for the move to come."""
-        self._gradients[name] = gradient
+        self._logarithms[name].grad = gradient * self._steps[name]
 
     def move(self, factor: float) -> None:
         """A step of Adam with the gradients there are, which are then forgotten.
@@ -57,28 +66,30 @@ class Steps:
         Args:
             factor: on the learning rate.
         """
-        for name, gradient in self._gradients.items():
-            steps = self._steps[name]
-            grad = gradient * steps
-            none = torch.zeros_like(grad)
-            mean, square, count = self._moments.get(name, (none, none, 0))
-            mean = mean.lerp(grad, 1 - BETAS[0])
-            square = square.lerp(grad.square(), 1 - BETAS[1])
-            count += 1
-            down = (square / (1 - BETAS[1] ** count)).sqrt_().add_(EPSILON)
-            move = mean / (1 - BETAS[0] ** count) / down
-            self._steps[name] = steps * torch.exp(-self.rate * factor * move)
-            self._moments[name] = (mean, square, count)
+        if self._adam is None:
+            return
+        self._adam.param_groups[0]["lr"] = self.rate * factor
+        self._adam.step()
+        self._steps = {n: p.detach().exp() for n, p in self._logarithms.items()}
         self.forget()
 
     def forget(self) -> None:
         """The gradients, of a step that was not made."""
-        self._gradients = {}
+        for logarithm in self._logarithms.values():
+            logarithm.grad = None
 
     def state_dict(self) -> dict[str, Any]:
-        moments = {name: list(kept) for name, kept in self._moments.items()}
-        return {"steps": self._steps, "moments": moments}
+        state = {} if self._adam is None else self._adam.state
+        return {
+            "logarithms": {name: p.detach() for name, p in self._logarithms.items()},
+            "moments": {n: dict(state[p]) for n, p in self._logarithms.items() if p in state},
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._steps = dict(state["steps"])
-        self._moments = {n: (m, s, int(c)) for n, (m, s, c) in state["moments"].items()}
+        self._logarithms, self._adam = {}, None
+        self._know(state["logarithms"])
+        for name, moments in state["moments"].items():
+            parameter = self._logarithms[name]
+            own = {k: v if k == "step" else v.to(parameter.device) for k, v in moments.items()}
+            assert self._adam is not None
+            self._adam.state[parameter].update({k: v.clone() for k, v in own.items()})

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from boildown.codec import steps as stepping
+from boildown.codec import values
 from boildown.codec.blocks import BLOCK, Blocks, joined
 from boildown.codec.bytewise import Reader, varint
 from boildown.codec.coder import Anatomy, Plan, Survey
@@ -27,6 +28,7 @@ from boildown.codec.steps import MOST, Floats, find_steps
 
 _LEAST_GROUP = 8  # elements: a step of 4 bytes each is no gain over less
 _STEP_LEAST_BYTES = 2
+_FEW = 2  # values beside 0, which take as much as steps
 _NARROW, _WIDE = "int8", "int16"  # whole numbers of 8 bits, and about a zero point
 _NEGATIVE_ZERO = 0x80000000
 _SUBNORMAL = np.finfo(np.float32).tiny  # below it a processor may be told to take 0 instead
@@ -128,9 +130,11 @@ def read(
 
 
 def _grid_of(survey: Survey, limit: int) -> _Found | None:
-    """The grid of the longest blocks."""
-    blocks = survey.blocks
+    """The grid of the longest blocks; none where a codebook takes a byte or less for each value."""
+    blocks, book = survey.blocks, survey.book
     if survey.dtype != "float32":
+        return None
+    if book and (book.words.size <= _FEW or values.grid_step(book.words, "float32") is not None):
         return None
     found = _whole(survey) or _by_blocks(blocks, limit)
     if found is None or found.steps.min() < _SUBNORMAL:

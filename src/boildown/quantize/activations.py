@@ -112,6 +112,7 @@ class InputGrid:
 
     def __init__(self, step: Tensor, zero: int, bits: int) -> None:
         self.step, self.zero, self.bits = step, zero, bits
+        self._code = torch.tensor(zero, dtype=torch.int32, device=step.device)
 
     def __call__(
         self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -129,11 +130,12 @@ class InputGrid:
         """The nearest values of the grid, in the dtype of the inputs."""
         if self.step.device != inputs.device:
             self.step = self.step.to(inputs.device)
-        zero = torch.tensor(self.zero, dtype=torch.int32, device=inputs.device)
+        if self._code.device != inputs.device:
+            self._code = self._code.to(inputs.device)
         low, high = limits(self.bits, signed=False)
         with torch.autocast(inputs.device.type, enabled=False):
             seen: Tensor = _Round.apply(  # type: ignore[no-untyped-call]
-                inputs.float(), self.step, zero, low, high
+                inputs.float(), self.step, self._code, low, high
             )
         return seen.to(inputs.dtype)
 

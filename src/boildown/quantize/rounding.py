@@ -75,9 +75,9 @@ class Uniform:
         low, high = limits(self.bits)
         if blocks.dtype != torch.float32:
             return self.grid(steps).nearest(blocks)
-        flat, zero = steps.flatten(), torch.zeros(len(steps), dtype=torch.int32)
+        zero = torch.zeros(len(steps), dtype=torch.int32, device=blocks.device)
         found: Tensor = torch.fake_quantize_per_channel_affine(
-            blocks, flat, zero.to(blocks.device), 0, low, high
+            blocks, steps.flatten(), zero, 0, low, high
         )
         return found
 

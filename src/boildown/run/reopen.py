@@ -15,7 +15,7 @@ from boildown.checkpoint import load_state_dict
 from boildown.codec import read_config, unpack
 from boildown.lowrank.factorize import restructure, structure_in
 from boildown.run.allowed import check_allowed
-from boildown.run.build import config_in, model_config
+from boildown.run.build import build_task, config_in, model_config
 from boildown.run.config import register_resolvers
 from boildown.run.datamodule import data_of
 from boildown.run.errors import expected, one_line
@@ -69,6 +69,22 @@ class TrainedRun:
             return {name.replace("val/", f"{split}/", 1): value for name, value in found.items()}
 
         return evaluate
+
+    def loss(self) -> Callable[[Any, Tensor], Tensor]:
+        """The training loss of the run's task: (outputs, targets) -> scalar.
+
+        Raises:
+            ConfigError: if the config's task cannot be built.
+        """
+        task = build_task(self.config, self.data, self.model)
+        task.model = nn.Identity()  # what it is given are outputs
+
+        def loss(outputs: Any, targets: Tensor) -> Tensor:
+            found: Any = task.training_step((outputs, targets), 0)
+            value: Tensor = found["loss"] if isinstance(found, dict) else found
+            return value
+
+        return loss
 
     def basis(self, split: Split, batches: int | None) -> str:
         """All that the metrics depend on beside the weights, in words."""

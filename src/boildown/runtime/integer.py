@@ -90,15 +90,16 @@ class Integer(Whole):
 
     def _weight(self, shape: torch.Size) -> Tensor:
         """The codes as oneDNN likes them for inputs of a shape."""
-        packed = self._packed.get(shape)
+        packed: Tensor | None = self._packed.get(shape)
         if packed is None:
             own: Any = torch.ops.onednn
             if self.window is None:
                 flat = [shape[:-1].numel(), shape[-1]]
-                packed = own.qlinear_prepack(self.codes, flat)
+                packed = cast(Tensor, own.qlinear_prepack(self.codes, flat))
             else:
                 grids = self.steps, self.step, self.zero
-                packed = own.qconv_prepack(self.codes, *grids, *_moves(self.window), list(shape))
+                moves = _moves(self.window)
+                packed = cast(Tensor, own.qconv_prepack(self.codes, *grids, *moves, list(shape)))
             if len(self._packed) >= KEPT:
                 self._packed.pop(next(iter(self._packed)))
             self._packed[shape] = packed
