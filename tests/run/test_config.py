@@ -35,7 +35,7 @@ def test_every_choice_passes_the_check(override: str) -> None:
     cfg = composed(override)
     if OmegaConf.is_missing(cfg.data, "root"):
         cfg.data.root = "somewhere"
-    swept = ("experiment=train_big", "experiment=shrinkbench")
+    swept = ("experiment=train_big", "experiment=shrinkbench", "experiment=bits")
     if override.startswith(swept):  # their directory is known in a multirun only
         cfg.share_dense = None
     check(cfg)
