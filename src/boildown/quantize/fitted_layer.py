@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 from boildown.calibrate.moments import PairedMoments, damped, shrunk
 from boildown.quantize.grid import Grid, spread
+from boildown.quantize.outliers import solve_apart
 from boildown.quantize.reconstruct import Method
+from boildown.quantize.split_layer import parts_of
 
 DAMPING = 0.01  # of the inputs' covariance, as GPTQ
 
@@ -20,15 +22,24 @@ class FittedLayer:
         moments: one for each of its groups.
         grid: of its weight's blocks.
         method: how.
+        outliers: columns that take no part in the grid, of a Linear.
+        without: a grid of the blocks of the other columns.
 
     Attributes:
         flops: spent on solutions.
     """
 
     def __init__(
-        self, layer: nn.Module, moments: Sequence[PairedMoments], grid: Grid, method: Method
+        self,
+        layer: nn.Module,
+        moments: Sequence[PairedMoments],
+        grid: Grid,
+        method: Method,
+        outliers: Sequence[int] = (),
+        without: Grid | None = None,
     ) -> None:
         self.layer, self.moments, self.grid, self.method = layer, moments, grid, method
+        self.outliers, self.without = outliers, without
         self.weight = layer.get_parameter("weight")
         bias = layer._parameters.get("bias")
         frozen = bias is not None and self.weight.requires_grad and not bias.requires_grad
@@ -48,10 +59,7 @@ class FittedLayer:
             part = Grid(wide.scale[own], wide.zero[own], wide.low, wide.high)
             exact = matrix[own]
             second, wanted = self._wanted(exact, moments)
-            one = self.method(wanted, second, part, exact != 0.0)
-            self.flops += one.flops
-            single = Grid(grid.scale[own], grid.zero[own], grid.low, grid.high)
-            found = single.values(one.codes.float())
+            found = self._found(wanted, second, part, exact != 0.0)
             values.append(found)
             new = found.double()
             shifts.append(exact @ moments.exact_mean - new @ moments.now.mean)
@@ -61,6 +69,24 @@ class FittedLayer:
         if self.bias is not None:
             self.bias.add_(torch.cat(shifts).to(self.bias.dtype))
         return max(lost, 0.0) / power if power > 0.0 else 0.0
+
+    def _found(self, wanted: Tensor, second: Tensor, grid: Grid, keep: Tensor) -> Tensor:
+        """The new weight, (m, n) float32."""
+        if self.without is None:
+            one = self.method(wanted, second, grid, keep)
+            self.flops += one.flops
+            single = Grid(grid.scale.float(), grid.zero.float(), grid.low, grid.high)
+            return single.values(one.codes.float())
+        parts = tuple(part.to(wanted.device) for part in parts_of(self.outliers, wanted.shape[1]))
+        rest = parts[0]
+        own = spread(self.without, (len(wanted), len(rest)))
+        grids = [
+            Grid(own.scale.double(), own.zero.double(), own.low, own.high),
+            Grid(grid.scale[:, rest], grid.zero[:, rest], grid.low, grid.high),
+        ]
+        values, flops = solve_apart(self.method, wanted, second, grids, keep, parts)
+        self.flops += flops
+        return values.float()
 
     def _wanted(self, exact: Tensor, moments: PairedMoments) -> tuple[Tensor, Tensor]:
         """The second moment of what the layer gets, and the weight that is best for that.

@@ -1,0 +1,111 @@
+"""Columns of a weight that few bits cost most, and the solution with these kept at 16 bits.
+
+Pure functions on tensors. A column j of a weight W (m, n) on its grid Q costs the layer's outputs
+H_jj ||W_:j - Q_:j||^2, with H the second moment of its inputs. Without those that cost most the
+grid may be finer, and what they are set to makes up for what the rounding of the others does.
+
+Source: Lee et al. 2023 (OWQ), eq. 4, https://arxiv.org/abs/2306.02272; Dettmers et al. 2022
+(LLM.int8()), https://arxiv.org/abs/2208.07339
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from boildown.quantize.grid import Grid
+from boildown.quantize.reconstruct import Method, nearest, row_errors
+
+
+def column_costs(weight: Tensor, values: Tensor, second: Tensor) -> Tensor:
+    """What rounding each column costs the outputs, relative to their mean square, (n,).
+
+    Args:
+        weight: (m, n).
+        values: (m, n), the same on its grid.
+        second: (n, n), the second moment of the inputs.
+    """
+    power = ((weight @ second) * weight).sum()
+    lost = second.diagonal() * (weight - values).square().sum(0)
+    return lost / power if power > 0.0 else torch.zeros_like(lost)
+
+
+def dearest(
+    costs: Mapping[str, Tensor], outputs: Mapping[str, int], fraction: float
+) -> dict[str, list[int]]:
+    """The columns of several weights that cost most for the bytes that they take.
+
+    Args:
+        costs: weight -> cost of each column, (n,).
+        outputs: weight -> entries of a column, which it takes 16 bits for.
+        fraction: of all entries of the weights that may be in them.
+
+    Returns:
+        Weight -> columns, ascending, at most half of each weight's; left out if there are none.
+    """
+    total = sum(outputs[name] * len(cost) for name, cost in costs.items())
+    left = fraction * total * (1.0 + 1e-12)
+    candidates = []
+    for name, cost in costs.items():
+        best = cost.argsort(descending=True, stable=True)[: len(cost) // 2].tolist()
+        candidates += [(float(cost[j]) / outputs[name], name, j) for j in best if cost[j] > 0.0]
+    found: dict[str, list[int]] = {}
+    for _, name, column in sorted(candidates, key=lambda one: -one[0]):
+        if outputs[name] <= left:
+            left -= outputs[name]
+            found.setdefault(name, []).append(column)
+    return {name: sorted(columns) for name, columns in found.items()}
+
+
+def solve_apart(
+    method: Method,
+    weight: Tensor,
+    second: Tensor,
+    grids: Sequence[Grid],
+    keep: Tensor,
+    parts: Sequence[Tensor],
+) -> tuple[Tensor, int]:
+    """The best weight whose rest lies on a grid and whose other columns are free.
+
+    With R the rest and O the others, O = W_O + (W_R - R) H_RO H_OO^-1 is best for any R. What R
+    then costs is that of the second moment H_RR - H_RO H_OO^-1 H_OR, which `method` gets. On one of
+    the grids nearest values cost no more than with all columns on it, but for entries of O that
+    are not kept.
+
+    Args:
+        method: what puts the rest on a grid.
+        weight: (m, n), what is wanted.
+        second: (n, n), positive definite.
+        grids: for the rest, a step for each of its (m, n - k) entries; that on which nearest values
+            cost least is taken.
+        keep: (m, n); where it is False the value is 0.
+        parts: the rest's columns, (n - k,), and the others', (k,).
+
+    Returns:
+        (m, n), the others rounded to 16 bits; and the operations that it took.
+    """
+    rest, few = parts
+    inner = second[few][:, few]
+    carry = torch.linalg.solve(inner, second[few][:, rest]).mT  # (n - k, k)
+    reduced = second[rest][:, rest] - carry @ second[few][:, rest]
+    wanted, there = weight[:, rest], keep[:, rest]
+
+    def cost(grid: Grid) -> float:
+        values = grid.values(nearest(wanted, reduced, grid, there).codes)
+        return float(row_errors(wanted, values, reduced).sum())
+
+    grid = min(grids, key=cost)
+    one = method(wanted, reduced, grid, there)
+    values = grid.values(one.codes)
+    best = weight[:, few] + (wanted - values) @ carry
+    found = torch.empty_like(weight)
+    found[:, rest] = values
+    found[:, few] = torch.where(keep[:, few], sixteen_bits(best), 0.0)
+    n, k = weight.shape[1], len(few)
+    return found, one.flops + 2 * k * (k * n + n * n + len(weight) * n)
+
+
+def sixteen_bits(values: Tensor) -> Tensor:
+    """Values as float16 has them, or bfloat16 where that is nearer, as for very small ones."""
+    ways = [values.to(kind).to(values.dtype) for kind in (torch.float16, torch.bfloat16)]
+    return min(ways, key=lambda way: float((way - values).square().sum()))
