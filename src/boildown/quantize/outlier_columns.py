@@ -1,6 +1,7 @@
 """Which columns of a network's linear layers keep 16 bits, by what their layers get as inputs."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -58,8 +59,8 @@ def columns_apart(
         else:
             moments = input_moments(model, batches, path)[0]
             second = moments.second() if layer.bias is None else moments.covariance()
-            weight = layer.weight.detach()
-            costs[name] = column_costs(weight.double(), on_grid(name, weight).double(), second)
+            weight = layer.weight.detach().double()
+            costs[name] = column_costs(weight, partial(on_grid, name), second)
             outputs[name] = len(weight)
     columns = dearest(costs, outputs, fraction)
     if costs and not columns:

@@ -1,14 +1,15 @@
 """Columns of a weight that few bits cost most, and the solution with these kept at 16 bits.
 
 Pure functions on tensors. A column j of a weight W (m, n) on its grid Q costs the layer's outputs
-H_jj ||W_:j - Q_:j||^2, with H the second moment of its inputs. Without those that cost most the
-grid may be finer, and what they are set to makes up for what the rounding of the others does.
+H_jj ||W_:j - Q_:j||^2, with H the second moment of its inputs, and more if it makes the grid wide.
+Without those that cost most the grid is finer, and what they are set to makes up for what the
+rounding of the others does.
 
 Source: Lee et al. 2023 (OWQ), eq. 4, https://arxiv.org/abs/2306.02272; Dettmers et al. 2022
 (LLM.int8()), https://arxiv.org/abs/2208.07339
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -17,17 +18,27 @@ from boildown.quantize.grid import Grid
 from boildown.quantize.reconstruct import Method, nearest, row_errors
 
 
-def column_costs(weight: Tensor, values: Tensor, second: Tensor) -> Tensor:
-    """What rounding each column costs the outputs, relative to their mean square, (n,).
+def column_costs(weight: Tensor, on_grid: Callable[[Tensor], Tensor], second: Tensor) -> Tensor:
+    """What each column costs the outputs, relative to their mean square, (n,).
+
+    Its own rounding, and where it has a row's largest entry, what the row's others would gain from
+    the grid that suits them without it: the largest entry itself often lies on the grid.
 
     Args:
         weight: (m, n).
-        values: (m, n), the same on its grid.
+        on_grid: such a matrix -> its values on the grid that suits it.
         second: (n, n), the second moment of the inputs.
     """
     power = ((weight @ second) * weight).sum()
-    lost = second.diagonal() * (weight - values).square().sum(0)
-    return lost / power if power > 0.0 else torch.zeros_like(lost)
+    if power <= 0.0:
+        return torch.zeros_like(weight[0])
+    inputs = second.diagonal()
+    lost = (weight - on_grid(weight)).square() * inputs
+    largest = weight.abs().argmax(1, keepdim=True)
+    others = weight.scatter(1, largest, 0.0)
+    finer = ((others - on_grid(others)).square() * inputs).sum(1)
+    gain = (lost.scatter(1, largest, 0.0).sum(1) - finer).clamp(min=0.0)
+    return lost.sum(0).index_add_(0, largest[:, 0], gain) / power
 
 
 def dearest(
