@@ -11,12 +11,12 @@ import threading
 import time
 from pathlib import Path
 
-KINDS = ("random", "pruned", "shared", "negative zeros")
+KINDS = ("random", "pruned", "shared", "negative zeros", "grid")
 PARTS = {"one tensor": 1, "16 tensors": 16}
 
 
 def state_of(kind: str, parts: int, mebibytes: int) -> "dict[str, object]":
-    """Tensors of fp32: random, nine tenths of them zero, of 16 values, or masked."""
+    """Tensors of fp32: random, nine tenths of them zero, of 16 values, masked, or 4 bits a row."""
     import torch
 
     size = (mebibytes << 18) // parts
@@ -29,6 +29,10 @@ def state_of(kind: str, parts: int, mebibytes: int) -> "dict[str, object]":
             weight.clamp_(-2, 1.75).mul_(4).round_().div_(4)
         elif kind == "negative zeros":
             weight *= weight.abs() >= 1.645
+        elif kind == "grid":
+            weight = weight.mul_(2).round_().clamp_(-8, 7).view(-1, 1024)
+            weight *= torch.rand(len(weight), 1, generator=torch.Generator().manual_seed(i)) + 0.1
+            weight += 0.0  # no -0.0
         state[f"w{i}"] = weight
     return state
 
@@ -46,7 +50,8 @@ def peak_of(command: "list[str]") -> int:
     from boildown import codec
     from boildown.cli import main
 
-    codec.encode({"w": torch.randn(99), "z": torch.eye(50)})  # all is imported, compiled
+    grid = (torch.rand(64, 1) + 0.1) * torch.arange(64.0)
+    codec.encode({"w": torch.randn(99), "z": torch.eye(50), "g": grid})  # all is imported, compiled
     begin, most, done = resident(), 0, False
 
     def watch() -> None:

@@ -26,7 +26,7 @@ from boildown.flops import forward_flops
 from boildown.models.resnet import ResNet
 from boildown.prune.criteria import magnitude
 from boildown.structure import selection
-from boildown.structure.shrink import groups_of, shrink
+from boildown.structure.shrink import groups_of, masked, shrink
 from boildown.structure.weights import weights_in
 
 BATCHES = (1, 64, 256)
@@ -103,7 +103,7 @@ def models() -> None:
         plan = {group.name: list(range(len(group) // 2)) for group in groups}
         try:
             smaller = shrink(model, plan, example, groups)
-            same = "yes"
+            same = f"yes, to {apart(smaller, masked(model, plan, groups), example):.0e}"
         except ValueError as error:
             smaller, same = model, str(error)
         share = sum(p.numel() for p in smaller.parameters()) / sum(
@@ -113,6 +113,14 @@ def models() -> None:
             f"| {name} | {len(groups)} | {len(left)} | {share:.0%} | {same} | {peer(name)} |",
             flush=True,
         )
+
+
+@torch.no_grad()
+def apart(one: nn.Module, other: nn.Module, example: Any) -> float:
+    """The largest difference of the outputs over the largest output."""
+    pairs = list(zip(_tensors(one(example)), _tensors(other(example)), strict=True))
+    largest = max(float(b.abs().max()) for _, b in pairs)
+    return max(float((a - b).abs().max()) for a, b in pairs) / largest
 
 
 def peer(name: str) -> str:

@@ -139,3 +139,19 @@ def test_the_modules_that_all_names_begin_with_do_not_part_two_files(
     assert main(["inspect", str(tmp_path / "a.boil"), str(tmp_path / "b.boil")]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [row[-1] for row in rows if row and row[0].isdecimal()] == ["1.00"] * 4
+
+
+def test_a_grid_shows_its_nominal_and_its_coded_bits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    torch.manual_seed(0)
+    codes = (torch.randn(40, 200) * 3).round().clamp(-8, 7)
+    codec.pack({"fc.weight": codes * torch.rand(40, 1) + 0.0}, tmp_path / "model.boil")
+    assert main(["inspect", str(tmp_path / "model.boil")]) == 0
+    assert "grid dense huffman" in (shown := capsys.readouterr().out)
+    assert main(["inspect", str(tmp_path / "model.boil"), "--json"]) == 0
+    (tensor,) = json.loads(capsys.readouterr().out)["tensors"]
+    assert tensor["weight_bits"] == 4
+    assert 3.4 < tensor["weight_bits_coded"] < 4
+    assert f"4 > {tensor['weight_bits_coded']:.2f}" in shown

@@ -106,6 +106,35 @@ def flops_by_weight(model: nn.Module, inputs: Tensor) -> dict[str, int]:
     return _run(model, inputs, work)
 
 
+def forward_flops_by_weight(model: nn.Module, inputs: Tensor) -> dict[str, int]:
+    """Of the operations of `forward_flops`, those that belong to each matrix or kernel.
+
+    Divided by the number of the weight's entries they are what one entry costs: twice the
+    positions at which it is applied. See `flops_by_weight`.
+
+    Args:
+        model: any module whose forward takes `inputs` alone.
+        inputs: (batch, ...) tensor; only its shape and dtype matter, if the forward pass does not
+            look at values.
+
+    Returns:
+        parameter name -> number of operations, 0 left out; a tied weight under its first name.
+
+    Raises:
+        Exception: whatever the forward pass raises.
+    """
+
+    def work(tensors: dict[str, Tensor], inputs: Tensor) -> dict[str, int]:
+        matrices = {n: tensors[n] for n, p in model.named_parameters() if p.ndim > 1}
+        counter = _ByWeight(matrices)
+        counter.in_forward = False  # each product is booked once
+        with torch.no_grad(), counter:
+            _call(model, tensors, inputs)
+        return dict(counter.flops)
+
+    return _run(model, inputs, work)
+
+
 def layer_positions(model: nn.Module, inputs: Tensor) -> dict[str, int]:
     """How often each layer with a weight is applied to one sample: pixels of a map, symbols.
 

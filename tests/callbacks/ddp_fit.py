@@ -10,29 +10,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import Callback, Trainer, seed_everything
 from torch import Tensor, nn
 
 from boildown.amp.plugins import fp16
 from boildown.callbacks.budget import ComputeBudget
 from boildown.callbacks.loss_scaling import LossScaling
 from boildown.callbacks.prune import Prune
+from boildown.callbacks.quantize import Quantize
 from boildown.callbacks.share import ShareWeights
 from boildown.data.loader import TensorLoader
 from boildown.prune.criteria import movement, wanda
+from boildown.quantize.activations import input_grids
 from boildown.schedule import Cubic
 from boildown.tasks.classification import Batch, Classification
 
 
 class Uneven(Classification):
-    """Its loss is infinite on rank 1 at the first and the third batch of an epoch."""
+    """Its loss is infinite on rank 1 at the second and the fourth batch of an epoch."""
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = super().training_step(batch, batch_idx)
-        return loss * torch.inf if self.global_rank == 1 and batch_idx in (0, 2) else loss
+        return loss * torch.inf if self.global_rank == 1 and batch_idx in (1, 3) else loss
 
 
-def fit(directory: Path, amp: bool) -> None:
+def fit(directory: Path, amp: bool, grids: bool = False) -> None:
     seed_everything(0, verbose=False)
     make = torch.Generator().manual_seed(0)
     inputs, targets = (
@@ -48,6 +50,15 @@ def fit(directory: Path, amp: bool) -> None:
     own = torch.randn(64, 20, generator=torch.Generator().manual_seed(os.getpid()))  # of each rank
     by: dict[str, Any] = {"calibration": lambda: [(own, targets)], "reconstruct": "alps"}
     by |= {"criterion": movement if amp else wanda}
+    held: list[Callback] = [
+        Prune(sparsity=0.8, schedule=Cubic(), begin=0.2, end=0.5, **by),
+        ShareWeights(bits=3, begin=0.6),
+    ]
+    if grids:
+        calibration = by["calibration"]
+        held = [
+            Quantize(bits=3, activations=4, allocation="trace", begin=0.3, calibration=calibration)
+        ]
     trainer = Trainer(
         accelerator="cpu",
         strategy="ddp",
@@ -63,16 +74,20 @@ def fit(directory: Path, amp: bool) -> None:
         callbacks=[
             budget,
             *([LossScaling(every=3)] if amp else []),
-            Prune(sparsity=0.8, schedule=Cubic(), begin=0.2, end=0.5, **by),
-            ShareWeights(bits=3, begin=0.6),
+            *held,
         ],
     )
-    trainer.fit(task, TensorLoader(inputs, targets, 8, shuffle=True, seed=0, drop_last=True))
+    seed = trainer.global_rank if grids else 0  # other batches on each rank
+    trainer.fit(task, TensorLoader(inputs, targets, 8, shuffle=True, seed=seed, drop_last=True))
     counted = {"made": torch.tensor(budget.steps), "skipped": torch.tensor(budget.skipped_steps)}
-    name = f"{'fp16' if amp else 'fp32'}-rank{trainer.global_rank}.pt"
+    for layer, entry in input_grids(task.model).items():
+        counted[f"{layer} inputs"] = torch.tensor(entry["input_grid"]["scale"])
+    kind = "grids" if grids else "fp16" if amp else "fp32"
+    name = f"{kind}-rank{trainer.global_rank}.pt"
     torch.save(task.model.state_dict() | counted, directory / name)
 
 
 if __name__ == "__main__":
     fit(Path(sys.argv[1]), amp=False)
     fit(Path(sys.argv[1]), amp=True)
+    fit(Path(sys.argv[1]), amp=True, grids=True)

@@ -35,3 +35,11 @@ def test_both_ranks_end_with_the_same_weights(precision: str, once: Callable[...
     zeros, total = sum(int((w == 0).sum()) for w in weights), sum(w.numel() for w in weights)
     assert zeros == round(0.8 * total)
     assert all(len(w[w != 0].unique()) <= 8 for w in weights)
+
+
+def test_both_ranks_end_on_the_same_grids(once: Callable[..., Path]) -> None:
+    fitted = once("ddp", fit_in_two_processes)
+    one, two = (torch.load(fitted / f"grids-rank{rank}.pt", weights_only=True) for rank in (0, 1))
+    torch.testing.assert_close(one, two, rtol=0, atol=0)
+    assert one["2 inputs"] > 0.0
+    assert all(len(row.unique()) <= 256 for w in one.values() if w.ndim > 1 for row in w)

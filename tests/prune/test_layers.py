@@ -84,6 +84,24 @@ def test_fitting_beats_cutting(net: Net, data: Tensor) -> None:
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
+@pytest.mark.parametrize("method", [magnitude, "sparsegpt"])
+def test_by_sensitivity_as_many_go_and_less_is_lost(net: Net, data: Tensor, method: Any) -> None:
+    equal = prune_oneshot(net, data, 0.7, method=method)
+    for weight in net.parameters():
+        weight.requires_grad_(False)
+    shared_out = prune_oneshot(net, data, 0.7, method=method, scope="sensitivity")
+    counts = [sum(int((w == 0).sum()) for w in weights(m).values()) for m in (equal, shared_out)]
+    assert counts[1] == round(0.7 * sum(w.numel() for w in weights(net).values()))
+    assert abs(counts[0] - counts[1]) <= len(weights(net))
+    if method is magnitude:  # by which the layers are measured
+        assert gap(net, shared_out, data) < gap(net, equal, data)
+    assert not any(w.requires_grad for w in shared_out.parameters())
+    with pytest.raises(
+        ValueError, match="scope must be one of global, layer, erk, sensitivity, got 'all'"
+    ):
+        prune_oneshot(net, data, 0.7, scope="all")  # type: ignore[arg-type]
+
+
 def test_each_layer_is_fitted_to_what_it_then_gets(net: Net, data: Tensor) -> None:
     made = prune_oneshot(net, data, 0.5, method="alps")
     exact, own = weights(net)["last"].double(), weights(made)["last"].double()

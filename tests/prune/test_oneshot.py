@@ -211,7 +211,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"mix": 1.5, "loss": F.cross_entropy}, r"mix must be a number in \[0, 1\].*got 1\.5"),
     ({"mix": 0.5, "loss": F.cross_entropy, "method": criteria.wanda}, "a criterion fits none"),
     ({"mix": 0.5, "loss": F.cross_entropy}, r"batches of \(inputs, targets\), got a Tensor"),
-    ({"scope": "all"}, "scope must be one of global, layer, erk, got 'all'"),
+    ({"scope": "all"}, "scope must be one of global, layer, erk, sensitivity, got 'all'"),
     ({"exclude": ["*"]}, r"nothing to prune: exclude=\['\*'\] leaves no weight"),
 ]
 

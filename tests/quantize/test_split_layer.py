@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import boildown
@@ -86,6 +88,22 @@ def test_the_columns_that_cost_most_are_apart(
     few = tensors["2.outliers.weight"]
     assert few.bytes <= 2 * few.numel + 10
     assert "grid" in tensors["2.rest.weight"].coder
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10_000), outlier=st.sampled_from([1.0, 30.0]))
+def test_outputs_are_no_further_off_than_with_all_on_the_grid(seed: int, outlier: float) -> None:
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Linear(12, 6))
+    with torch.no_grad():
+        net.get_parameter("0.weight")[:, 2] *= outlier
+    data = torch.randn(100, 12) @ torch.randn(12, 12)
+    for bits in (2, 4):
+        plain, apart = (quantized(net, data, Plan(bits, outliers=part)) for part in (0.0, 0.2))
+        errors = [found.weights["0.weight"].error for found in (plain, apart)]
+        assert errors[0] is not None
+        assert errors[1] is not None
+        assert errors[1] <= 1.01 * errors[0] + 1e-5  # fitted to damped inputs
 
 
 def test_what_has_no_such_columns_is_listed(net: nn.Sequential, data: Tensor) -> None:

@@ -35,7 +35,7 @@ def test_every_choice_passes_the_check(override: str) -> None:
     cfg = composed(override)
     if OmegaConf.is_missing(cfg.data, "root"):
         cfg.data.root = "somewhere"
-    swept = ("experiment=train_big", "experiment=shrinkbench")
+    swept = ("experiment=train_big", "experiment=shrinkbench", "experiment=bits")
     if override.startswith(swept):  # their directory is known in a multirun only
         cfg.share_dense = None
     check(cfg)
@@ -96,8 +96,8 @@ BAD: list[tuple[Sequence[str], Sequence[str]]] = [  # overrides, what the line m
     (["experiment=nope"], ["experiment=nope", "deep_compression_lenet300"]),
     (["compression.prune.sparsty=1"], ["compression.prune.sparsty=1", "compression=deep"]),
     (["+compression.prune.sparsty=1"], ["compression.prune.sparsty=1", "compression=deep"]),
-    ([DEEP, "compression.prune.sparsty=1"], ["compression.prune.sparsty=1", "sparsity, keep"]),
-    ([DEEP, "+compression.prune.sparsty=1"], ["compression.prune.sparsty", "sparsity, keep"]),
+    ([DEEP, "compression.prune.sparsty=1"], ["compression.prune.sparsty=1", "sparsity, flops,"]),
+    ([DEEP, "+compression.prune.sparsty=1"], ["compression.prune.sparsty", "sparsity, flops,"]),
     (["compression=none", "compression.prune.sparsity=0.5"], ["prune.sparsity=0.5", "=deep"]),
     ([DEEP, "+compression.rato=3"], ["compression.rato", "3", "ratio, bytes"]),
     ([DEEP, "+compression.scope=layer"], ["compression.scope", "no technique reads it"]),
@@ -148,7 +148,7 @@ BUILT: list[tuple[Sequence[str], Sequence[str]]] = [  # refused by what is built
     ([DEEP, "compression.keep={fc1: 1.5}"], ["prune.keep['fc1']", "(0, 1]", "1.5"]),
     ([DEEP, "compression.keep={}"], ["prune.keep", "at least one layer"]),
     ([DEEP, "compression.prune=null"], ["compression.ratio=40", "no technique", "share"]),
-    ([DEEP, "compression.ratio=null"], ["give ratio, or one of bytes, sparsity, keep"]),
+    ([DEEP, "compression.ratio=null"], ["give ratio, or one of bytes, sparsity, flops, keep"]),
     (
         [DEEP, "+learning_rate.peaks.shar=0.1"],
         ["learning_rate.peaks.shar", "0.1", "dense, prune, share"],

@@ -79,6 +79,9 @@ TOLD_AGAIN = {  # settings that are what a recipe is about
     "sparsegpt": ("reconstruct",),
     "alps": ("reconstruct",),
     "nm24": ("pattern",),
+    "ternary": ("begin",),
+    "mixed": ("allocation",),
+    "deep_mixed": ("allocation",),
     "woodfisher": ("criterion", "reconstruct", "mix"),
 }
 

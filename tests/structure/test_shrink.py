@@ -177,6 +177,38 @@ def test_what_counts_or_fixes_its_inputs_loses_none(how: str) -> None:
     assert groups_of(Mixing(how), torch.randn(2, 4)) == ([], {})
 
 
+class Recurrent(nn.Module):
+    """A recurrent layer between two that are not, and a local response norm."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(3, 8, 3)
+        self.norm = nn.LocalResponseNorm(3)
+        self.cell = getattr(nn, kind)(8, 12, batch_first=True)
+        self.mid = nn.Linear(12, 10)
+        self.out = nn.Linear(10, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.conv(x).relu()).transpose(1, 2)
+        return self.out(self.mid(self.cell(x)[0][:, -1]).relu())
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_what_is_not_followed_is_named(kind: str) -> None:
+    model, example = Recurrent(kind), torch.randn(2, 3, 9)
+    groups, left = groups_of(model, example)
+    assert [group.name for group in groups] == ["mid"]
+    assert f"recurrent layer ({kind}) is not looked into, so its 12 hidden" in left["cell"]
+    assert "local response norm mixes neighbouring channels" in left["norm"]
+    assert_same(
+        shrink(model, {"mid": [0, 4]}, example, groups),
+        masked(model, {"mid": [0, 4]}, groups),
+        example,
+    )
+    with pytest.raises(ValueError, match="cell"):
+        shrink(model, {"cell": [0]}, example)
+
+
 def test_channels_are_followed_to_where_they_are_moved() -> None:
     model, example = Mixing("flipped"), torch.randn(2, 4)
     (group,) = groups_of(model, example)[0]

@@ -1,5 +1,6 @@
 """How many bits each weight's codes get, so that few bytes do little harm."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from boildown import codec
 from boildown.allocate.knapsack import choose
-from boildown.calibrate.evidence import Evidence
+from boildown.calibrate.evidence import Evidence, EvidenceError
 
 WIDTHS = range(2, 9)
 
@@ -50,13 +51,16 @@ def harm_by(
         evidence: of the network, with a loss.
         weights: name -> weight that is to be replaced.
 
+    Returns:
+        Name and weight -> harm; raises EvidenceError where the loss is not finite.
+
     Source: Dong et al. 2020 (HAWQ-V2), eq. 7, https://arxiv.org/abs/1911.03852
     """
     model = evidence.model
 
     def foreseen(name: str, made: Tensor) -> float:
         error = (made - weights[name].detach()).double().square().sum()
-        return max(evidence.traces[name], 0.0) * float(error) / 2
+        return _finite(name, max(evidence.traces[name], 0.0) * float(error) / 2)
 
     def measured(name: str, made: Tensor) -> float:
         weight = model.get_parameter(name)
@@ -64,12 +68,21 @@ def harm_by(
         try:
             with torch.no_grad():
                 weight.copy_(made)
-            return evidence.mean_loss()
+            return _finite(name, evidence.mean_loss())
         finally:
             with torch.no_grad():
                 weight.copy_(before)
 
     return foreseen if by == "trace" else measured
+
+
+def _finite(name: str, harm: float) -> float:
+    if not math.isfinite(harm):
+        raise EvidenceError(
+            f"{name}: what fewer bits would do to the loss is {harm}; look at the calibration "
+            "data, or begin when the training is stable"
+        )
+    return harm
 
 
 def options_of(

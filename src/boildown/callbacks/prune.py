@@ -31,6 +31,7 @@ from boildown.callbacks.pull import SupportPull
 from boildown.callbacks.refit import not_fitted, refit
 from boildown.callbacks.selection import Selection
 from boildown.callbacks.technique import trained_like, trained_matrices
+from boildown.callbacks.zeros import Zeros
 from boildown.name_patterns import by_pattern, without
 from boildown.prune.criteria import Criterion, magnitude, scored
 from boildown.prune.forms import check_mix
@@ -54,12 +55,17 @@ class Prune(Constraint):
     another network needs a new one.
 
     Args:
-        sparsity: final fraction of zeros over all pruned tensors, in [0, 1). Give this or `keep`,
-            or in a run neither and the size of the file.
+        sparsity: final fraction of zeros over all pruned tensors, in [0, 1). Give this, `flops`
+            (or both, which are then both met) or `keep`, or in a run none and the file's size.
+        flops: final fraction of a forward pass's operations that the pruned tensors take, in
+            (0, 1], if zeros cost nothing: of each entry that stays, as often as it is applied. A
+            ranking of all together then goes by score per operation.
         keep: pattern -> final fraction of a tensor's weights that stay, in (0, 1]; tensors that no
             pattern names are not pruned. First match wins.
-        scope: with `sparsity`, rank all tensors together ("global"), or each by itself: equally
-            sparse ("layer") or small ones less so ("erk", `boildown.prune.densities`).
+        scope: without `keep`, rank all tensors together ("global"), or each by itself: equally
+            sparse ("layer"), small ones less so ("erk", `boildown.prune.densities`), or each by
+            what cutting it does, which is measured at `begin`, once, on `samples` of the training
+            data ("sensitivity", `boildown.prune.allocation`).
         pattern: what is cut as one (`boildown.prune.patterns`): None single weights, "2:4" all but
             two of each four inputs, and by itself no more, "1x4" blocks of outputs x inputs.
         begin: progress at the first cut, as a fraction of the budget.
@@ -103,6 +109,7 @@ class Prune(Constraint):
         self,
         *,
         sparsity: float | None = None,
+        flops: float | None = None,
         keep: Mapping[str, float] | None = None,
         scope: Scope = "global",
         pattern: str | None = None,
@@ -132,15 +139,12 @@ class Prune(Constraint):
                 )
         _check_function("schedule", schedule, "boildown.schedule.Cubic()")
         _check_function("criterion", criterion, "boildown.prune.criteria.magnitude")
-        self.selection = Selection(sparsity, keep, scope, pattern, schedule)
+        self.selection = Selection(sparsity, flops, keep, scope, pattern, schedule)
         self.calibration, self.samples = calibration, samples
         self.begin, self.end, self.schedule, self.criterion = begin, end, schedule, criterion
         self.cuts = schedule.n if isinstance(schedule, OneShot | Rounds) else cuts
         self.exclude, self.rewind, self.rewind_to = exclude, rewind, rewind_to
-        self.masks: dict[str, Tensor] = {}
-        self.densities: dict[str, float] = {}  # of the masks, for the ledger
-        self._held: list[Tensor] = []
-        self._bits: list[Tensor] = []
+        self._zeros = Zeros()
         self.names: list[str] = []
         self._scores: dict[str, Tensor] = {}  # while a cut is made
         self._movement: Movement | None = None  # if the criterion has asked for it
@@ -219,13 +223,22 @@ class Prune(Constraint):
 
     @property
     def amounts(self) -> dict[str, Any]:
-        return {"sparsity": self.selection.sparsity, "keep": self.selection.keep}
+        return {name: getattr(self.selection, name) for name in ("sparsity", "flops", "keep")}
+
+    @property
+    def masks(self) -> dict[str, Tensor]:
+        """Weight -> bool tensor of its shape; False is held at zero."""
+        return self._zeros.masks
+
+    @property
+    def densities(self) -> dict[str, float]:
+        """Of the masks, for the ledger."""
+        return self._zeros.densities
 
     @property
     def sparsity(self) -> float:
         """Fraction of zeros now, over the tensors that are pruned."""
-        total = sum(mask.numel() for mask in self.masks.values())
-        return sum(int((~mask).sum()) for mask in self.masks.values()) / total if total else 0.0
+        return self._zeros.sparsity
 
     @property
     def _changes_on(self) -> bool:
@@ -242,7 +255,8 @@ class Prune(Constraint):
         undecided = self.is_open and self.size is None and not self.selection.pattern.least
         if stage == "fit" and undecided:
             raise ValueError(
-                "prune: how much is to be cut? give sparsity, such as Prune(sparsity=0.9), or keep"
+                "prune: how much is to be cut? give sparsity, such as Prune(sparsity=0.9), "
+                "flops or keep"
             )
         if stage == "fit" and self.rewind == "learning_rate":
             rates = [c for c in callbacks_of(trainer) if isinstance(c, ScheduleLearningRate)]
@@ -276,6 +290,7 @@ class Prune(Constraint):
         if not self.masks:
             evidence = self._score(pl_module, samples=1)  # what is wrong with it shows now
             self._scores = {}
+            self.selection.count_operations(pl_module, evidence)
             left = not_fitted(pl_module, evidence) if self.method is not None else []
             if left:
                 rank_zero_info(
@@ -313,6 +328,7 @@ class Prune(Constraint):
         if not self.masks:  # parameters may have been unfrozen since the fit began
             self._find(trainer, pl_module)
         evidence = self._score(pl_module, self.samples)
+        self.selection.measure(pl_module, evidence, self._scores)
         masks = self._choose(pl_module, time)
         before = self.masks or {name: torch.ones_like(mask) for name, mask in masks.items()}
         masks = trainer.strategy.broadcast({n: mask & before[n] for n, mask in masks.items()})
@@ -335,6 +351,7 @@ class Prune(Constraint):
         if self._time < 0.0:
             self._find(trainer, pl_module)
         evidence = self._score(pl_module, self.samples)
+        self.selection.measure(pl_module, evidence, self._scores)
         masks = trainer.strategy.broadcast(self._choose(pl_module, time))
         weights = {name: pl_module.get_parameter(name) for name in masks}
         self._pull.renew(weights, masks, time)
@@ -425,26 +442,13 @@ class Prune(Constraint):
                 other.hold(pl_module)
 
     def _set_masks(self, masks: Mapping[str, Tensor], pl_module: LightningModule) -> None:
-        """Keep the masks as bools to save, and as bits to hold with.
-
-        A bitwise and takes one pass and clears all a cut weight may hold: 0 * nan would be nan.
-        """
-        parameters = {name: pl_module.get_parameter(name) for name in masks}
-        self.masks = {name: mask.to(parameters[name].device) for name, mask in masks.items()}
-        self.densities = {n: int(m.sum()) / m.numel() for n, m in self.masks.items()}
-        self._held = list(parameters.values())
-        self._bits = [
-            mask.to(_integers(parameter)).neg_()
-            for mask, parameter in zip(self.masks.values(), self._held, strict=True)
-        ]
+        self._zeros.take(masks, {name: pl_module.get_parameter(name) for name in masks})
 
     @torch.no_grad()
     def steer(self, pl_module: LightningModule) -> None:
         if self._movement is not None:
-            self._movement.before_step(dict(zip(self.masks, self._held, strict=True)))
-        for parameter, bits in zip(self._held, self._bits, strict=True):
-            if parameter.grad is not None:
-                parameter.grad.view(bits.dtype).bitwise_and_(bits)
+            self._movement.before_step(self._zeros.weights)
+        self._zeros.clear_gradients()
 
     @torch.no_grad()
     def hold(self, pl_module: LightningModule, stepped: Optimizer | None = None) -> None:
@@ -453,8 +457,7 @@ class Prune(Constraint):
         if self._pull.nearest and stepped is not None:
             weights = {name: pl_module.get_parameter(name) for name in self._pull.nearest}
             self._pull.after_step(stepped, weights, self._rates)
-        for parameter, bits in zip(self._held, self._bits, strict=True):
-            parameter.view(bits.dtype).bitwise_and_(bits)
+        self._zeros.clear()
 
     def verify(self, pl_module: LightningModule) -> None:
         for name, mask in self.masks.items():
@@ -472,7 +475,7 @@ class Prune(Constraint):
     def state_dict(self) -> dict[str, Any]:
         own = {"masks": packed(self.masks), "time": self._time, "target": self._target}
         own["shapes"] = {name: list(mask.shape) for name, mask in self.masks.items()}
-        own |= {"settled": self._settled}
+        own |= {"settled": self._settled, "selection": self.selection.state_dict()}
         if self._pull.nearest:
             own["pull"] = self._pull.state_dict()
         if self._movement is not None:
@@ -487,12 +490,9 @@ class Prune(Constraint):
             self._pull.load_state_dict(state_dict["pull"])
         self._movement = Movement(state_dict["movement"]) if "movement" in state_dict else None
         self._settled = state_dict.get("settled", False)  # the first version did not settle
-        self.masks = unpacked(state_dict["masks"], state_dict["shapes"])
-
-
-def _integers(tensor: Tensor) -> torch.dtype:
-    """The integers as wide as the tensor's floats."""
-    return {2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
+        self._zeros.masks = unpacked(state_dict["masks"], state_dict["shapes"])
+        if "selection" in state_dict:  # an older version had measured nothing
+            self.selection.load_state_dict(state_dict["selection"])
 
 
 def _check_function(what: str, given: object, example: str) -> None:

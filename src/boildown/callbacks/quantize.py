@@ -28,23 +28,23 @@ from boildown.callbacks.prune import Prune
 from boildown.callbacks.share import ShareWeights
 from boildown.callbacks.steps import Steps
 from boildown.callbacks.technique import is_number, trained_like, trained_matrices
-from boildown.callbacks.widths import Widths
+from boildown.callbacks.widths import Bits, Widths, check_widths, given_bits, nominal
 from boildown.name_patterns import by_pattern, without
 from boildown.prune.criteria import check_finite
 from boildown.quantize.grid import (
     Granularity,
     blocks_of,
-    check_bits,
     check_granularity,
+    limits,
     misfit,
 )
 from boildown.quantize.observers import OBSERVERS, Observer
+from boildown.quantize.rate import rate_gradient
 from boildown.quantize.rounding import Rounding, Ternary, Uniform
 from boildown.schedule import check_window, fraction
 
 BITS = 8
 CORRECTIONS = 4  # of the bits, while a size is asked for
-Bits = int | Literal["ternary"]
 
 
 class Quantize(Constraint):
@@ -72,6 +72,8 @@ class Quantize(Constraint):
             and rounds them from `end` on (PARQ).
         first_bits: bits at `begin`, from which they go down one by one until `end`.
         observer: how steps start: "sigma" (LSQ+), "mse", "percentile", "minmax".
+        rate: what a bit of each weight, in the mean over all, counts in the loss: above 0 the codes
+            are drawn to those that take fewer bytes in the file.
         learn: whether steps are learned; if not, they stay as they started.
         step_rate: learning rate of their logarithms at a learning rate that is not scheduled down.
         calibration: makes an iterable of batches to observe activations on, such as a training
@@ -104,6 +106,7 @@ class Quantize(Constraint):
         rule: Literal["round", "prox"] = "round",
         first_bits: int | None = None,
         observer: Observer = "sigma",
+        rate: float = 0.0,
         learn: bool = True,
         step_rate: float = 1e-3,
         calibration: Callable[[], Iterable[Any]] | None = None,
@@ -116,30 +119,22 @@ class Quantize(Constraint):
         gradual = rule == "prox" or first_bits is not None
         final = end if end is not None else (begin + 1.0) / 2 if gradual else begin
         check_window("quantize", begin, final)
-        _check_bits(bits, activations, first_bits)
+        check_widths(bits, activations, first_bits)
         self._widths = None if allocation is None else Widths(allocation, "quantize.allocation")
-        if self._widths is not None and (first_bits is not None or "ternary" in _given(bits)):
+        if self._widths is not None and (first_bits is not None or "ternary" in given_bits(bits)):
             raise ValueError(
                 "quantize.allocation chooses whole bits from 2 to 8 once: leave out "
                 "quantize.first_bits and ternary weights"
             )
         self.allocation = allocation
         check_granularity(granularity, "quantize.granularity")
-        if rule not in ("round", "prox"):
-            raise ValueError(f"quantize.rule must be round or prox, got {rule!r}")
-        if observer not in OBSERVERS:
-            raise ValueError(
-                f"quantize.observer must be one of {', '.join(OBSERVERS)}, got {observer!r}"
-            )
-        if not (is_number(step_rate) and 0.0 < step_rate < 1.0):
-            raise ValueError(f"quantize.step_rate must be in (0, 1), got {step_rate!r}")
-        if type(samples) is not int or samples < 1:
-            raise ValueError(
-                f"quantize.samples must be a whole number of at least 1, got {samples!r}"
-            )
+        _check_choices(rule, observer, step_rate, samples)
         self.bits, self.activations = bits, activations
         self.begin, self.end, self.granularity = begin, final, granularity
         self.rule, self.first_bits, self.observer = rule, first_bits, observer
+        if not (is_number(rate) and 0.0 <= rate < float("inf")):
+            raise ValueError(f"quantize.rate must be a number of at least 0, got {rate!r}")
+        self.rate = rate
         self.learn, self.calibration, self.samples = learn, calibration, samples
         self.exclude = exclude
         self.bits_of: dict[str, Bits] = {}
@@ -166,7 +161,8 @@ class Quantize(Constraint):
     @property
     def settings(self) -> dict[str, Any]:
         same = (
-            "begin", "end", "granularity", "rule", "first_bits", "observer", "learn", "allocation"
+            "begin", "end", "granularity", "rule", "first_bits", "observer", "learn", "allocation",
+            "rate"
         )  # fmt: skip
         given = {"bits": self.bits, "activations": self.activations}
         plain = {k: dict(v) if isinstance(v, Mapping) else v for k, v in given.items()}
@@ -182,14 +178,14 @@ class Quantize(Constraint):
     def held_figures(self) -> dict[str, dict[str, float]]:
         if not self.latents:
             return {}
-        return {"bits": {name: _nominal(self._bits_now(name)) for name in self.latents}}
+        return {"bits": {name: nominal(self._bits_now(name)) for name in self.latents}}
 
     @property
     def _last_stage(self) -> int:
         """How many bits the first grid has more than the last, over all weights."""
         if self.first_bits is None:
             return 0
-        least = min((int(_nominal(b)) for b in self.bits_of.values()), default=self.first_bits)
+        least = min((int(nominal(b)) for b in self.bits_of.values()), default=self.first_bits)
         return max(self.first_bits - least, 0)
 
     def _bits_now(self, name: str) -> Bits:
@@ -197,7 +193,7 @@ class Quantize(Constraint):
         if self.first_bits is None or self._stage >= self._last_stage:
             return final
         now = self.first_bits - max(self._stage, 0)
-        return now if now > _nominal(final) else final
+        return now if now > nominal(final) else final
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
@@ -292,7 +288,7 @@ class Quantize(Constraint):
             weights = {**dict(pl_module.named_parameters()), **latent}
             found = self._widths.of_amount(self.size.amount(weights))
         else:
-            found = self._widths.as_many_as({n: int(_nominal(b)) for n, b in self.bits_of.items()})
+            found = self._widths.as_many_as({n: int(nominal(b)) for n, b in self.bits_of.items()})
         before = dict(self.bits_of)
         self.bits_of = dict(trainer.strategy.broadcast(found))
         self._charge(trainer, evidence)
@@ -357,12 +353,16 @@ class Quantize(Constraint):
         for name, parameter in self._held.items():
             if parameter.grad is not None and self._slack == 0.0:
                 blocks = blocks_of(self.latents[name], self.granularity)
-                grad, by_steps = self._rounding(self._bits_now(name)).back(
+                rounding = self._rounding(self._bits_now(name))
+                grad, by_steps = rounding.back(
                     blocks_of(parameter.grad, self.granularity),
                     blocks,
                     blocks_of(parameter.detach(), self.granularity),
                     self._steps[name],
                 )
+                if self.rate and isinstance(rounding, Uniform):
+                    more = self._of_rate(name, blocks, rounding)
+                    grad, by_steps = grad + more[0], by_steps + more[1]
                 parameter.grad.copy_(grad.view_as(parameter))
                 if self.learn:
                     self._steps.gradient(name, by_steps)
@@ -370,6 +370,15 @@ class Quantize(Constraint):
         self._latent_now = True
         if self.learn:
             self._inputs.steer(pl_module)
+
+    def _of_rate(self, name: str, blocks: Tensor, rounding: Uniform) -> tuple[Tensor, Tensor]:
+        """What the bits of the codes add to the gradients of a weight and of its steps."""
+        seen = blocks_of(self._held[name].detach(), self.granularity)
+        ends = limits(rounding.bits)
+        by_latent, by_steps = rate_gradient(blocks, seen, self._steps[name], *ends)
+        share = self.rate / sum(latent.numel() for latent in self.latents.values())
+        size = blocks.shape[1] * ends[1]  # as the gradients of steps are scaled
+        return share * by_latent, share * by_steps / size**0.5
 
     @torch.no_grad()
     def hold(self, pl_module: LightningModule, stepped: Optimizer | None = None) -> None:
@@ -415,7 +424,7 @@ class Quantize(Constraint):
         if self._widths is not None:
             own = {name: weights[name] for name in bits}
             self._widths.look_at(own, lambda name, b: self._rounded(own[name], b), None)
-            whole = {name: int(_nominal(width)) for name, width in bits.items()}
+            whole = {name: int(nominal(width)) for name, width in bits.items()}
             found = (
                 self._widths.as_many_as(whole) if amount is None else self._widths.of_amount(amount)
             )
@@ -463,34 +472,25 @@ class Quantize(Constraint):
         self._inputs.load_state_dict(state_dict["inputs"])
 
 
-def _given(bits: Bits | Mapping[str, Bits] | None) -> Iterable[Bits | None]:
-    return bits.values() if isinstance(bits, Mapping) else [bits]
-
-
-def _nominal(bits: Bits) -> float:
-    return 1.585 if bits == "ternary" else float(bits)
-
-
 def _relative_rate(optimizer: Optimizer) -> float:
     """The learning rate, as a fraction of what it is without a schedule."""
     group = optimizer.param_groups[0]
     return float(group["lr"]) / float(group.get("initial_lr", group["lr"]) or 1.0)
 
 
-def _check_bits(bits: object, activations: object, first: object) -> None:
-    """Refuse widths that are none.
+def _check_choices(rule: object, observer: object, step_rate: object, samples: object) -> None:
+    """Refuse what is no setting.
 
     Raises:
         ValueError: naming it.
     """
-    for what, given in (("bits", bits), ("activations", activations)):
-        if isinstance(given, Mapping) and not given:
-            raise ValueError(f"quantize.{what} must name at least one tensor, got {{}}")
-        several = given if isinstance(given, Mapping) else {"": given}
-        for pattern, width in several.items():
-            where = f"quantize.{what}" + (f"[{pattern!r}]" if pattern else "")
-            if width is None or (what, width) == ("bits", "ternary"):
-                continue
-            check_bits(width, where)
-    if first is not None:
-        check_bits(first, "quantize.first_bits")
+    if rule not in ("round", "prox"):
+        raise ValueError(f"quantize.rule must be round or prox, got {rule!r}")
+    if observer not in OBSERVERS:
+        raise ValueError(
+            f"quantize.observer must be one of {', '.join(OBSERVERS)}, got {observer!r}"
+        )
+    if not (is_number(step_rate) and 0.0 < step_rate < 1.0):
+        raise ValueError(f"quantize.step_rate must be in (0, 1), got {step_rate!r}")
+    if type(samples) is not int or samples < 1:
+        raise ValueError(f"quantize.samples must be a whole number of at least 1, got {samples!r}")

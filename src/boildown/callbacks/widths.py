@@ -1,6 +1,7 @@
 """Bits for each weight in a training: given, or spread over the weights where they do most."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Literal
 
 from torch import Tensor
 
@@ -15,6 +16,9 @@ from boildown.allocate.widths import (
     options_of,
 )
 from boildown.calibrate.evidence import Evidence
+from boildown.quantize.grid import check_bits
+
+Bits = int | Literal["ternary"]
 
 
 class Widths:
@@ -78,3 +82,32 @@ class Widths:
     def _least(self) -> float:
         """What the cheapest cost, which need not be those of the fewest bits."""
         return sum(min(o.cost for o in some.values()) for some in self._options.values())
+
+
+def given_bits(bits: Bits | Mapping[str, Bits] | None) -> Iterable[Bits | None]:
+    """All bits that are named."""
+    return bits.values() if isinstance(bits, Mapping) else [bits]
+
+
+def nominal(bits: Bits) -> float:
+    """Bits of a code, were all alike often."""
+    return 1.585 if bits == "ternary" else float(bits)
+
+
+def check_widths(bits: object, activations: object, first: object) -> None:
+    """Refuse widths that are none.
+
+    Raises:
+        ValueError: naming it.
+    """
+    for what, given in (("bits", bits), ("activations", activations)):
+        if isinstance(given, Mapping) and not given:
+            raise ValueError(f"quantize.{what} must name at least one tensor, got {{}}")
+        several = given if isinstance(given, Mapping) else {"": given}
+        for pattern, width in several.items():
+            where = f"quantize.{what}" + (f"[{pattern!r}]" if pattern else "")
+            if width is None or (what, width) == ("bits", "ternary"):
+                continue
+            check_bits(width, where)
+    if first is not None:
+        check_bits(first, "quantize.first_bits")

@@ -17,15 +17,19 @@ from typing import Any
 import numpy as np
 
 from boildown.codec import steps as stepping
+from boildown.codec import values
 from boildown.codec.blocks import BLOCK, Blocks, joined
 from boildown.codec.bytewise import Reader, varint
 from boildown.codec.coder import Anatomy, Plan, Survey
+from boildown.codec.dtypes import word_type
 from boildown.codec.error import CodecError
 from boildown.codec.kernels import Words
 from boildown.codec.steps import MOST, Floats, find_steps
 
 _LEAST_GROUP = 8  # elements: a step of 4 bytes each is no gain over less
 _STEP_LEAST_BYTES = 2
+_FEW = 2  # values beside 0, which take as much as steps
+_NARROW, _WIDE = "int8", "int16"  # whole numbers of 8 bits, and about a zero point
 _NEGATIVE_ZERO = 0x80000000
 _SUBNORMAL = np.finfo(np.float32).tiny  # below it a processor may be told to take 0 instead
 
@@ -40,7 +44,7 @@ class _Found:
 
 @dataclass(frozen=True, kw_only=True)
 class CodeBlocks(Blocks):
-    """The whole numbers of a tensor on a grid, int16, made anew each time.
+    """The whole numbers of a tensor on a grid, int8 or int16, made anew each time.
 
     Attributes:
         grid: steps and length of its blocks.
@@ -50,7 +54,7 @@ class CodeBlocks(Blocks):
 
     @property
     def word(self) -> np.dtype[Any]:
-        return np.dtype(np.uint16)
+        return word_type(self.dtype)
 
     def whole(self) -> Words:
         return joined(self, self.size, self.word)
@@ -59,7 +63,7 @@ class CodeBlocks(Blocks):
         numbers = self.source.view(np.float32)
         for at in range(0, self.size, BLOCK):
             block = numbers[at : at + BLOCK]
-            codes = np.empty(block.size, np.int16)
+            codes = np.empty(block.size, self.dtype)
             stepping.encode(block, self.grid.steps, self.grid.length, at, codes)
             yield codes.view(self.word)
 
@@ -75,14 +79,15 @@ def plan(survey: Survey, limit: int, nested: Callable[[Blocks], Plan]) -> Plan |
     found = _grid_of(survey, limit)
     if found is None:
         return None
-    blocks = survey.blocks
-    head = varint(2 * found.length + found.steps.shape[1] - 1)
+    codes = CodeBlocks(survey.blocks.source, _WIDE, grid=found)
+    wide = any((numbers.view(np.int16) != numbers.astype(np.int8)).any() for numbers in codes)
+    head = varint(4 * found.length + 2 * wide + found.steps.shape[1] - 1)
     steps = nested(Blocks(found.steps.reshape(-1).view(np.uint32), "float32"))
     if len(head) + steps.size >= limit:
         return None
-    codes = nested(CodeBlocks(blocks.source, "int16", grid=found))
+    rest = nested(codes if wide else replace(codes, dtype=_NARROW))
     return Plan(
-        len(head) + steps.size + codes.size, lambda: chain([head], steps.write(), codes.write())
+        len(head) + steps.size + rest.size, lambda: chain([head], steps.write(), rest.write())
     )
 
 
@@ -99,16 +104,17 @@ def read(
     """
     if dtype != "float32":
         raise CodecError(f"it is stored as a grid, and there are none of {dtype}")
-    length, by_sign = divmod(source.varint(), 2)
+    length, kind = divmod(source.varint(), 4)
+    wide, by_sign = divmod(kind, 2)
     if not 2 <= length <= size or size % length:
         raise CodecError(f"blocks of {length} elements do not make up its {size}")
     rows = size // length
     steps = nested("float32", rows * (1 + by_sign))[0].view(np.float32)
     if not (np.isfinite(steps) & (steps >= _SUBNORMAL)).all():
         raise CodecError("a step of its grid is not a normal number above 0")
-    start = source.at
-    words, anatomy = nested("int16", size)
-    codes = words.view(np.int16)
+    start, whole = source.at, _WIDE if wide else _NARROW
+    words, anatomy = nested(whole, size)
+    codes = words.view(whole)
     if codes.min() < -MOST or codes.max() > MOST:
         raise CodecError(f"its grid has whole numbers beyond {MOST}")
     numbers = np.empty(size, np.float32)
@@ -124,9 +130,11 @@ def read(
 
 
 def _grid_of(survey: Survey, limit: int) -> _Found | None:
-    """The grid of the longest blocks."""
-    blocks = survey.blocks
+    """The grid of the longest blocks; none where a codebook takes a byte or less for each value."""
+    blocks, book = survey.blocks, survey.book
     if survey.dtype != "float32":
+        return None
+    if book and (book.words.size <= _FEW or values.grid_step(book.words, "float32") is not None):
         return None
     found = _whole(survey) or _by_blocks(blocks, limit)
     if found is None or found.steps.min() < _SUBNORMAL:

@@ -31,8 +31,10 @@ class TensorReport:
         nonzero: elements that are not 0, of either sign.
         distinct: distinct nonzero bit patterns.
         coder: the representation: "raw", "constant", "dense huffman", "sparse huffman",
-            "sparse raw", ... or "tied to NAME" for a tensor stored under another name.
-        weight_bits: bits of a code of fixed length, ceil(log2(values in the codebook)).
+            "sparse raw", "grid dense huffman", ... or "tied to NAME" for a tensor stored under
+            another name.
+        weight_bits: bits of a code of fixed length, ceil(log2(values in the codebook)); of a grid,
+            of its whole numbers.
         weight_bits_coded: average bits of a stored weight's code.
         position_bits: width of a gap.
         position_bits_coded: average bits of a gap.

@@ -18,7 +18,7 @@ _NEAR = 1e-4  # of a whole number; two roundings of values and 255 make 6e-5
 _BOTH, _BELOW, _ABOVE = 0, -1, 1  # of which sign are the values that share a step
 
 Floats = NDArray[np.float32]
-Codes = NDArray[np.int16]
+Codes = NDArray[Any]  # int8 or int16
 
 
 def find_steps(matrix: Floats, *, by_sign: bool = False, most: int = MOST) -> Floats | None:
@@ -52,7 +52,7 @@ def find_steps(matrix: Floats, *, by_sign: bool = False, most: int = MOST) -> Fl
     return np.stack(found, axis=1) if by_sign else found[0]
 
 
-def codes_of(matrix: Floats, steps: Floats) -> Codes:
+def codes_of(matrix: Floats, steps: Floats) -> NDArray[np.int16]:
     """The whole numbers q of a matrix on a grid.
 
     Args:
@@ -204,7 +204,7 @@ def encode(numbers: Floats, steps: Floats, length: int, start: int, codes: Codes
         steps: (rows, 1), of all rows of the matrix; or (rows, 2), for values below 0 and above.
         length: of a row.
         start: place of the first value in the matrix.
-        codes: (n,), written.
+        codes: (n,), written; of a type that holds them.
     """
     row, left, last = start // length, length - start % length, steps.shape[1] - 1
     for i in range(numbers.size):
@@ -213,7 +213,7 @@ def encode(numbers: Floats, steps: Floats, length: int, start: int, codes: Codes
         left -= 1
         number = numbers[i]
         step = np.float64(steps[row, 0 if number < 0 else last])
-        codes[i] = np.int16(np.rint(np.float64(number) / step))
+        codes[i] = np.rint(np.float64(number) / step)
 
 
 @compiled

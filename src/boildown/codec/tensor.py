@@ -7,7 +7,7 @@ The first byte tells the coder; what follows is the coder's own:
     sparse, raw      gaps, form of the values, values of the nonzero elements
     sparse           gaps, codebook and codes of the nonzero elements
     signed zeros     one of the others, of the tensor with 0.0 for -0.0; the signs of the zeros
-    grid             steps of blocks; whole numbers, as int16 by one of the first four
+    grid             steps of blocks; whole numbers, int8 or int16, by one of the first four
 
 Three of the four values of its low two bits are coders that tell something in the other six. Where
 the low bits are 01, the whole byte is the number of a coder: 1, 5, 9, ... 253.

@@ -12,6 +12,7 @@ from boildown.calibrate.evidence import Evidence
 from boildown.calibrate.grams import input_moments, layers_reached
 from boildown.calibrate.moments import Moments, damped_second
 from boildown.name_patterns import without
+from boildown.prune.allocation import densities_by_sensitivity
 from boildown.prune.criteria import Criterion, check_finite, lamp, magnitude, scored
 from boildown.prune.forms import check_mix, mixed
 from boildown.prune.masks import layer_masks
@@ -236,8 +237,9 @@ def prune_oneshot(
         sparsity: fraction of the weights that becomes zero, in [0, 1); by default the pattern's.
         method: "alps", "sparsegpt", "obs" or "refit" (`boildown.prune.reconstruct`), which let what
             is left make up for the cut, or a criterion such as `boildown.prune.criteria.wanda`.
-        scope: each layer equally sparse ("layer"), small ones less so ("erk"), or as a ranking of
-            all together takes ("global"): by the criterion, for methods that fit by `lamp`.
+        scope: each layer equally sparse ("layer"), small ones less ("erk"), by what its cut does to
+            the outputs ("sensitivity"), or as a ranking of all together takes ("global"): by the
+            criterion, for methods that fit by `lamp`.
         pattern: see `boildown.callbacks.prune.Prune`.
         exclude: patterns of weights to leave alone.
         samples: how many to calibrate with at most.
@@ -249,16 +251,14 @@ def prune_oneshot(
         A new network of the same structure, each part in the mode in which it was.
 
     Raises:
-        ValueError: for a value out of range or that the pattern does not allow; weights that the
-            pattern does not divide, the method cannot fit, or that hold NaN, by name; a mix without
-            a loss, or with a criterion.
+        ValueError: for a value out of range or that the pattern does not allow; weights that it
+            does not divide, the method cannot fit, or with NaN; a mix without loss or method.
         CalibrationError: for calibration data that hold NaN, are empty or too few.
 
-    Example:
-        >>> net = torch.nn.Sequential(torch.nn.Linear(8, 6), torch.nn.ReLU(), torch.nn.Linear(6, 2))
-        >>> smaller = prune_oneshot(net, torch.randn(64, 8), 0.5)
-        >>> [int((layer.weight == 0).sum()) for layer in (smaller[0], smaller[2])]
-        [24, 6]
+    >>> net = torch.nn.Sequential(torch.nn.Linear(8, 6), torch.nn.ReLU(), torch.nn.Linear(6, 2))
+    >>> smaller = prune_oneshot(net, torch.randn(64, 8), 0.5)
+    >>> [int((layer.weight == 0).sum()) for layer in (smaller[0], smaller[2])]
+    [24, 6]
     """
     names, made, final = _asked(model, sparsity, pattern, exclude)
     check_scope(scope, "scope")
@@ -317,6 +317,10 @@ def _choices(
     """Weight's name -> scores to mask; how many stay of each, the network as it is now decides."""
     weights = {name: evidence.model.get_parameter(name) for name in evidence.names}
     scores = scored(judge if scope == "global" else magnitude, weights, evidence)
+    if scope == "sensitivity":
+        model = copy.deepcopy(evidence.model)
+        kept = densities_by_sensitivity(model, evidence.inputs, scores, sparsity, pattern)
+        return {name: chooser(1.0 - density, pattern) for name, density in kept.items()}
     masks = scoped_masks(scores, sparsity, scope, pattern)
     return {n: chooser(1.0 - int(mask.sum()) / mask.numel(), pattern) for n, mask in masks.items()}
 
@@ -376,7 +380,7 @@ def _cut_(
         weight = model.get_parameter(name)
         scores = scored(criterion, {name: weight}, evidence.anew([name]))[name]
         with torch.no_grad():
-            weight.mul_(choose[name](scores))
+            weight.masked_fill_(~choose[name](scores), 0.0)  # times 0 would leave -0.0
 
 
 def _check_fitted(model: nn.Module, inputs: Tensor, names: Iterable[str], method: str) -> None:

@@ -1,12 +1,14 @@
 """How much of a layer is cut, for the sensitivity of layers: `boildown.allocate.levels.Levels`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from boildown.allocate.levels import Layer
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from boildown.prune.patterns import Pattern
 
 SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 
@@ -43,6 +45,27 @@ class Sparsity:
         weight = layer.weight.detach()
         scores = {"weight": weight.abs()}
         return lambda level: weight.where(layer_masks(scores, {"weight": level})["weight"], 0)
+
+
+class SparsityByScore(Sparsity):
+    """Its smallest scores at zero, in a pattern; layers without scores are left alone.
+
+    Args:
+        scores: name of a layer's weight -> scores, of its shape.
+        pattern: what is cut as one.
+    """
+
+    def __init__(self, scores: "Mapping[str, Tensor]", pattern: "Pattern") -> None:
+        self.scores, self.pattern = scores, pattern
+
+    def most(self, layer: Layer) -> float:
+        return 1.0 if layer.name in self.scores else 0.0
+
+    def changes(self, layer: Layer) -> "Callable[[float], Tensor]":
+        from boildown.prune.masks import layer_masks
+
+        weight, scores = layer.weight.detach(), {"": self.scores[layer.name]}
+        return lambda level: weight.where(layer_masks(scores, {"": level}, self.pattern)[""], 0)
 
 
 LEVELS = Sparsity()

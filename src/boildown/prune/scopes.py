@@ -9,7 +9,7 @@ from boildown.prune.densities import erk
 from boildown.prune.masks import global_masks, layer_masks
 from boildown.prune.patterns import SINGLE, Pattern
 
-Scope = Literal["global", "layer", "erk"]
+Scope = Literal["global", "layer", "erk", "sensitivity"]
 SCOPES = get_args(Scope)
 
 
@@ -32,7 +32,8 @@ def scoped_masks(
         scores: name -> scores of any shape that the pattern fits, at least one.
         sparsity: fraction of all entries to drop, in [0, 1].
         scope: rank all tensors together ("global"), or each by itself, equally sparse ("layer") or
-            small ones less so ("erk", `boildown.prune.densities`).
+            small ones less so ("erk", `boildown.prune.densities`). "sensitivity" is "erk" until
+            sensitivities are measured (`boildown.prune.allocation`).
         pattern: what is cut as one.
 
     Returns:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from boildown.calibrate.moments import PairedMoments, damped, shrunk
 from boildown.quantize.grid import Grid, spread
 from boildown.quantize.outliers import solve_apart
-from boildown.quantize.reconstruct import Method
+from boildown.quantize.reconstruct import Method, nearest, row_errors
 from boildown.quantize.split_layer import parts_of
 
 DAMPING = 0.01  # of the inputs' covariance, as GPTQ
@@ -59,7 +59,7 @@ class FittedLayer:
             part = Grid(wide.scale[own], wide.zero[own], wide.low, wide.high)
             exact = matrix[own]
             second, wanted = self._wanted(exact, moments)
-            found = self._found(wanted, second, part, exact != 0.0)
+            found = self._found(exact, wanted, second, part)
             values.append(found)
             new = found.double()
             shifts.append(exact @ moments.exact_mean - new @ moments.now.mean)
@@ -70,23 +70,32 @@ class FittedLayer:
             self.bias.add_(torch.cat(shifts).to(self.bias.dtype))
         return max(lost, 0.0) / power if power > 0.0 else 0.0
 
-    def _found(self, wanted: Tensor, second: Tensor, grid: Grid, keep: Tensor) -> Tensor:
+    def _found(self, exact: Tensor, wanted: Tensor, second: Tensor, grid: Grid) -> Tensor:
         """The new weight, (m, n) float32."""
         if self.without is None:
-            one = self.method(wanted, second, grid, keep)
-            self.flops += one.flops
             single = Grid(grid.scale.float(), grid.zero.float(), grid.low, grid.high)
-            return single.values(one.codes.float())
-        parts = tuple(part.to(wanted.device) for part in parts_of(self.outliers, wanted.shape[1]))
-        rest = parts[0]
-        own = spread(self.without, (len(wanted), len(rest)))
+            return single.values(self._codes(exact, wanted, second, grid).float())
+        rest, few = (part.to(exact.device) for part in parts_of(self.outliers, exact.shape[1]))
+        own = spread(self.without, (len(exact), len(rest)))
         grids = [
             Grid(own.scale.double(), own.zero.double(), own.low, own.high),
             Grid(grid.scale[:, rest], grid.zero[:, rest], grid.low, grid.high),
         ]
-        values, flops = solve_apart(self.method, wanted, second, grids, keep, parts)
-        self.flops += flops
-        return values.float()
+        found = solve_apart(self._codes, exact, wanted, second, grids, (rest, few))
+        n, k = exact.shape[1], len(few)
+        self.flops += 2 * k * (k * n + n * n + len(exact) * n)
+        return found.float()
+
+    def _codes(self, exact: Tensor, wanted: Tensor, second: Tensor, grid: Grid) -> Tensor:
+        """What the method finds, or for rows where these are better the weight's nearest values."""
+        keep = exact != 0.0
+        plain = nearest(exact, second, grid, keep).codes
+        if self.method is nearest:
+            return plain
+        one = self.method(wanted, second, grid, keep)
+        self.flops += one.flops
+        errors = [row_errors(wanted, grid.values(each), second) for each in (one.codes, plain)]
+        return torch.where((errors[0] <= errors[1])[:, None], one.codes, plain)
 
     def _wanted(self, exact: Tensor, moments: PairedMoments) -> tuple[Tensor, Tensor]:
         """The second moment of what the layer gets, and the weight that is best for that.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from boildown.quantize.grid import Grid
-from boildown.quantize.reconstruct import Method, nearest, row_errors
+from boildown.quantize.reconstruct import nearest, row_errors
 
 
 def column_costs(weight: Tensor, on_grid: Callable[[Tensor], Tensor], second: Tensor) -> Tensor:
@@ -69,51 +69,48 @@ def dearest(
 
 
 def solve_apart(
-    method: Method,
-    weight: Tensor,
+    codes_of: Callable[[Tensor, Tensor, Tensor, Grid], Tensor],
+    exact: Tensor,
+    wanted: Tensor,
     second: Tensor,
     grids: Sequence[Grid],
-    keep: Tensor,
-    parts: Sequence[Tensor],
-) -> tuple[Tensor, int]:
+    parts: tuple[Tensor, Tensor],
+) -> Tensor:
     """The best weight whose rest lies on a grid and whose other columns are free.
 
     With R the rest and O the others, O = W_O + (W_R - R) H_RO H_OO^-1 is best for any R. What R
-    then costs is that of the second moment H_RR - H_RO H_OO^-1 H_OR, which `method` gets. On one of
-    the grids nearest values cost no more than with all columns on it, but for entries of O that
-    are not kept.
+    then costs is that of the second moment H_RR - H_RO H_OO^-1 H_OR, with which its codes are
+    sought. On one of the grids nearest values cost no more than with all columns on it, but for
+    entries of O that stay zero.
 
     Args:
-        method: what puts the rest on a grid.
-        weight: (m, n), what is wanted.
+        codes_of: exact and wanted rest, second moment and grid -> codes.
+        exact: (m, n), the weight, whose zeros stay.
+        wanted: (m, n), what is best for what the layer gets now.
         second: (n, n), positive definite.
         grids: for the rest, a step for each of its (m, n - k) entries; that on which nearest values
             cost least is taken.
-        keep: (m, n); where it is False the value is 0.
         parts: the rest's columns, (n - k,), and the others', (k,).
 
     Returns:
-        (m, n), the others rounded to 16 bits; and the operations that it took.
+        (m, n), the others rounded to 16 bits.
     """
     rest, few = parts
-    inner = second[few][:, few]
-    carry = torch.linalg.solve(inner, second[few][:, rest]).mT  # (n - k, k)
-    reduced = second[rest][:, rest] - carry @ second[few][:, rest]
-    wanted, there = weight[:, rest], keep[:, rest]
+    across = second[few][:, rest]
+    carry = torch.linalg.solve(second[few][:, few], across).mT  # (n - k, k)
+    reduced = second[rest][:, rest] - carry @ across
+    weight, best = exact[:, rest], wanted[:, rest]
 
     def cost(grid: Grid) -> float:
-        values = grid.values(nearest(wanted, reduced, grid, there).codes)
-        return float(row_errors(wanted, values, reduced).sum())
+        values = grid.values(nearest(weight, reduced, grid, weight != 0.0).codes)
+        return float(row_errors(best, values, reduced).sum())
 
     grid = min(grids, key=cost)
-    one = method(wanted, reduced, grid, there)
-    values = grid.values(one.codes)
-    best = weight[:, few] + (wanted - values) @ carry
-    found = torch.empty_like(weight)
-    found[:, rest] = values
-    found[:, few] = torch.where(keep[:, few], sixteen_bits(best), 0.0)
-    n, k = weight.shape[1], len(few)
-    return found, one.flops + 2 * k * (k * n + n * n + len(weight) * n)
+    found = torch.empty_like(wanted)
+    found[:, rest] = grid.values(codes_of(weight, best, reduced, grid))
+    others = wanted[:, few] + (best - found[:, rest]) @ carry
+    found[:, few] = torch.where(exact[:, few] != 0.0, sixteen_bits(others), 0.0)
+    return found
 
 
 def sixteen_bits(values: Tensor) -> Tensor:

@@ -118,7 +118,7 @@ class Ternary:
         """-1, 0 or 1 of each weight."""
         size = blocks.abs()
         alive = size > THRESHOLD * size.mean(1, keepdim=True)
-        return blocks.sign().mul_(alive)
+        return torch.where(alive, blocks.sign(), 0.0)  # never -0.0
 
     def start(self, blocks: Tensor) -> Tensor:
         signs = self.signs(blocks)

@@ -36,13 +36,14 @@ def groups_of(model: nn.Module, example_input: Any) -> tuple[list[Group], dict[s
         example_input: see `boildown.structure.dependencies.coupled`.
 
     Returns:
-        The groups; name -> why not, of the others.
+        The groups; name -> why not, of the others, and of recurrent layers and local response
+        norms, whose channels are in no group.
 
     Raises:
         UntraceableError: see there.
     """
     groups = coupled(model, example_input)
-    left: dict[str, str] = {}
+    left = _not_followed(model)
     if not groups or _differs(model, _half(groups), groups, example_input) is None:
         return groups, left
     found = []
@@ -53,6 +54,20 @@ def groups_of(model: nn.Module, example_input: Any) -> tuple[list[Group], dict[s
         else:
             found.append(proven)
     return found, left
+
+
+def _not_followed(model: nn.Module) -> dict[str, str]:
+    """The layers through which no units are followed -> why."""
+    left = {}
+    for path, module in model.named_modules():
+        if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+            left[path] = (
+                f"a recurrent layer ({type(module).__name__}) is not looked into, so its "
+                f"{module.hidden_size} hidden units and the channels it reads stay"
+            )
+        elif isinstance(module, nn.LocalResponseNorm):
+            left[path] = "a local response norm mixes neighbouring channels, so what it reads stays"
+    return left
 
 
 def shrink(

@@ -134,6 +134,14 @@ def test_ternary_steps_are_the_best_for_their_signs(seed: int) -> None:
         assert (rule.seen(blocks, steps * factor) - blocks).square().sum() >= least
 
 
+def test_ternary_zeros_have_no_sign() -> None:
+    """Each sign of a zero would take a bit of the file."""
+    blocks = normal(0)
+    seen = Ternary().seen(blocks, Ternary().start(blocks))
+    assert (seen[blocks < 0] == 0).any()
+    assert not seen[seen == 0].signbit().any()
+
+
 def test_blocks_are_those_of_the_granularity() -> None:
     weight = torch.arange(24.0).view(2, 3, 4)
     assert blocks_of(weight, "tensor").shape == (1, 24)
