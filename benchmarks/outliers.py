@@ -69,7 +69,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             for row, plan in rows.items():
                 key = f"{seed} {method} {row}"
                 if key not in found:
-                    found[key] = quantize(case, dense, samples, plan, args.out / "outliers.boil")
+                    found[key] = quantize(
+                        case, dense, samples, plan, args.out / f"{kept.stem}.boil"
+                    )
                     print(key, found[key], flush=True)
                     kept.write_text(json.dumps(found, indent=1))
     return found

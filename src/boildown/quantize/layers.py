@@ -219,10 +219,8 @@ def quantize_oneshot(
         granularity: what has a step of its own: "channel", "tensor", or so many inputs, such as 64.
         observer: how the range of a grid is chosen: "mse", "minmax", "percentile", "sigma".
         exclude: patterns of weights to leave alone.
-        outliers: fraction of the entries of linear layers' weights that keep 16 bits, in the
-            columns that few bits cost most (`boildown.quantize.outliers`). Such a layer becomes a
-            sum of two, `rest` and `outliers`, of which the file tells; not with activations, nor
-            with groups of inputs.
+        outliers: fraction of linear layers' weights that keeps 16 bits, in the columns that few
+            bits cost most; such a layer becomes two (`boildown.quantize.split_layer`).
         fold: whether a batch-norm that is all that reads a linear or convolution layer becomes a
             part of that layer, as where networks are deployed; the file tells of it.
         samples: how many to calibrate with at most.
