@@ -94,7 +94,10 @@ REFUSED = [
     ([], "sparsity must be in [0, 1), got None"),
     (["--sparsity", "0.5", "--method", "gpt"], "no such method, only sparsegpt, alps, obs, refit"),
     (["--sparsity", "0.5", "--method", "my_module.nothing"], "my_module.nothing cannot be found"),
-    (["--sparsity", "0.5", "--scope", "all"], "scope must be one of global, layer, erk, got 'all'"),
+    (
+        ["--sparsity", "0.5", "--scope", "all"],
+        "scope must be one of global, layer, erk, sensitivity, got 'all'",
+    ),
     (
         ["--sparsity", "0.5", "--pattern", "1x7"],
         "fc1.weight has 64 inputs, which 7 does not divide",

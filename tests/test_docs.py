@@ -106,6 +106,8 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_the_code_of_a_page_runs(page: Path, given: dict[str, Any]) -> None:
     if page.name in ELSEWHERE:
         pytest.skip(f"run in {ELSEWHERE[page.name]}")
+    if page.name == "export.md":
+        pytest.importorskip("onnxruntime")
     for number, code in enumerate(blocks(page, "python")):
         exec(compile(code, f"{page.name}[{number}]", "exec"), given)
 

@@ -1,25 +1,25 @@
 """The command bench: a file's model as it is and compiled, timed on this machine."""
 
 import json
-import math
+import statistics
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from boildown.codec import read_config
 from boildown.files.progress import progress
-from boildown.forward import inputs_of
-from boildown.loading import load
+from boildown.forward import evaluating
+from boildown.opening import opened
 from boildown.report import bench_plot, bench_table
 from boildown.runtime import Report, compile
+from boildown.runtime.example import called, resized
 from boildown.stopwatch import in_turns
-
-MOST = 1 << 24  # values of a sample that a file may ask for
 
 
 def bench_file(
@@ -54,15 +54,17 @@ def bench_file(
         raise ValueError(f"--out {out}: give the picture's file, whose name ends in .png")
     if not file.exists():
         raise ValueError(f"{path}: there is no such run or file")
-    model, example = _opened(file, config, allow)
+    model, example = opened(file, config, allow)
     report = _compiled(model, example, sizes)
     title = f"{file.name}: {report.machine}"
     if out is not None:
         bench_plot.draw(report.lines(), out, title)
+    exported = _exported(model, example, sizes)
     if as_json:
-        print(json.dumps({"file": str(file), **asdict(report)}, indent=2))
+        print(json.dumps({"file": str(file), **asdict(report), "exported": exported}, indent=2))
         return
     bench_table.show(report.lines(), title)
+    _tell(exported)
     print(out)
 
 
@@ -71,41 +73,6 @@ def _sizes(text: str) -> list[int]:
     if min(sizes) < 1:
         raise ValueError(f"--batches {text}: give numbers of at least 1, such as 1,32,256")
     return sizes
-
-
-def _opened(file: Path, config: Path | None, allow: Sequence[str]) -> tuple[nn.Module, Any]:
-    """The model, and a batch of its inputs."""
-    if config is not None or (file.parent / "config.yaml").is_file():
-        from boildown.run.reopen import open_run
-
-        run = open_run(file, config, allow)
-        return run.model, inputs_of(next(iter(run.data.val_dataloader())))
-    described = read_config(file)
-    model = load(file)
-    return model, _drawn(model, _shape(described, file))
-
-
-def _shape(config: Mapping[str, Any] | None, file: Path) -> tuple[int, ...]:
-    """Of a sample, as the model's description has it."""
-    while config is not None and isinstance(config.get("model"), Mapping):
-        config = config["model"]
-    shape = (config or {}).get("input_shape")
-    if not isinstance(shape, list | tuple) or not all(isinstance(n, int) for n in shape):
-        raise ValueError(
-            f"{file} does not say what its model takes: put the run's config.yaml beside it, or "
-            "name it by --config"
-        )
-    if min(shape, default=0) < 1 or math.prod(shape) > MOST:
-        raise ValueError(f"{file} describes a model of inputs {tuple(shape)}, which is no sample")
-    return tuple(shape)
-
-
-def _drawn(model: nn.Module, shape: tuple[int, ...]) -> Tensor:
-    """One sample: of normal values, or of the first words of a model that looks words up."""
-    words = [part.num_embeddings for part in model.modules() if isinstance(part, nn.Embedding)]
-    if words:
-        return torch.randint(min(words), (1, *shape))
-    return torch.randn(1, *shape)
 
 
 def _compiled(model: nn.Module, example: Any, sizes: Sequence[int]) -> Report:
@@ -122,3 +89,42 @@ def _compiled(model: nn.Module, example: Any, sizes: Sequence[int]) -> Report:
             report = compile(model, example, batches=sizes, turns=turns).report
     assert isinstance(report, Report)
     return report
+
+
+def _exported(model: nn.Module, example: Any, sizes: Sequence[int]) -> dict[str, Any]:
+    """What the model takes in onnxruntime, in turns with itself: seconds by batch, or why not."""
+    try:
+        from boildown.exporting.onnx_file import session_of
+    except ModuleNotFoundError:
+        return {"left_out": "onnxruntime is not there: pip install 'boildown[onnx]'"}
+    from boildown.exporting import export
+
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "model.onnx"
+        try:
+            made = export(model, path, example)
+        except ValueError as error:
+            return {"left_out": str(error)}
+        run = session_of(path, torch.get_num_threads())
+    found: dict[str, Any] = {"bytes": made.bytes, "totals": []}
+    with evaluating(model):
+        for size in sizes:
+            given = resized(example, size)
+            ways = {"dense": partial(called, model, given), "exported": partial(run, given)}
+            took = in_turns(ways, torch.device("cpu"), at_least=7, at_most=101, seconds=1.0)
+            middle = {way: statistics.median(each) for way, each in took.items()}
+            found["totals"].append({"batch": size, **middle})
+    return found
+
+
+def _tell(exported: Mapping[str, Any]) -> None:
+    if "left_out" in exported:
+        print(f"in onnxruntime: {exported['left_out']}")
+        return
+    print(f"exported to ONNX it takes {exported['bytes']:,} bytes, and in onnxruntime")
+    for total in exported["totals"]:
+        times = total["dense"] / total["exported"]
+        print(
+            f"batch {total['batch']}: {1e3 * total['exported']:.3g} ms, {times:.2f} times as fast "
+            "as dense here"
+        )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from boildown import prune_command, quantize_command
+from boildown import export_command, prune_command, quantize_command
 from boildown.printable import say
 
 if TYPE_CHECKING:
@@ -234,6 +234,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_files(commands)
 
     _add_bench(commands)
+    export_command.add(commands, _add_config)
     prune_command.add(commands, _add_config)
     quantize_command.add(commands, _add_config)
     _add_report(commands)

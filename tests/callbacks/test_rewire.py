@@ -78,7 +78,7 @@ def test_it_resumes_to_the_same_bits(tmp_path: Path) -> None:
         ({"fraction": 1.0}, r"prune.fraction must be a number in \(0, 1\), got 1.0"),
         ({"updates": 2.5}, "prune.updates must be a whole number of at least 1, got 2.5"),
         ({"seed": -1}, "prune.seed must be a whole number, not negative, got -1"),
-        ({"scope": "all"}, "prune.scope must be one of global, layer, erk, got 'all'"),
+        ({"scope": "all"}, "prune.scope must be one of global, layer, erk, sensitivity, got 'all'"),
     ],
 )
 def test_bad_settings_are_named(settings: dict[str, Any], says: str) -> None:

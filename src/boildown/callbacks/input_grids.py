@@ -28,7 +28,8 @@ class InputGrids:
     def __init__(
         self, bits: int | Mapping[str, int] | None, observer: Observer, steps: Steps | None
     ) -> None:
-        self._given, self._observer, self._steps = bits, observer, steps
+        self._given, self._steps = bits, steps
+        self._observer: Observer = "mse" if observer == "sigma" else observer  # none is normal
         self.bits: dict[str, int] = {}  # layer -> bits
         self._hooks: dict[str, InputGrid] = {}
 

@@ -141,11 +141,7 @@ class Quantize(Constraint):
         self.latents: dict[str, Tensor] = {}
         self._steps = Steps(step_rate)
         self._held: dict[str, nn.Parameter] = {}
-        # inputs are not normal; and sizes are to be foreseen with steps near those that are learned
-        near: Observer = "mse" if observer == "sigma" else observer
-        self._inputs = InputGrids(activations, near, self._steps if learn else None)
-        if self._widths is not None:
-            self.observer = near
+        self._inputs = InputGrids(activations, observer, self._steps if learn else None)
         self._stage, self._slack = -1, 0.0  # bits gone so far; how far from rounded they are
         self._corrected = -1.0  # progress at which the bits were last fitted to the asked size
         self._latent_now = False  # whether the parameters are the latent weights
@@ -160,15 +156,11 @@ class Quantize(Constraint):
 
     @property
     def settings(self) -> dict[str, Any]:
-        same = (
-            "begin", "end", "granularity", "rule", "first_bits", "observer", "learn", "allocation",
-            "rate"
-        )  # fmt: skip
+        same = ["begin", "end", "granularity", "rule", "first_bits", "observer", "learn"]
         given = {"bits": self.bits, "activations": self.activations}
         plain = {k: dict(v) if isinstance(v, Mapping) else v for k, v in given.items()}
-        return {name: getattr(self, name) for name in same} | plain | {
-            "exclude": list(self.exclude)
-        }  # fmt: skip
+        own = {name: getattr(self, name) for name in [*same, "allocation", "rate"]}
+        return own | plain | {"exclude": list(self.exclude)}
 
     @property
     def amounts(self) -> dict[str, Any]:
@@ -289,18 +281,27 @@ class Quantize(Constraint):
             found = self._widths.of_amount(self.size.amount(weights))
         else:
             found = self._widths.as_many_as({n: int(nominal(b)) for n, b in self.bits_of.items()})
-        before = dict(self.bits_of)
-        self.bits_of = dict(trainer.strategy.broadcast(found))
+        found = trainer.strategy.broadcast(found)
+        changed = [name for name in self.latents if found[name] != self.bits_of[name]]
+        steps = {name: self._steps_for(name, found[name]) for name in changed}
+        self.bits_of = dict(found)
+        for name, own in steps.items():
+            self._steps.set(name, own)
         self._charge(trainer, evidence)
-        self._refit([name for name in self.latents if before[name] != self.bits_of[name]])
 
     def _made(self, name: str, bits: int) -> Tensor:
-        """A latent weight as it would be with so many bits, or is with those that it has."""
+        """A latent weight as it would be with so many bits."""
         latent = self.latents[name]
-        if bits != self.bits_of[name]:
-            return self._rounded(latent, bits)
         blocks = blocks_of(latent, self.granularity)
-        return self._rounding(bits).seen(blocks, self._steps[name]).view_as(latent)
+        return self._rounding(bits).seen(blocks, self._steps_for(name, bits)).view_as(latent)
+
+    def _steps_for(self, name: str, bits: Bits) -> Tensor:
+        """The steps that a weight would have with other bits: as far from a start as they are."""
+        blocks, now = blocks_of(self.latents[name], self.granularity), self._bits_now(name)
+        start = self._rounding(bits).start(blocks)
+        if "ternary" in (bits, now):
+            return start
+        return start * self._steps[name] / self._rounding(now).start(blocks)
 
     def _rounded(self, weight: Tensor, bits: Bits) -> Tensor:
         """A weight on a grid that suits it."""

@@ -112,7 +112,7 @@ class InputGrid:
 
     def __init__(self, step: Tensor, zero: int, bits: int) -> None:
         self.step, self.zero, self.bits = step, zero, bits
-        self._code = torch.tensor(zero, dtype=torch.int32)  # on the device of the inputs
+        self._code = torch.tensor(zero, dtype=torch.int32, device=step.device)
 
     def __call__(
         self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -138,6 +138,13 @@ class InputGrid:
                 inputs.float(), self.step, self._code, low, high
             )
         return seen.to(inputs.dtype)
+
+    def plainly(self, inputs: Tensor) -> Tensor:
+        """The same of fp32 by one operator, without gradients."""
+        low, high = limits(self.bits, signed=False)
+        return torch.fake_quantize_per_tensor_affine(
+            inputs, float(self.step.detach()), self.zero, low, high
+        )
 
     @property
     def entry(self) -> dict[str, Any]:

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from boildown.forward import evaluating, tensors_of
+from boildown.runtime.closeness import differ, steps_apart, tolerance
 from boildown.runtime.example import batch_of, called, inputs_of_layers, resized
 from boildown.runtime.layer import CompiledLayer
 from boildown.runtime.offers import FORMS, can_be_compiled
-from boildown.runtime.plan import Plan, Turns, differ, tolerance
+from boildown.runtime.plan import Plan, Turns
 from boildown.runtime.report import Report, Total, this_machine
 from boildown.stopwatch import in_turns
 from boildown.structure.replace import replaced
@@ -33,14 +34,14 @@ def compile(
 
     Linear and Conv2d layers that the example reaches are timed in turns, in each form that their
     weights allow: as they are, as sparse rows, without dead rows and columns, as factors where the
-    rank is exactly low. A form is taken only where it is clearly faster, and at each batch only if
-    the whole network is faster with it.
+    rank is exactly low, and in whole numbers where they lie on grids. A form is taken only where it
+    is clearly faster, and at each batch only if the whole network is faster with it.
 
     Args:
         model: any network on one device; it is not touched.
         example: a batch of its input, a tuple or list of its arguments, or a mapping of them.
-        backend: "auto", or one of "dense", "csr", "shrunk", "factors" and "2:4", which is then
-            taken wherever it is possible, faster or not.
+        backend: "auto", or one of "dense", "csr", "shrunk", "factors", "2:4", "rounded", "int8",
+            "fbgemm" and "bytes", which is then taken wherever it is possible, faster or not.
         batches: numbers of samples to be fast at; the example is cut or repeated to each. None:
             that of the example, or those of `measured`.
         measured: the report of the same network compiled on this machine before, whose choices are
@@ -173,7 +174,8 @@ def _check_outputs(model: nn.Module, made: nn.Module, examples: Mapping[int, Any
     with evaluating(model):
         expected, found = (_outputs(one, example) for one in (model, made))
     for one, other in zip(expected, found, strict=True):
-        off, most = differ(one, other), tolerance(CLOSE, one.dtype)
+        off = differ(one, other)
+        most = max(tolerance(CLOSE, one.dtype), steps_apart(model, one))
         if not off <= most:
             raise ValueError(
                 f"the outputs of the compiled {type(model).__name__} differ by {off:.1e} of the "

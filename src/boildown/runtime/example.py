@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from boildown.forward import evaluating, first_input, tensors_of
+from boildown.quantize.activations import InputGrid
+from boildown.quantize.grid import limits
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,12 @@ class Given:
         """Such an input, of normal values."""
         x = torch.randn(self.shape, dtype=self.dtype, device=self.device)
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
+
+    def drawn_over(self, grid: InputGrid) -> Tensor:
+        """Such an input, of values all over the range of a grid."""
+        low, high = limits(grid.bits, signed=False)
+        over = self.drawn().uniform_(low - grid.zero - 0.5, high - grid.zero + 0.5)
+        return over.mul_(float(grid.step.detach()))
 
 
 def called(model: nn.Module, example: Any) -> Any:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from boildown.quantize.activations import InputGrid
+
 
 @dataclass(frozen=True)
 class Window:
@@ -47,7 +49,10 @@ class Form(nn.Module, ABC):
 
     Attributes:
         window: of a convolution; None for a Linear.
+        apart: what its outputs may differ from the layer's by, beside rounding.
     """
+
+    apart = 0.0
 
     def __init__(self, window: Window | None) -> None:
         super().__init__()
@@ -83,11 +88,17 @@ class Dense(Form):
 
     weight: Tensor
 
-    def __init__(self, weight: Tensor, window: Window | None) -> None:
+    def __init__(
+        self, weight: Tensor, window: Window | None, grid: InputGrid | None = None
+    ) -> None:
+        """With what the layer rounds its inputs to, if it does."""
         super().__init__(window)
         self.keep(weight=weight)
+        self.grid = grid
 
     def forward(self, inputs: Tensor, bias: Tensor | None, columns: int) -> Tensor:
+        if self.grid is not None:
+            inputs = self.grid.plainly(inputs)
         weight = self._buffers["weight"]  # a look-up of a module's is slow beside a small layer
         assert weight is not None
         if self.window is None:

@@ -5,6 +5,9 @@ from contextlib import suppress
 import torch
 from torch import Tensor, nn
 
+from boildown.quantize.activations import InputGrid, grid_on
+from boildown.quantize.integers import integers_of
+from boildown.runtime.bytes_form import bytes_form
 from boildown.runtime.exact_rank import exact_factors
 from boildown.runtime.forms import (
     Dense,
@@ -17,8 +20,9 @@ from boildown.runtime.forms import (
     is_two_of_four,
     live,
 )
+from boildown.runtime.integer import whole_forms
 
-FORMS = ("dense", "csr", "shrunk", "factors", "2:4")
+FORMS = ("dense", "csr", "shrunk", "factors", "2:4", "rounded", "int8", "fbgemm", "bytes")
 CHUNKS = (16, 32)  # columns of one sparse product: more of the input stays in the cache than whole
 SPARSE = 0.5  # the largest fraction of nonzeros for which a Linear's sparse rows are tried
 SPARSE_CONVOLUTION = 0.1  # likewise of a convolution, which sparse rows hardly serve
@@ -28,11 +32,13 @@ SMALLER = 0.95  # the largest fraction of a layer that is tried as a smaller one
 def can_be_compiled(module: nn.Module) -> bool:
     """Whether a module is a layer of a kind that has forms, and nothing but that.
 
-    A subclass, one with hooks or a parametrization does more than its class; it is left alone.
+    A subclass, one with a parametrization or with hooks, but for those that round its inputs to a
+    grid, does more than its class; it is left alone.
     """
     if type(module) not in (nn.Linear, nn.Conv2d):
         return False
-    if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+    before = [h for h in module._forward_pre_hooks.values() if not isinstance(h, InputGrid)]
+    if module._forward_hooks or before or "forward" in vars(module):
         return False
     return not isinstance(module, nn.Conv2d) or module.padding_mode == "zeros"
 
@@ -49,7 +55,10 @@ def offers(layer: nn.Module, backend: str) -> dict[str, Form]:
     """
     weight = layer.get_parameter("weight").detach()
     window = Window.of(layer)
-    made: dict[str, Form] = {"dense": Dense(weight, window)}
+    grid = grid_on(layer)
+    made: dict[str, Form] = {"dense": Dense(weight, window, grid)}
+    if grid is not None:  # of the others none rounds
+        return made | _whole(weight, grid, window, backend)
     for name in FORMS[1:] if backend == "auto" else {backend} - {"dense"}:
         with suppress(RuntimeError, NotImplementedError):  # what torch does not offer here
             form = _offered(name, weight, window, forced=backend != "auto")
@@ -58,8 +67,23 @@ def offers(layer: nn.Module, backend: str) -> dict[str, Form]:
     return made
 
 
+def _whole(weight: Tensor, grid: InputGrid, window: Window | None, backend: str) -> dict[str, Form]:
+    """The forms of a layer whose inputs are rounded to a grid."""
+    integers = None if backend in ("dense", "rounded") else integers_of(weight)
+    made: dict[str, Form | None] = {
+        "rounded": Dense(weight, window, grid),
+        **whole_forms(integers, grid, window, weight.device),
+        "bytes": bytes_form(integers, weight, grid),
+    }
+    return {n: form for n, form in made.items() if form and backend in ("auto", n)}
+
+
 def _offered(name: str, weight: Tensor, window: Window | None, *, forced: bool) -> Form | None:
     one_group = window is None or window.groups == 1
+    if name in ("rounded", "int8", "fbgemm"):
+        return None  # its inputs lie on no grid
+    if name == "bytes":
+        return bytes_form(integers_of(weight), weight) if window is None else None
     if name == "2:4":
         fits = window is None and weight.device.type == "cuda" and is_two_of_four(weight)
         return TwoOfFour(weight) if fits else None

@@ -8,6 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from boildown.quantize.activations import grid_on
+from boildown.runtime.closeness import differ, tolerance
 from boildown.runtime.example import Given
 from boildown.runtime.forms import Dense, Form, Window
 from boildown.runtime.layer import Choice, CompiledLayer
@@ -114,7 +116,8 @@ class Plan:
         self, found: Mapping[str, Form], given: Given, turns: Turns
     ) -> dict[str, list[float]]:
         """Seconds by round of each way that computes the same and has a chance."""
-        x = given.drawn()
+        grid = grid_on(self._layer)
+        x = given.drawn() if grid is None else given.drawn_over(grid)
         expected = self._layer(x)
         calls: dict[str, Callable[[], Tensor]] = {"dense": lambda: self._layer(x)}
         for name, form in found.items():
@@ -123,7 +126,8 @@ class Plan:
                     continue
                 one = CompiledLayer(self._layer, {name: form}, [(x.numel(), name, columns)])
                 with suppress(RuntimeError, NotImplementedError):  # not for this input
-                    if differ(expected, one(x)) <= tolerance(CLOSE, x.dtype):
+                    most = form.apart / max(float(expected.abs().max()), 1e-30)
+                    if differ(expected, one(x)) <= max(tolerance(CLOSE, x.dtype), most):
                         calls[way] = lambda one=one: one(x)  # type: ignore[misc]
         if len(calls) == 1:
             return turns(calls, x.device, at_least=3)
@@ -162,7 +166,9 @@ class Plan:
                 choices.setdefault(size, (size, *columns_of(row.form)))
         weight = self._layer.get_parameter("weight").detach()
         forms = {
-            name: Dense(weight.clone(), Window.of(self._layer)) if name == "dense" else form
+            name: Dense(weight.clone(), Window.of(self._layer), grid_on(self._layer))
+            if name == "dense"
+            else form
             for name, form in self._forms.items()
             if any(name == chosen for _, chosen, _ in choices.values())
         }
@@ -182,22 +188,6 @@ def is_faster(took: Sequence[float], dense: Sequence[float]) -> bool:
 
 def _quartile(took: Sequence[float]) -> float:
     return sorted(took)[len(took) // 4]
-
-
-def differ(expected: Tensor, found: Tensor) -> float:
-    """The largest difference, of the largest value; infinite if shapes or types differ."""
-    if expected.shape != found.shape or expected.dtype != found.dtype:
-        return float("inf")
-    if not expected.numel():
-        return 0.0
-    most = float(expected.abs().max())
-    off = float((expected - found).abs().max())
-    return off / most if most > 0.0 else off
-
-
-def tolerance(least: float, dtype: torch.dtype) -> float:
-    """What outputs may differ by, at least some steps of the numbers' own precision."""
-    return max(least, 8.0 * torch.finfo(dtype).eps)
 
 
 def _medians(took: Mapping[str, Sequence[float]]) -> dict[str, float]:
