@@ -1,5 +1,6 @@
 """Linear layers as two products: quantized so, in files, and refused."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,9 @@ def test_a_split_computes_the_same(net: nn.Sequential, data: Tensor) -> None:
         others = [j for j in range(INPUTS) if j not in (3, 7)]
         both = made[2].rest(x[..., others]) + made[2].outliers(x[..., [3, 7]])
         assert torch.equal(made[2](x), both)
+        exported = torch.export.export(made, (data,)).module()
+        assert torch.equal(exported(data), made(data))
+        assert torch.equal(copy.deepcopy(made)(data), made(data))
     assert forward_flops(made, data) == forward_flops(net, data)
     assert structure_of(made) == {"2": {"outliers": [3, 7]}}
     assert type(net[2]) is nn.Linear

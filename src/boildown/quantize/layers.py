@@ -84,13 +84,14 @@ class Quantized:
         fell = {name: one.why for name, one in self.weights.items() if one.why}
         left = {name: why for name, why in self.left.items() if why not in ASKED}
         return [
-            *(f"{name}: {_told(name)}: {why}" for name, why in left.items()),
+            *(line_of(name, why) for name, why in left.items()),
             *(f"{name}: rounded to its nearest values: {why}" for name, why in fell.items()),
         ]
 
 
-def _told(name: str) -> str:
-    return "none" if name.startswith("outliers of ") else "not quantized"
+def line_of(name: str, why: str) -> str:
+    """A line on what was left, by its name and why."""
+    return f"{name}: {'none' if name.startswith('outliers of ') else 'not quantized'}: {why}"
 
 
 @dataclass(frozen=True)
