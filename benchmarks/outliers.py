@@ -1,28 +1,37 @@
 """Columns of outliers at 16 bits and the rest at few, against more bits at equal bytes.
 
 python benchmarks/outliers.py --root FILE [--plant 16]
+python benchmarks/outliers.py --forms
 
 A GPT is trained on a text for each seed, as by ptq.py, or found where that kept it. --plant makes
 one channel in 32 of what each norm puts out so many times larger, and the columns that read it so
 many times smaller: the network computes the same, and has the outlier features of large language
 models. It is quantized with so many columns apart, without, with one bit more for some layers, and
 with one more for all; each is packed, read back, and measured on the test text once. Prints
-Markdown: means over the seeds with their standard deviation, and bytes of files on disk.
+Markdown: means over the seeds with their standard deviation, and bytes of files on disk. --forms
+tells what the two products of a layer take, with the rest narrower or of full width.
 """
 
 import argparse
 import json
 import logging
 import statistics
+import tempfile
+import time
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from ptq import calibration, dense_net, gpt, mean, quantize
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+from boildown import pack
 from boildown.quantize.layers import Plan
+from boildown.quantize.observers import fit_grid
 
 FRACTIONS = (0.005, 0.01, 0.02)
 EVERY = 32  # channels, of which one is planted
@@ -89,9 +98,55 @@ def table(args: argparse.Namespace, found: dict[str, Any]) -> None:
             )
 
 
+def forms(few: int = 5) -> None:
+    """A layer of random weights with its first columns apart; the least time of 50."""
+    torch.manual_seed(0)
+    print("| inputs | form | bytes, 4 bits | 3 bits | 2,048 rows, us | 64 | 1 |")
+    print("|---|---|---|---|---|---|---|")
+    for width in (256, 1024):
+        weight = 0.05 * torch.randn(width, width)
+        apart = weight[:, :few].half().float()
+        full, index, others = weight.clone(), torch.arange(few), torch.arange(few, width)
+        full[:, :few] = 0.0
+        narrow = weight[:, few:].contiguous()
+
+        for name, call, rest in (
+            ("one product", F.linear, weight),
+            ("`rest` of full width", partial(two, few=(index, apart), others=None), full),
+            ("`rest` narrower", partial(two, few=(index, apart), others=others), narrow),
+        ):
+            sizes = []
+            for bits in (4, 3):
+                state = {"rest": fit_grid(rest, bits).nearest(rest)}
+                state |= {} if rest is weight else {"outliers": apart}
+                with tempfile.TemporaryDirectory() as folder:
+                    sizes.append(pack(state, Path(folder) / "layer.boil"))
+            times = [least(partial(call, torch.randn(rows, width), rest)) for rows in (2048, 64, 1)]
+            cells = [f"{size:,}" for size in sizes] + [f"{1e6 * t:,.0f}" for t in times]
+            print(f"| {width} | {name} | {' | '.join(cells)} |")
+
+
+def two(x: Tensor, rest: Tensor, few: tuple[Tensor, Tensor], others: Tensor | None) -> Tensor:
+    """The sum of both products; without `others` the rest is of full width."""
+    index, apart = few
+    own = x if others is None else x.index_select(-1, others)
+    return F.linear(own, rest) + F.linear(x.index_select(-1, index), apart)
+
+
+@torch.inference_mode()
+def least(call: Callable[[], object]) -> float:
+    times = []
+    for _ in range(50):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--root", required=True)
+    parser.add_argument("--root")
+    parser.add_argument("--forms", action="store_true")
     parser.add_argument("--plant", type=float, default=1.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=3)
@@ -100,10 +155,13 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1024)
     parser.add_argument("--out", type=Path, default=Path("outputs/ptq"))
     args = parser.parse_args()
+    if args.forms or args.root is None:
+        torch.set_num_threads(1)
+        return forms()
     args.out.mkdir(parents=True, exist_ok=True)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
-    table(args, run(args))
+    return table(args, run(args))
 
 
 if __name__ == "__main__":

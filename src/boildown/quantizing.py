@@ -130,5 +130,5 @@ def quantize_file(
 
 def _parts(weight: str) -> list[str]:
     """The tensors of a weight, be it that of a layer which became two."""
-    layer = weight.rpartition(".")[0]
-    return [weight, f"{layer}.rest.weight", f"{layer}.outliers.weight"]
+    layer = weight.removesuffix("weight")
+    return [weight, f"{layer}rest.weight", f"{layer}outliers.weight"]

@@ -69,6 +69,17 @@ def test_a_split_computes_the_same(net: nn.Sequential, data: Tensor) -> None:
     assert split(net, {}) is net
 
 
+def test_a_network_that_is_one_layer(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    layer, data = nn.Linear(6, 3), torch.randn(50, 6)
+    made = quantize_oneshot(layer, data, 2, outliers=0.2)
+    assert isinstance(made, SplitLinear)
+    boildown.pack(made, tmp_path / "net.boil")
+    back = boildown.load(tmp_path / "net.boil", nn.Linear(6, 3))
+    with torch.no_grad():
+        assert torch.equal(back(data), made(data))
+
+
 @pytest.mark.filterwarnings("ignore:quantize_oneshot")
 @pytest.mark.parametrize("method", ["nearest", "gptq", "adaround"])
 def test_the_columns_that_cost_most_are_apart(
