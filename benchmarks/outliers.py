@@ -130,7 +130,7 @@ def two(x: Tensor, rest: Tensor, few: tuple[Tensor, Tensor], others: Tensor | No
     """The sum of both products; without `others` the rest is of full width."""
     index, apart = few
     own = x if others is None else x.index_select(-1, others)
-    return F.linear(own, rest) + F.linear(x.index_select(-1, index), apart)
+    return F.linear(x.index_select(-1, index), apart).add_(F.linear(own, rest))
 
 
 @torch.inference_mode()

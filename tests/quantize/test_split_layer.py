@@ -63,6 +63,9 @@ def test_a_split_computes_the_same(net: nn.Sequential, data: Tensor) -> None:
         exported = torch.export.export(made, (data,)).module()
         assert torch.equal(exported(data), made(data))
         assert torch.equal(copy.deepcopy(made)(data), made(data))
+    x = torch.randn(5, 1, INPUTS, requires_grad=True)
+    grads = [torch.autograd.grad(one(x).square().sum(), x)[0] for one in (net, made)]
+    torch.testing.assert_close(*grads)
     assert forward_flops(made, data) == forward_flops(net, data)
     assert structure_of(made) == {"2": {"outliers": [3, 7]}}
     assert type(net[2]) is nn.Linear
