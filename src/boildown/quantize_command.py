@@ -64,6 +64,19 @@ def _add_widths(command: argparse.ArgumentParser) -> None:
         help="of the inputs of linear and convolution layers, likewise; default: as they are",
     )
     command.add_argument(
+        "--allocation",
+        choices=("trace", "measured"),
+        help="spread the bits where they do most, within what --bits takes: by the curvature of "
+        "the loss, or by the loss itself; default: as they are given",
+    )
+    command.add_argument(
+        "--unit",
+        choices=("bytes", "bits", "operations"),
+        default="bytes",
+        help="with --allocation, what --bits is a budget of: bytes of the file, bits of the codes, "
+        "or products of a sample times bits; default: bytes",
+    )
+    command.add_argument(
         "--method",
         default="nearest",
         metavar="{nearest,gptq,adaround}",
@@ -101,6 +114,8 @@ def run(args: argparse.Namespace) -> None:
         exclude=args.exclude,
         outliers=args.outliers,
         samples=args.samples,
+        allocation=args.allocation,
+        unit=args.unit,
     )
     quantize_file(
         args.path, args.out, asked, args.config, args.allow, args.batches, as_json=args.json

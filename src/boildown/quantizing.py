@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,10 @@ from boildown.calibrate.batches import collect
 from boildown.codec import inspect_file
 from boildown.printable import printable
 from boildown.quantize.layers import Plan, line_of, quantized
+from boildown.quantize.mixed import spread_bits
 from boildown.report import quantize_table
 from boildown.reworking import opened
+from boildown.run.reopen import TrainedRun
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Asked:
         exclude: patterns of weights.
         outliers: fraction of the weights of linear layers.
         samples: of the training data to calibrate with.
+        allocation: None, or what spreads the bits (`boildown.quantize.mixed.spread_bits`).
+        unit: in which the bits are a budget then.
     """
 
     bits: Sequence[str]
@@ -35,6 +39,8 @@ class Asked:
     exclude: Sequence[str]
     outliers: float
     samples: int
+    allocation: str | None
+    unit: str
 
     def plan(self) -> Plan:
         """What it says.
@@ -73,6 +79,23 @@ def _widths(what: str, given: Sequence[str]) -> Any:
     return {pattern: width for (pattern, _, _), width in zip(pairs, widths, strict=True)}
 
 
+def _spread(run: TrainedRun, plan: Plan, asked: Asked) -> dict[str, int]:
+    """The bits of each weight, of the budget that those of the plan are.
+
+    Raises:
+        ValueError: as `boildown.quantize.mixed.spread_bits`.
+    """
+    return spread_bits(
+        run.model,
+        run.data.train_dataloader(),
+        plan,
+        run.loss(),
+        by=asked.allocation,  # type: ignore[arg-type]
+        unit=asked.unit,  # type: ignore[arg-type]
+        samples=asked.samples,
+    )
+
+
 def quantize_file(
     path: Path,
     out: Path | None,
@@ -104,6 +127,8 @@ def quantize_file(
         path, out, config, allow, batches, name="quantized.boil",
         in_python="boildown.quantize.layers.quantize_oneshot(network, samples, bits)",
     )  # fmt: skip
+    if asked.allocation is not None:
+        plan = replace(plan, bits=_spread(work.run, plan, asked))
     samples = collect(work.run.data.train_dataloader(), asked.samples)
     found = quantized(work.run.model, samples, plan, samples=asked.samples)
     made = work.written(found.model)

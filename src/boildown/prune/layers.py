@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from boildown.calibrate.batches import Data, calibration_flops, collect_whole
 from boildown.calibrate.evidence import Evidence
 from boildown.calibrate.grams import input_moments, layers_reached
+from boildown.calibrate.losses import loss_through
 from boildown.calibrate.moments import Moments, damped_second
 from boildown.name_patterns import without
 from boildown.prune.allocation import densities_by_sensitivity
@@ -265,7 +266,7 @@ def prune_oneshot(
     fitting = None if callable(method) else method_named(method, "method")
     _check_mix(mix, loss, fitting)
     pruned, batches = copy.deepcopy(model), collect_whole(calibration, samples)
-    evidence = Evidence(pruned, names, lambda: batches, _loss_of(pruned, loss))
+    evidence = Evidence(pruned, names, lambda: batches, loss_through(pruned, loss))
     if fitting is not None:
         _check_fitted(pruned, evidence.inputs[0], names, str(method))
     judge: Criterion = method if callable(method) else lamp
@@ -323,29 +324,6 @@ def _choices(
         return {name: chooser(1.0 - density, pattern) for name, density in kept.items()}
     masks = scoped_masks(scores, sparsity, scope, pattern)
     return {n: chooser(1.0 - int(mask.sum()) / mask.numel(), pattern) for n, mask in masks.items()}
-
-
-def _loss_of(
-    model: nn.Module, loss: Callable[[Any, Any], Tensor] | None
-) -> Callable[[Any], Tensor] | None:
-    """Batch -> scalar, through the model."""
-    if loss is None:
-        return None
-
-    def of(batch: Any) -> Tensor:
-        if not isinstance(batch, list | tuple) or len(batch) != 2:
-            raise ValueError(
-                f"a loss needs calibration batches of (inputs, targets), got a "
-                f"{type(batch).__name__}; give a list of pairs, or a DataLoader of them"
-            )
-        first = next(model.parameters()).device
-        found = loss(model(batch[0].to(first)), batch[1].to(first))
-        if not isinstance(found, Tensor) or found.ndim:
-            told = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-            raise ValueError(f"loss must give a single number, got {told}")
-        return found
-
-    return of
 
 
 def _check_mix(mix: float, loss: object, fitting: Method | None) -> None:

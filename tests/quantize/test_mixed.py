@@ -1,0 +1,81 @@
+"""Bits spread over a trained network: within the budget, and better than alike everywhere."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from boildown.allocate.widths import coded_bytes
+from boildown.quantize.layers import Plan, quantize_oneshot
+from boildown.quantize.mixed import UNITS, spread_bits
+
+Pairs = list[tuple[Tensor, Tensor]]
+
+
+class Uneven(nn.Module):
+    """Two layers of one size, of which one hardly matters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.much, self.little = nn.Linear(32, 64), nn.Linear(32, 64)
+        self.head = nn.Linear(64, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head((self.much(x) + 0.02 * self.little(x)).relu())
+        return out
+
+
+@pytest.fixture
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return Uneven().eval()
+
+
+@pytest.fixture
+def pairs(net: nn.Module) -> Pairs:
+    inputs = torch.randn(256, 32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        return list(zip(inputs.split(64), net(inputs).split(64), strict=True))
+
+
+def lost(net: nn.Module, small: nn.Module, pairs: Pairs) -> float:
+    with torch.no_grad():
+        return sum(float(F.mse_loss(small(x), net(x))) for x, _ in pairs)
+
+
+@pytest.mark.parametrize("by", ["trace", "measured"])
+@pytest.mark.parametrize("unit", UNITS)
+def test_the_budget_is_kept_and_less_is_lost(
+    net: nn.Module, pairs: Pairs, by: Any, unit: Any
+) -> None:
+    plan = Plan(bits=3)
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    bits = spread_bits(net, pairs, plan, F.mse_loss, by=by, unit=unit)
+    assert all(torch.equal(p, before[name]) for name, p in net.named_parameters())
+    assert max(bits.values()) > 3 > bits["little.weight"]
+    data = [x for x, _ in pairs]
+    alike, mixed = (quantize_oneshot(net, data, b) for b in (3, bits))
+    costs = []
+    for made, width in ((alike, dict.fromkeys(bits, 3)), (mixed, bits)):
+        weights = {n: made.get_parameter(n) for n in bits}
+        if unit == "bytes":
+            costs.append(sum(coded_bytes(w) for w in weights.values()))
+        else:  # linear layers: as many products as weights
+            costs.append(float(sum(w.numel() * width[n] for n, w in weights.items())))
+    assert costs[1] <= costs[0]
+    assert lost(net, mixed, pairs) < lost(net, alike, pairs)
+
+
+def test_what_cannot_be_is_named(net: nn.Module, pairs: Pairs) -> None:
+    with pytest.raises(ValueError, match="leave out ternary"):
+        spread_bits(net, pairs, Plan(bits="ternary"), F.mse_loss)
+    with pytest.raises(ValueError, match="by must be one of trace, measured, got 'hessian'"):
+        spread_bits(net, pairs, Plan(), F.mse_loss, by="hessian")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="unit must be one of bytes, bits, operations"):
+        spread_bits(net, pairs, Plan(), F.mse_loss, unit="kilobytes")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="below"):
+        spread_bits(net, pairs, Plan(), F.mse_loss, budget=10.0)
+    with pytest.raises(ValueError, match="pairs"):
+        spread_bits(net, [x for x, _ in pairs], Plan(), F.mse_loss)
