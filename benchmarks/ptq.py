@@ -18,7 +18,8 @@ import logging
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from boildown.models.lenet import LeNet5
 from boildown.models.resnet import ResNet
 from boildown.models.transformer import GPT
 from boildown.quantize.layers import Plan, quantized
+from boildown.quantize.mixed import spread_bits
 from boildown.schedule import Cosine
 from boildown.tasks.classification import Classification
 from boildown.tasks.language import Language
@@ -160,9 +162,19 @@ def measured(case: Images, net: nn.Module, file: Path) -> tuple[int, float]:
 
 
 def quantize(
-    case: Images, dense: nn.Module, samples: Tensor, plan: Plan, file: Path
+    case: Images,
+    dense: nn.Module,
+    pairs: Sequence[tuple[Tensor, Tensor]],
+    plan: Plan,
+    file: Path,
+    *,
+    spread: bool,
 ) -> dict[str, Any]:
+    samples = torch.cat([inputs for inputs, _ in pairs])
     start = time.perf_counter()
+    if spread:
+        bits = spread_bits(dense, pairs, plan, F.cross_entropy, samples=len(samples))
+        plan = replace(plan, bits=bits)
     found = quantized(dense, samples, plan, samples=len(samples))
     seconds = time.perf_counter() - start
     size, figure = measured(case, found.model, file)
@@ -176,13 +188,14 @@ def quantize(
     }
 
 
-def calibration(case: Images, most: int) -> Tensor:
-    batches: list[Tensor] = []
-    for inputs, _ in case.data.train_dataloader():
-        batches.append(inputs)
-        if sum(map(len, batches)) >= most:
+def calibration(case: Images, most: int) -> list[tuple[Tensor, Tensor]]:
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for inputs, targets in case.data.train_dataloader():
+        left = most - sum(len(each) for each, _ in pairs)
+        pairs.append((inputs[:left], targets[:left]))
+        if len(inputs) >= left:
             break
-    return torch.cat(batches)[:most]
+    return pairs
 
 
 def run(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
@@ -204,8 +217,9 @@ def run(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
                 size, figure = measured(case, dense, file)
                 found[key] = {"bytes": size, "figure": figure}
             else:
-                plan = Plan(bits, inputs, method, args.granularity)
-                found[key] = quantize(case, dense, samples, plan, file)
+                name, _, spread = method.partition("+")
+                plan = Plan(bits, inputs, name, args.granularity)
+                found[key] = quantize(case, dense, samples, plan, file, spread=bool(spread))
             print(key, found[key], flush=True)
             kept.write_text(json.dumps(found, indent=1))
     return found

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
-from boildown import load, pack
+from boildown import codec, load, pack
 from boildown.amp.plugins import fp16
 from boildown.callbacks.budget import ComputeBudget
 from boildown.callbacks.loss_scaling import LossScaling
@@ -216,3 +216,36 @@ def test_what_cannot_go_together_is_named() -> None:
         go(Quantize(begin=0.5), [Prune(sparsity=0.5, begin=0.1, end=0.4)])
     with pytest.raises(ValueError, match="Quantize and ShareWeights both"):
         go(Quantize(begin=0.5), [ShareWeights(bits=3)])
+
+
+@pytest.mark.parametrize("by", ["trace", "measured"])
+@pytest.mark.parametrize("stop", [12, 24])
+@pytest.mark.filterwarnings("ignore:the training ended at")
+def test_spread_bits_resume_and_keep_to_the_bytes(by: Any, stop: int, tmp_path: Path) -> None:
+    def trained(extra: list[Callback], resume: Path | None = None) -> tuple[nn.Module, Quantize]:
+        quantize = Quantize(bits=3, allocation=by, begin=0.25, calibration=calibration)
+        model = go(
+            quantize, extra, resume=resume, val_check_interval=4, check_val_every_n_epoch=None
+        )
+        return model, quantize
+
+    straight, held = trained([])
+    assert set(held.bits_of.values()) <= set(range(2, 9))
+    trained([StopAt(stop, tmp_path / "stopped.ckpt")])
+    resumed, again = trained([], tmp_path / "stopped.ckpt")
+    torch.testing.assert_close(resumed.state_dict(), straight.state_dict(), rtol=0, atol=0)
+    assert again.bits_of == held.bits_of
+
+
+def test_a_rate_term_makes_codes_shorter() -> None:
+    sizes = []
+    for rate in (0.0, 3.0):
+        model = go(Quantize(bits=4, begin=0.25, rate=rate), steps=200)
+        codes = [len(w.unique()) for w in weights(model)]
+        sizes.append(pack_bytes(model))
+        assert max(codes) > 3
+    assert sizes[1] < 0.97 * sizes[0]
+
+
+def pack_bytes(model: nn.Module) -> int:
+    return codec.estimate(model.state_dict())

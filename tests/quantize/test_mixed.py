@@ -79,3 +79,13 @@ def test_what_cannot_be_is_named(net: nn.Module, pairs: Pairs) -> None:
         spread_bits(net, pairs, Plan(), F.mse_loss, budget=10.0)
     with pytest.raises(ValueError, match="pairs"):
         spread_bits(net, [x for x, _ in pairs], Plan(), F.mse_loss)
+
+
+def test_names_that_end_alike_are_told_apart(net: nn.Module, pairs: Pairs) -> None:
+    both = nn.ModuleDict({"inner": net})
+    both.much, both.little, both.head = (nn.Linear(32, 64), nn.Linear(32, 64), nn.Linear(64, 4))
+    both.forward = lambda x: both["inner"](x) + both.head(both.much(x)) + both.little(x)[:, :4]  # type: ignore[method-assign]
+    plan = Plan(bits=4)
+    bits = spread_bits(both, pairs, plan, F.mse_loss)
+    assert Plan(bits=bits).bits_of(bits) == bits
+    assert len(set(bits.values())) > 1

@@ -12,8 +12,10 @@ from boildown.amp.plugins import scaler_of
 from boildown.callbacks.constraint import BrokenConstraintError
 from boildown.callbacks.steps import Steps
 from boildown.name_patterns import by_pattern
-from boildown.quantize.activations import InputGrid, attach, grid_on, layers_of, observed
+from boildown.quantize.activations import KEY, InputGrid, attach, grid_on, layers_of, observed
 from boildown.quantize.observers import Observer
+
+UNKNOWN = 1 / 3  # a step, which takes all digits
 
 
 class InputGrids:
@@ -126,6 +128,13 @@ class InputGrids:
                 raise BrokenConstraintError(
                     f"{name}: the hook that rounds its inputs was removed from the layer"
                 )
+
+    def entries(self) -> dict[str, dict[str, Any]]:
+        """What the file will tell of them; before they are observed, what takes as many bytes."""
+        found = {n: h.entry for n, h in self._hooks.items()} or {
+            name: {"bits": width, "scale": UNKNOWN, "zero": 0} for name, width in self.bits.items()
+        }
+        return {name.removeprefix("model."): {KEY: entry} for name, entry in found.items()}
 
     def state_dict(self) -> dict[str, Any]:
         return {n: [float(h.step.detach()), h.zero, h.bits] for n, h in self._hooks.items()}

@@ -5,6 +5,7 @@ are there for the length of a step alone. So validation, checkpoints and files s
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -29,6 +30,7 @@ from boildown.callbacks.share import ShareWeights
 from boildown.callbacks.steps import Steps
 from boildown.callbacks.technique import is_number, trained_like, trained_matrices
 from boildown.callbacks.widths import Bits, Widths, check_widths, given_bits, nominal
+from boildown.lowrank.factorize import describe
 from boildown.name_patterns import by_pattern, without
 from boildown.prune.criteria import check_finite
 from boildown.quantize.grid import (
@@ -128,12 +130,10 @@ class Quantize(Constraint):
             )
         self.allocation = allocation
         check_granularity(granularity, "quantize.granularity")
-        _check_choices(rule, observer, step_rate, samples)
+        _check_choices(rule, observer, step_rate, samples, rate)
         self.bits, self.activations = bits, activations
         self.begin, self.end, self.granularity = begin, final, granularity
         self.rule, self.first_bits, self.observer = rule, first_bits, observer
-        if not (is_number(rate) and 0.0 <= rate < float("inf")):
-            raise ValueError(f"quantize.rate must be a number of at least 0, got {rate!r}")
         self.rate = rate
         self.learn, self.calibration, self.samples = learn, calibration, samples
         self.exclude = exclude
@@ -156,7 +156,7 @@ class Quantize(Constraint):
 
     @property
     def settings(self) -> dict[str, Any]:
-        same = ["begin", "end", "granularity", "rule", "first_bits", "observer", "learn"]
+        same = "begin", "end", "granularity", "rule", "first_bits", "observer", "learn"
         given = {"bits": self.bits, "activations": self.activations}
         plain = {k: dict(v) if isinstance(v, Mapping) else v for k, v in given.items()}
         own = {name: getattr(self, name) for name in [*same, "allocation", "rate"]}
@@ -303,11 +303,10 @@ class Quantize(Constraint):
             return start
         return start * self._steps[name] / self._rounding(now).start(blocks)
 
-    def _rounded(self, weight: Tensor, bits: Bits) -> Tensor:
+    def _rounded_of(self, weights: Mapping[str, Tensor], name: str, bits: Bits) -> Tensor:
         """A weight on a grid that suits it."""
-        blocks = blocks_of(weight.detach(), self.granularity)
-        rounding = self._rounding(bits)
-        return rounding.seen(blocks, rounding.start(blocks)).view_as(weight)
+        blocks, rounding = blocks_of(weights[name].detach(), self.granularity), self._rounding(bits)
+        return rounding.seen(blocks, rounding.start(blocks)).view_as(weights[name])
 
     def _charge(self, trainer: Trainer, evidence: Evidence) -> None:
         clock = clock_of(trainer)
@@ -421,17 +420,20 @@ class Quantize(Constraint):
     ) -> dict[str, Tensor]:
         names = without(self.exclude, trained_matrices(weights), "quantize.exclude")
         names = [n for n in names if not misfit(weights[n].shape, self.granularity)]
-        bits = self._bits_of(names)
+        bits, made = self._bits_of(names), partial(self._rounded_of, weights)
         if self._widths is not None:
-            own = {name: weights[name] for name in bits}
-            self._widths.look_at(own, lambda name, b: self._rounded(own[name], b), None)
+            self._widths.look_at({name: weights[name] for name in bits}, made, None)
             whole = {name: int(nominal(width)) for name, width in bits.items()}
-            found = (
-                self._widths.as_many_as(whole) if amount is None else self._widths.of_amount(amount)
-            )
-            bits = dict(found)
-        made = {n: trained_like(self._rounded(weights[n], b), weights[n]) for n, b in bits.items()}
-        return {**weights, **made}
+            of = self._widths.of_amount
+            bits = dict(self._widths.as_many_as(whole) if amount is None else of(amount))
+        # in training by the steps that are learned
+        now = made if self._widths is None else self._widths.made
+        return {**weights, **{n: trained_like(now(n, b), weights[n]) for n, b in bits.items()}}
+
+    def preview_config(
+        self, config: dict[str, Any], weights: Mapping[str, Tensor]
+    ) -> dict[str, Any]:
+        return describe(config, self._inputs.entries())
 
     def verify(self, pl_module: LightningModule) -> None:
         if self._slack > 0.0 or self._latent_now:
@@ -451,17 +453,9 @@ class Quantize(Constraint):
         self._inputs.verify(pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        own = {
-            "latents": self.latents,
-            "bits_of": self.bits_of,
-            "inputs": self._inputs.state_dict(),
-        }
-        own |= {
-            "corrected": self._corrected,
-            "stage": self._stage,
-            "slack": self._slack,
-            "steps": self._steps.state_dict(),
-        }
+        own = {"latents": self.latents, "bits_of": self.bits_of, "stage": self._stage}
+        own |= {"slack": self._slack, "corrected": self._corrected}
+        own |= {"inputs": self._inputs.state_dict(), "steps": self._steps.state_dict()}
         return super().state_dict() | own
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -479,7 +473,9 @@ def _relative_rate(optimizer: Optimizer) -> float:
     return float(group["lr"]) / float(group.get("initial_lr", group["lr"]) or 1.0)
 
 
-def _check_choices(rule: object, observer: object, step_rate: object, samples: object) -> None:
+def _check_choices(
+    rule: object, observer: object, step_rate: object, samples: object, rate: object
+) -> None:
     """Refuse what is no setting.
 
     Raises:
@@ -493,5 +489,7 @@ def _check_choices(rule: object, observer: object, step_rate: object, samples: o
         )
     if not (is_number(step_rate) and 0.0 < step_rate < 1.0):
         raise ValueError(f"quantize.step_rate must be in (0, 1), got {step_rate!r}")
+    if not (is_number(rate) and 0.0 <= rate < float("inf")):
+        raise ValueError(f"quantize.rate must be a number of at least 0, got {rate!r}")
     if type(samples) is not int or samples < 1:
         raise ValueError(f"quantize.samples must be a whole number of at least 1, got {samples!r}")

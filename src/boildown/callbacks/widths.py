@@ -1,7 +1,7 @@
 """Bits for each weight in a training: given, or spread over the weights where they do most."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -37,6 +37,7 @@ class Widths:
             raise ValueError(f"{where} must be one of {', '.join(BYS)} or null, got {by!r}")
         self.by = by
         self._options: Options = {}
+        self.made: Callable[[str, Any], Tensor] = _unknown  # a weight of so many bits
         self._state: tuple[tuple[str, int, int], ...] = ()
 
     def look_at(
@@ -63,6 +64,7 @@ class Widths:
             weight = weights[name].detach().double()
             return float((made - weight).square().sum() / weight.square().sum().clamp(min=1e-30))
 
+        self.made = rounded
         harm = error if evidence is None else harm_by(self.by, evidence, weights)
         self._options, self._state = options_of(weights, rounded, harm, widths=widths), state
 
@@ -82,6 +84,10 @@ class Widths:
     def _least(self) -> float:
         """What the cheapest cost, which need not be those of the fewest bits."""
         return sum(min(o.cost for o in some.values()) for some in self._options.values())
+
+
+def _unknown(name: str, bits: int) -> Tensor:
+    raise LookupError(name)  # before anything was looked at
 
 
 def given_bits(bits: Bits | Mapping[str, Bits] | None) -> Iterable[Bits | None]:

@@ -60,7 +60,7 @@ def spread_bits(
         samples: how many to judge by at most.
 
     Returns:
-        Weight -> bits, as `boildown.quantize.layers.quantize_oneshot` takes them.
+        Weight -> bits, as `boildown.quantize.layers.quantize_oneshot` takes them, long names first.
 
     Raises:
         ValueError: for a value out of its range, ternary weights, or a budget below what the fewest
@@ -81,7 +81,9 @@ def spread_bits(
         raise ValueError("bits are spread over weights on uniform grids: leave out ternary ones")
     batches = collect_whole(calibration, samples)
     options = _options(model, batches, replace(plan, bits=bits), loss, by, unit, widths)
-    return allocate_bits(options, cost_of(options, bits) if budget is None else budget)
+    found = allocate_bits(options, cost_of(options, bits) if budget is None else budget)
+    # as patterns, of which the first that matches decides: conv1.weight also means 0.conv1.weight
+    return dict(sorted(found.items(), key=lambda pair: -len(pair[0])))
 
 
 def _options(
