@@ -74,6 +74,19 @@ def test_as_data(method: str, run: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert told["before"]["val/loss"] != told["after"]["val/loss"]
 
 
+def test_columns_of_outliers_are_told(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["quantize", str(run), "--bits", "3", "--outliers", "0.05"]) == 0
+    said = capsys.readouterr().out
+    assert "columns at 16 bits" in said
+    tensors = {one.name: one for one in codec.inspect_file(run / "quantized.boil").tensors}
+    assert "fc2.outliers.weight" in tensors
+    assert "fc2.weight" in said
+    loaded = boildown.load(run / "quantized.boil").state_dict()
+    assert loaded["fc2.rest.weight"].shape[1] + loaded["fc2.outliers.weight"].shape[1] == 24
+    assert main(["inspect", str(run / "quantized.boil")]) == 0
+    assert "fc2.outliers.weight" in capsys.readouterr().out
+
+
 def test_pruned_weights_stay_pruned(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prune", str(run), "--sparsity", "0.8"]) == 0
     pruned = run / "pruned.boil"
@@ -96,6 +109,8 @@ REFUSED = [
     (["--samples", "4"], "4 rows of calibration data are too few"),
     (["--batches", "0"], "batches must be at least 1, got 0"),
     (["--exclude", "conv"], "the pattern 'conv' matches no tensor"),
+    (["--outliers", "0.7"], "--outliers must be a fraction of the weights from 0 to below 0.5"),
+    (["--outliers", "0.1", "--activations", "8"], "outliers=0.1 does not go with activations=8"),
     (["-o", "x.pt"], "-o x.pt: the name must end in .boil"),
 ]
 

@@ -15,6 +15,7 @@ from boildown.foreign_masks import find_masked
 from boildown.lowrank.factorize import restructure, structure_in
 from boildown.models import build, trusts
 from boildown.name_matching import matched, places
+from boildown.quantize import split_layer
 from boildown.quantize.activations import KEY, grid_on
 
 # A description may ask for _MORE times the file's tensors, and _FEW besides: a factorised model is
@@ -149,6 +150,9 @@ def _is_so(module: nn.Module | None, entry: Any) -> bool:
         rest = {key: value for key, value in entry.items() if key != KEY}
         so = grid is not None and grid.entry == entry[KEY]
         return so and (not rest or _is_so(module, rest))
+    if split_layer.KEY in entry:
+        now = module.columns if isinstance(module, split_layer.SplitLinear) else ()
+        return bool(list(now) == entry[split_layer.KEY])
     if "scheme" in entry:
         return [name for name, _ in module.named_children()] == ["v", "u"]
     if "identity" in entry:

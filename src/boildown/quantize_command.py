@@ -92,6 +92,14 @@ def _add_widths(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--exclude", nargs="+", default=[], metavar="PATTERN", help="weights to leave alone"
     )
+    command.add_argument(
+        "--outliers",
+        type=float,
+        default=0.0,
+        metavar="FRACTION",
+        help="of the weights of linear layers, such as 0.01, that keep 16 bits, in the columns "
+        "that few bits cost most; default: 0",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -104,6 +112,7 @@ def run(args: argparse.Namespace) -> None:
         method=args.method,
         granularity=args.granularity,
         exclude=args.exclude,
+        outliers=args.outliers,
         samples=args.samples,
         allocation=args.allocation,
         unit=args.unit,

@@ -9,7 +9,7 @@ from typing import Any
 from boildown.calibrate.batches import collect
 from boildown.codec import inspect_file
 from boildown.printable import printable
-from boildown.quantize.layers import Plan, quantized
+from boildown.quantize.layers import Plan, line_of, quantized
 from boildown.quantize.mixed import spread_bits
 from boildown.report import quantize_table
 from boildown.reworking import opened
@@ -26,6 +26,7 @@ class Asked:
         method: see there.
         granularity: channel, tensor, or a number of inputs.
         exclude: patterns of weights.
+        outliers: fraction of the weights of linear layers.
         samples: of the training data to calibrate with.
         allocation: None, or what spreads the bits (`boildown.quantize.mixed.spread_bits`).
         unit: in which the bits are a budget then.
@@ -36,6 +37,7 @@ class Asked:
     method: str
     granularity: str
     exclude: Sequence[str]
+    outliers: float
     samples: int
     allocation: str | None
     unit: str
@@ -54,6 +56,7 @@ class Asked:
                 self.method,  # type: ignore[arg-type]
                 group,  # type: ignore[arg-type]
                 exclude=self.exclude,
+                outliers=self.outliers,
             )
         except ValueError as error:
             raise ValueError(f"--{error}") from None
@@ -130,19 +133,27 @@ def quantize_file(
     found = quantized(work.run.model, samples, plan, samples=asked.samples)
     made = work.written(found.model)
     sizes = {tensor.name: tensor for tensor in inspect_file(work.out).tensors}
-    rows = [
-        quantize_table.Row(
-            n, sizes[n].numel, one.bits, one.input_bits, one.error, sizes[n].bytes
-        )
-        for n, one in found.weights.items()
-    ]  # fmt: skip
+    rows = []
+    for name, one in found.weights.items():
+        parts = [sizes[part] for part in _parts(name) if part in sizes]
+        numel, size = sum(part.numel for part in parts), sum(part.bytes for part in parts)
+        rows.append(
+            quantize_table.Row(name, numel, one.bits, one.input_bits, one.error, size)
+        )  # fmt: skip
     if as_json:
         said = {"file": str(work.out), "of": str(work.run.file)} | asdict(asked) | asdict(made)
         layers = [asdict(row) | {"why": found.weights[row.name].why} for row in rows]
         print(json.dumps(said | {"layers": layers, "left": found.left}, indent=2))
         return
     title = f"{work.run.file}: quantized by {asked.method}, {asked.samples} samples"
-    told = [f"{name}: not quantized: {why}" for name, why in found.left.items()]
+    told = [line_of(name, why) for name, why in found.left.items()]
     fell = [line for line in found.told if line not in told]
+    told += [f"{n}: {len(own)} columns at 16 bits" for n, own in found.outliers.items()]
     quantize_table.show(rows, [*told, *fell], made, title)
     print(printable(str(work.out)))
+
+
+def _parts(weight: str) -> list[str]:
+    """The tensors of a weight, be it that of a layer which became two."""
+    layer = weight.removesuffix("weight")
+    return [weight, f"{layer}rest.weight", f"{layer}outliers.weight"]

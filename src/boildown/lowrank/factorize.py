@@ -19,6 +19,7 @@ from boildown.lowrank import scheme as schemes_
 from boildown.lowrank.batchnorm import nothing_of, with_bias
 from boildown.lowrank.scheme import Scheme
 from boildown.lowrank.svd import check_rank
+from boildown.quantize import split_layer
 from boildown.quantize.activations import KEY, attach_all
 from boildown.structure.narrow import KINDS as NARROWABLE
 from boildown.structure.narrow import resized, width
@@ -138,7 +139,8 @@ def restructure(model: nn.Module, structure: Mapping[str, Any]) -> nn.Module:
 
     Args:
         model: the network as its class builds it; it is not touched.
-        structure: as the function `structure` returns it; may come from an untrusted file.
+        structure: as the function `structure` returns it, and with `"input_grid"` and `"outliers"`
+            (`boildown.quantize`); may come from an untrusted file.
 
     Raises:
         ValueError: naming the layer, if there is none of that name or it cannot be so.
@@ -148,12 +150,14 @@ def restructure(model: nn.Module, structure: Mapping[str, Any]) -> nn.Module:
             "a factorised model needs a model and a structure, "
             f"got {type(model).__name__} and {type(structure).__name__}"
         )
-    grids = {n: e[KEY] for n, e in structure.items() if isinstance(e, Mapping) and KEY in e}
+    grids, rest = _taken_out(structure, KEY)
     if grids:  # on the layers that are there in the end
-        rest = {n: {k: v for k, v in e.items() if k != KEY} for n, e in structure.items()}
-        made = restructure(model, {n: e for n, e in rest.items() if e or n not in grids})
+        made = restructure(model, rest)
         attach_all(made, grids)
         return made
+    columns, rest = _taken_out(structure, split_layer.KEY)
+    if columns:  # of the layers as they are otherwise
+        return split_layer.split_again(restructure(model, rest), columns)
     smaller = {
         name: {key: entry[key] for key in (SHAPES, NUMBERS) if key in entry}
         for name, entry in structure.items()
@@ -187,6 +191,16 @@ def restructure(model: nn.Module, structure: Mapping[str, Any]) -> nn.Module:
     if any(name.count(".") > _DEPTH_MOST for name in later):
         raise ValueError(f"structure: factors of factors, beyond {_DEPTH_MOST} levels of modules")
     return restructure(new, later)
+
+
+def _taken_out(structure: Mapping[str, Any], key: str) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """What entries of a structure have under a key, and the structure without."""
+    found = {n: e[key] for n, e in structure.items() if isinstance(e, Mapping) and key in e}
+    if not found:
+        return {}, structure
+    rest = {n: {k: v for k, v in e.items() if k != key} if n in found else e
+            for n, e in structure.items()}  # fmt: skip
+    return found, {n: e for n, e in rest.items() if e or n not in found}
 
 
 _DEPTH_MOST = 64

@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 from boildown.calibrate.moments import PairedMoments, damped, shrunk
 from boildown.quantize.grid import Grid, spread
+from boildown.quantize.outliers import solve_apart
 from boildown.quantize.reconstruct import Method, nearest, row_errors
+from boildown.quantize.split_layer import parts_of
 
 DAMPING = 0.01  # of the inputs' covariance, as GPTQ
 
@@ -20,15 +22,24 @@ class FittedLayer:
         moments: one for each of its groups.
         grid: of its weight's blocks.
         method: how.
+        outliers: columns that take no part in the grid, of a Linear.
+        without: a grid of the blocks of the other columns.
 
     Attributes:
         flops: spent on solutions.
     """
 
     def __init__(
-        self, layer: nn.Module, moments: Sequence[PairedMoments], grid: Grid, method: Method
+        self,
+        layer: nn.Module,
+        moments: Sequence[PairedMoments],
+        grid: Grid,
+        method: Method,
+        outliers: Sequence[int] = (),
+        without: Grid | None = None,
     ) -> None:
         self.layer, self.moments, self.grid, self.method = layer, moments, grid, method
+        self.outliers, self.without = outliers, without
         self.weight = layer.get_parameter("weight")
         bias = layer._parameters.get("bias")
         frozen = bias is not None and self.weight.requires_grad and not bias.requires_grad
@@ -48,9 +59,7 @@ class FittedLayer:
             part = Grid(wide.scale[own], wide.zero[own], wide.low, wide.high)
             exact = matrix[own]
             second, wanted = self._wanted(exact, moments)
-            codes = self._codes(exact, wanted, second, part)
-            single = Grid(grid.scale[own], grid.zero[own], grid.low, grid.high)
-            found = single.values(codes.float())
+            found = self._found(exact, wanted, second, part)
             values.append(found)
             new = found.double()
             shifts.append(exact @ moments.exact_mean - new @ moments.now.mean)
@@ -60,6 +69,22 @@ class FittedLayer:
         if self.bias is not None:
             self.bias.add_(torch.cat(shifts).to(self.bias.dtype))
         return max(lost, 0.0) / power if power > 0.0 else 0.0
+
+    def _found(self, exact: Tensor, wanted: Tensor, second: Tensor, grid: Grid) -> Tensor:
+        """The new weight, (m, n) float32."""
+        if self.without is None:
+            single = Grid(grid.scale.float(), grid.zero.float(), grid.low, grid.high)
+            return single.values(self._codes(exact, wanted, second, grid).float())
+        rest, few = (part.to(exact.device) for part in parts_of(self.outliers, exact.shape[1]))
+        own = spread(self.without, (len(exact), len(rest)))
+        grids = [
+            Grid(own.scale.double(), own.zero.double(), own.low, own.high),
+            Grid(grid.scale[:, rest], grid.zero[:, rest], grid.low, grid.high),
+        ]
+        found = solve_apart(self._codes, exact, wanted, second, grids, (rest, few))
+        n, k = exact.shape[1], len(few)
+        self.flops += 2 * k * (k * n + n * n + len(exact) * n)
+        return found.float()
 
     def _codes(self, exact: Tensor, wanted: Tensor, second: Tensor, grid: Grid) -> Tensor:
         """What the method finds, or for rows where these are better the weight's nearest values."""

@@ -26,7 +26,9 @@ from boildown.quantize.grid import (
     misfit,
 )
 from boildown.quantize.observers import OBSERVERS, Observer, fit_grid, ternary_grid
+from boildown.quantize.outlier_columns import columns_apart
 from boildown.quantize.reconstruct import Named, method_named
+from boildown.quantize.split_layer import parts_of, split
 from boildown.structure.replace import replaced
 from boildown.structure.weights import weights_in
 
@@ -65,14 +67,16 @@ class Quantized:
     Attributes:
         model: the network.
         weights: name -> what became of it, in the order of computation.
-        left: name of a weight, or "inputs of" a layer -> why it was left as it was.
+        left: name of a weight, "inputs of" or "outliers of" a layer -> why it was left as it was.
         flops: spent, on passes and solutions.
+        outliers: layer -> columns of its weight that were left at 16 bits.
     """
 
     model: nn.Module
     weights: dict[str, Rounded] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
     flops: int = 0
+    outliers: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def told(self) -> list[str]:
@@ -80,9 +84,14 @@ class Quantized:
         fell = {name: one.why for name, one in self.weights.items() if one.why}
         left = {name: why for name, why in self.left.items() if why not in ASKED}
         return [
-            *(f"{name}: not quantized: {why}" for name, why in left.items()),
+            *(line_of(name, why) for name, why in left.items()),
             *(f"{name}: rounded to its nearest values: {why}" for name, why in fell.items()),
         ]
+
+
+def line_of(name: str, why: str) -> str:
+    """A line on what was left, by its name and why."""
+    return f"{name}: {'none' if name.startswith('outliers of ') else 'not quantized'}: {why}"
 
 
 @dataclass(frozen=True)
@@ -99,6 +108,7 @@ class Plan:
     granularity: Granularity = "channel"
     observer: Observer = "mse"
     exclude: Sequence[str] = ()
+    outliers: float = 0.0
 
     def __post_init__(self) -> None:
         for what, given in (("bits", self.bits), ("activations", self.activations)):
@@ -112,6 +122,21 @@ class Plan:
         if self.observer not in OBSERVERS:
             raise ValueError(
                 f"observer must be one of {', '.join(OBSERVERS)}, got {self.observer!r}"
+            )
+        self._check_outliers()
+
+    def _check_outliers(self) -> None:
+        number = isinstance(self.outliers, int | float) and not isinstance(self.outliers, bool)
+        if not number or not 0.0 <= self.outliers < 0.5:
+            raise ValueError(
+                "outliers must be a fraction of the weights from 0 to below 0.5, such as 0.01, "
+                f"got {self.outliers!r}"
+            )
+        if self.outliers and (self.activations is not None or isinstance(self.granularity, int)):
+            other = "granularity" if self.activations is None else "activations"
+            raise ValueError(
+                f"outliers={self.outliers} does not go with {other}={getattr(self, other)!r}: "
+                "leave out one of them"
             )
 
     def bits_of(self, names: Iterable[str]) -> dict[str, Bits]:
@@ -173,6 +198,7 @@ def quantize_oneshot(
     granularity: Granularity = "channel",
     observer: Observer = "mse",
     exclude: Sequence[str] = (),
+    outliers: float = 0.0,
     fold: bool = True,
     samples: int = 512,
 ) -> nn.Module:
@@ -194,6 +220,8 @@ def quantize_oneshot(
         granularity: what has a step of its own: "channel", "tensor", or so many inputs, such as 64.
         observer: how the range of a grid is chosen: "mse", "minmax", "percentile", "sigma".
         exclude: patterns of weights to leave alone.
+        outliers: fraction of linear layers' weights that keeps 16 bits, in the columns that few
+            bits cost most; such a layer becomes two (`boildown.quantize.split_layer`).
         fold: whether a batch-norm that is all that reads a linear or convolution layer becomes a
             part of that layer, as where networks are deployed; the file tells of it.
         samples: how many to calibrate with at most.
@@ -215,7 +243,7 @@ def quantize_oneshot(
         >>> max(len(row.unique()) for row in small[0].weight) <= 2**3
         True
     """
-    plan = Plan(bits, activations, method, granularity, observer, exclude)
+    plan = Plan(bits, activations, method, granularity, observer, exclude, outliers)
     found = quantized(model, calibration, plan, fold=fold, samples=samples)
     if found.told:
         warnings.warn("\n".join(["quantize_oneshot:", *found.told]), stacklevel=2)
@@ -243,7 +271,9 @@ def quantized(
     exact = replaced(model, {})
     if fold:
         exact = fold_batchnorm(exact, foldable(exact, follows(exact, batches[0])))
-    return quantize_(replaced(exact, {}), exact, batches, plan)
+    found = quantize_(replaced(exact, {}), exact, batches, plan)
+    found.model = split(found.model, found.outliers)
+    return found
 
 
 def check_plan(plan: Plan, model: nn.Module) -> None:
@@ -325,6 +355,7 @@ class _Work:
         self.pass_flops = calibration_flops(self.model, batches)
         self.input_bits = plan.input_bits_of(self.model, list(bits))
         self.grids_fit = set(layers_of(self.model, bits))
+        self.outliers = self._outliers() if plan.outliers else {}
 
     def in_order(self) -> list[str]:
         """The weights as the network computes with them, before these what it does not reach."""
@@ -341,21 +372,48 @@ class _Work:
         input_bits = self._observe(name)
         why = self._why_not(name)
         weight = self.model.get_parameter(name)
-        grid = self.plan.grid(self.bits[name], weight)
         if why:
-            rows = weight.detach().float()
-            values = grid.nearest(blocks_of(rows, self.plan.granularity)).view_as(weight)
-            weight.copy_(torch.where(rows != 0.0, values, 0.0))
+            weight.copy_(torch.where(weight != 0.0, self._on_grid(name, weight), 0.0))
             told = why if self.plan.method != "nearest" else ""
             self.found.weights[name] = Rounded(self.bits[name], input_bits, None, told)
             return
         path, layer = users[0]
+        grid = self.plan.grid(self.bits[name], weight)
         moments = paired_moments(self.exact, self.model, self.batches, path)
         self.found.flops += 2 * self.pass_flops
-        fit = FittedLayer(layer, moments, grid, method_named(self.plan.method, "method"))
+        columns, own = self.outliers.get(name, []), None
+        if columns:
+            rest = parts_of(columns, weight.shape[1])[0].to(weight.device)
+            own = self.plan.grid(self.bits[name], weight[:, rest])
+            self.found.outliers[path] = columns
+        method = method_named(self.plan.method, "method")
+        fit = FittedLayer(layer, moments, grid, method, columns, own)
         error = fit.solve()
         self.found.flops += fit.flops
         self.found.weights[name] = Rounded(self.bits[name], input_bits, error)
+
+    def _outliers(self) -> dict[str, list[int]]:
+        """The weights with columns that keep 16 bits, and these.
+
+        Raises:
+            ValueError: if no weight can have any.
+        """
+        able = {name: each[0] for name, each in self.users.items() if not self._why_not(name)}
+        found = columns_apart(self.exact, self.batches, able, self._on_grid, self.plan.outliers)
+        self.found.flops += self.pass_flops * found.passes
+        others = {name: self._why_not(name) for name in self.bits if name not in able}
+        left = {f"outliers of {name}": why for name, why in {**others, **found.refused}.items()}
+        self.found.left |= left
+        if found.passes == 0:
+            raise ValueError(
+                f"outliers={self.plan.outliers}: {'; '.join(f'{n}: {w}' for n, w in left.items())}"
+            )
+        return found.columns
+
+    def _on_grid(self, name: str, weight: Tensor) -> Tensor:
+        """The nearest values of the grid that suits a weight."""
+        blocks = blocks_of(weight.detach().float(), self.plan.granularity)
+        return self.plan.grid(self.bits[name], weight).nearest(blocks).view_as(weight)
 
     def _observe(self, name: str) -> int | None:
         """Put grids on what the layers of a weight get; their bits, None if there are none."""
