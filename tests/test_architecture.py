@@ -49,7 +49,7 @@ LAYERS: tuple[set[str], ...] = (  # a room imports from its own layer and those 
         "opening",
         "converting",
     },
-    {"reworking"},
+    {"reworking", "rework_options"},
     {"pruning", "quantizing"},
     {"prune_command", "quantize_command", "export_command"},
     {"cli"},

@@ -1,42 +1,15 @@
 """The command line of `boildown prune`; what it does is imported when it runs."""
 
 import argparse
-from collections.abc import Callable
-from pathlib import Path
+
+from boildown.rework_options import AddConfig, Commands, reworking
 
 
-def add(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    add_config: Callable[[argparse.ArgumentParser, str], None],
-) -> None:
-    """Add the command to others.
-
-    Args:
-        commands: of the command line.
-        add_config: adds what says where a config is, and what the default is.
-    """
-    command = commands.add_parser(
-        "prune", help="a trained run's network, pruned without training, into a new .boil file"
-    )
-    command.add_argument(
-        "path",
-        type=Path,
-        metavar="RUN",
-        help="a run's directory, or dense.safetensors, model.boil, newest.ckpt or another "
-        "checkpoint in it",
-    )
+def add(commands: "Commands[argparse.ArgumentParser]", add_config: AddConfig) -> None:
+    """Add the command to others; see `boildown.rework_options.reworking`."""
+    about = "a trained run's network, pruned without training, into a new .boil file"
+    command = reworking(commands, "prune", about, "pruned.boil", add_config)
     _add_amounts(command)
-    command.add_argument(
-        "--batches",
-        type=int,
-        metavar="N",
-        help="of the validation data to measure on; default: all",
-    )
-    add_config(command, "config.yaml beside it")
-    command.add_argument(
-        "-o", "--out", type=Path, help="the file, .boil; default: a new pruned.boil beside it"
-    )
-    command.add_argument("--json", action="store_true", help="as data, on stdout")
     command.set_defaults(run=run)
 
 
@@ -56,22 +29,12 @@ def _add_amounts(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--scope",
         default="layer",
-        metavar="{layer,global,erk}",
-        help="equally much of each layer, all ranked together, or less of small ones; default: "
-        "layer",
+        metavar="{layer,global,erk,sensitivity}",
+        help="equally much of each layer, all ranked together, less of small ones, or by what a "
+        "cut does to the outputs; default: layer",
     )
     command.add_argument(
         "--pattern", metavar="P", help="what is cut as one, such as 2:4 or 1x4; default: weights"
-    )
-    command.add_argument(
-        "--exclude", nargs="+", default=[], metavar="PATTERN", help="weights to leave alone"
-    )
-    command.add_argument(
-        "--samples",
-        type=int,
-        default=512,
-        metavar="N",
-        help="of the training data to calibrate with; default: 512",
     )
     command.add_argument(
         "--mix",

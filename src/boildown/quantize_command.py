@@ -1,49 +1,15 @@
 """The command line of `boildown quantize`; what it does is imported when it runs."""
 
 import argparse
-from collections.abc import Callable
-from pathlib import Path
+
+from boildown.rework_options import AddConfig, Commands, reworking
 
 
-def add(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    add_config: Callable[[argparse.ArgumentParser, str], None],
-) -> None:
-    """Add the command to others.
-
-    Args:
-        commands: of the command line.
-        add_config: adds what says where a config is, and what the default is.
-    """
-    command = commands.add_parser(
-        "quantize", help="a trained run's network with few bits, without training, as a .boil file"
-    )
-    command.add_argument(
-        "path",
-        type=Path,
-        metavar="RUN",
-        help="a run's directory, or dense.safetensors, model.boil, newest.ckpt or another "
-        "checkpoint in it",
-    )
+def add(commands: "Commands[argparse.ArgumentParser]", add_config: AddConfig) -> None:
+    """Add the command to others; see `boildown.rework_options.reworking`."""
+    about = "a trained run's network with few bits, without training, as a .boil file"
+    command = reworking(commands, "quantize", about, "quantized.boil", add_config)
     _add_widths(command)
-    command.add_argument(
-        "--samples",
-        type=int,
-        default=512,
-        metavar="N",
-        help="of the training data to calibrate with; default: 512",
-    )
-    command.add_argument(
-        "--batches",
-        type=int,
-        metavar="N",
-        help="of the validation data to measure on; default: all",
-    )
-    add_config(command, "config.yaml beside it")
-    command.add_argument(
-        "-o", "--out", type=Path, help="the file, .boil; default: a new quantized.boil beside it"
-    )
-    command.add_argument("--json", action="store_true", help="as data, on stdout")
     command.set_defaults(run=run)
 
 
@@ -88,9 +54,6 @@ def _add_widths(command: argparse.ArgumentParser) -> None:
         metavar="G",
         help="what has a step of its own: channel, tensor, or so many inputs, such as 64; "
         "default: channel",
-    )
-    command.add_argument(
-        "--exclude", nargs="+", default=[], metavar="PATTERN", help="weights to leave alone"
     )
     command.add_argument(
         "--outliers",
