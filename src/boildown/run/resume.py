@@ -166,8 +166,10 @@ def _of_first_version(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[s
     for key, node in recipe.items():
         if isinstance(node, dict) and isinstance(today.get(key), dict):
             recipe[key] = {k: node.get(k, v) for k, v in today[key].items()}
-    # knobs that came later, and rounding, which sharing does too
-    recipe |= {key: None for key, value in today.items() if value is None and key not in recipe}
+    if today.get("round", ...) is None:  # sharing rounds too
+        recipe["round"] = None
+    later = (key for key, value in today.items() if value is None and key not in recipe)
+    recipe |= dict.fromkeys(later)
     own = dict(then["learning_rate"])
     own["peaks"] = {k: v for k, v in own["peaks"].items() if v != _FIRST_PEAKS.get(k)}
     return {**then, "compression": recipe, "learning_rate": own}
