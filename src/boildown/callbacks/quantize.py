@@ -363,7 +363,8 @@ class Quantize(Constraint):
                 if self.rate and isinstance(rounding, Uniform):
                     more = self._of_rate(name, blocks, rounding)
                     grad, by_steps = grad + more[0], by_steps + more[1]
-                parameter.grad.copy_(grad.view_as(parameter))
+                if grad.data_ptr() != parameter.grad.data_ptr():
+                    parameter.grad.copy_(grad.view_as(parameter))
                 if self.learn:
                     self._steps.gradient(name, by_steps)
             parameter.copy_(self.latents[name])

@@ -17,6 +17,7 @@ from boildown.structure.replace import noted, structure_of
 SEEN = 1 << 16  # values of one layer's inputs that its grid is fitted to, spread over the batches
 KEY = "input_grid"  # of an entry of a structure
 
+SPARED, LEARNED_FROM = 8, 1 << 16  # a step is learned from an eighth of a batch, or so many values
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -83,22 +84,26 @@ class _Round(torch.autograd.Function):
     def forward(
         ctx: Any, inputs: Tensor, step: Tensor, zero: Tensor, low: int, high: int
     ) -> Tensor:
-        seen = torch.fake_quantize_per_tensor_affine(inputs, step, zero, low, high)
-        ctx.save_for_backward(inputs, seen, step)
+        seen: Tensor
+        seen, inside = torch.ops.aten._fake_quantize_per_tensor_affine_cachemask_tensor_qparams(
+            inputs, step, zero, torch.ones(1, dtype=torch.int64, device=inputs.device), low, high
+        )
+        ctx.save_for_backward(inputs, seen, inside, step)
         ctx.high = high
         return seen
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, seen, step = ctx.saved_tensors
-        (grad,) = grads
-        error = seen - inputs
-        inside = error.abs() <= step * 0.5000005
-        by_step = None
-        if ctx.needs_input_grad[1]:
-            slope = torch.where(inside, error, seen).flatten() @ grad.flatten()
-            by_step = (slope / step / (inputs.numel() * ctx.high) ** 0.5).reshape(step.shape)
-        return grad * inside, by_step, None, None, None
+        inputs, seen, inside, step = ctx.saved_tensors
+        grad = grads[0].reshape(-1)
+        passed, by_step = grad * inside.reshape(-1), None
+        if ctx.needs_input_grad[1]:  # of each seen / step, less inputs / step where not clipped
+            some = min(grad.numel(), max(grad.numel() // SPARED, LEARNED_FROM))
+            slope = torch.dot(grad[:some], seen.reshape(-1)[:some])
+            slope -= torch.dot(passed[:some], inputs.reshape(-1)[:some])
+            slope *= grad.numel() / some / (grad.numel() * ctx.high) ** 0.5
+            by_step = (slope / step).reshape(step.shape)
+        return passed.view_as(inputs), by_step, None, None, None
 
 
 class InputGrid:
@@ -132,10 +137,12 @@ class InputGrid:
             self.step = self.step.to(inputs.device)
         if self._code.device != inputs.device:
             self._code = self._code.to(inputs.device)
+        # data that nothing computed keep their step: its gradient would be that of the whole input
+        step = self.step if inputs.requires_grad else self.step.detach()
         low, high = limits(self.bits, signed=False)
         with torch.autocast(inputs.device.type, enabled=False):
             seen: Tensor = _Round.apply(  # type: ignore[no-untyped-call]
-                inputs.float(), self.step, self._code, low, high
+                inputs.float(), step, self._code, low, high
             )
         return seen.to(inputs.dtype)
 

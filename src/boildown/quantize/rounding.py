@@ -32,7 +32,7 @@ class Rounding(Protocol):
     def back(
         self, grad: Tensor, blocks: Tensor, seen: Tensor, steps: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """From the gradient by what is seen: those by the latent weights and by the steps."""
+        """From the gradient by what is seen, overwritten: by latent weights, and by steps."""
 
     def drawn(self, blocks: Tensor, steps: Tensor, slack: float) -> Tensor:
         """What the network sees of weights that are only drawn to their grid.
@@ -84,11 +84,12 @@ class Uniform:
     def back(
         self, grad: Tensor, blocks: Tensor, seen: Tensor, steps: Tensor
     ) -> tuple[Tensor, Tensor]:
-        error = seen - blocks
-        inside = error.abs() <= steps * (0.5 * ALL)
-        slope = torch.where(inside, error, seen).mul_(grad).sum(1, keepdim=True) / steps
+        inside = (seen - blocks).abs_() <= steps * (0.5 * ALL)
+        slope = _products(grad, seen)
+        passed = grad.mul_(inside)  # what is clipped keeps its gradient for the step alone
+        slope -= _products(passed, blocks)
         size = blocks.shape[1] * limits(self.bits)[1]
-        return grad * inside, slope / size**0.5
+        return passed, slope.div_(steps * size**0.5)
 
     def drawn(self, blocks: Tensor, steps: Tensor, slack: float) -> Tensor:
         if slack <= 0.0:
@@ -139,6 +140,11 @@ class Ternary:
     def drawn(self, blocks: Tensor, steps: Tensor, slack: float) -> Tensor:
         seen = self.seen(blocks, steps)
         return seen.lerp_(blocks, slack)
+
+
+def _products(one: Tensor, other: Tensor) -> Tensor:
+    """The inner product of each two rows, (rows, 1)."""
+    return torch.bmm(one[:, None], other[:, :, None])[:, 0]
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:
