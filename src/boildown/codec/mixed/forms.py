@@ -23,6 +23,7 @@ MANTISSAS = {"float32": 23, "float16": 10, "bfloat16": 7, "float64": 52}
 FLOATS = {*MANTISSAS, "float8_e4m3fn", "float8_e5m2"}
 _SIGNED = {"int8", "int16", "int32", "int64"}
 _BYTE = 8
+FINE_MOST = 3  # bits of an integer after the first that symbols tell
 _CODED_MOST = 6  # bytes of a mantissa
 _FEW_VALUED = 7.5  # bits of entropy, below which a byte of mantissas is worth symbols
 
@@ -215,23 +216,40 @@ def _code_below(stream: Stream, below: Keys, signs: Keys, low: int, coded: int) 
     return (rest >> np.uint64(1) << left | lowest) << np.uint64(1) | rest & np.uint64(1)
 
 
-def code_integers(stream: Stream, kind: Kind, keys: Keys | None, _: Any) -> Keys:
-    """The lengths of keys in bits as a matrix of symbols, and the bits after the first."""
+def code_integers(stream: Stream, kind: Kind, keys: Keys | None, fine: int | None) -> Keys:
+    """The highest bits of keys as a matrix of symbols, and the others as they are.
+
+    Keys of n bits have 2^`fine` symbols, which tell the `fine` bits after the first.
+    """
     bits = 8 * word_type(kind.dtype).itemsize
-    given = np.zeros(kind.size, np.uint64) if keys is None else keys
-    symbols = _lengths(given)
+    fine = stream.small(places.CODED, fine or 0, FINE_MOST)
+    symbols, widths = np.zeros(kind.size, np.int32), np.zeros(kind.size, np.uint8)
+    if keys is not None:
+        symbols, widths = heads_of(keys, fine)
     size = stream.number(places.SIZE, int(symbols.max(initial=0))) + 1
-    if size > bits + 1:
-        raise CodecError(f"integers of {size - 1} bits")
+    if size > (bits - fine + 1) << fine:
+        raise CodecError(f"integers of {size} kinds")
     code_matrix(stream, symbols, kind.columns, size)
-    widths = np.maximum(symbols - 1, 0).astype(np.uint8)
+    widths = np.maximum((symbols >> fine) - 1, 0).astype(np.uint8)
     stream.room_for(int(widths.sum(dtype=np.int64)))
-    rest = given & _masks(widths)
+    rest = np.zeros(kind.size, np.uint64) if keys is None else keys & _masks(widths)
     stream.plain(rest, widths)
-    return rest | np.where(symbols > 0, np.uint64(1) << widths.astype(np.uint64), np.uint64(0))
+    heads = symbols.astype(np.uint64)
+    large = widths > 0
+    one = np.uint64(1) << np.uint64(fine)
+    heads[large] = heads[large] & one - np.uint64(1) | one
+    return heads << widths.astype(np.uint64) | rest
 
 
-def _lengths(keys: Keys) -> NDArray[np.int32]:
+def heads_of(keys: Keys, fine: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """The symbols of `code_integers`, and how many bits of each key are left."""
+    widths = np.maximum(lengths_of(keys) - 1 - fine, 0)
+    heads = (keys >> widths.astype(np.uint64)).astype(np.int32) + (widths << fine)
+    return heads.astype(np.int32), widths.astype(np.uint8)
+
+
+def lengths_of(keys: Keys) -> NDArray[np.int32]:
+    """Bits of each key."""
     lengths = np.zeros(keys.size, np.int32)
     left = keys.copy()
     for step in (32, 16, 8, 4, 2, 1):
