@@ -16,7 +16,7 @@ from boildown.codec.mixed.stream import Stream
 
 SIZES_MOST = 1 << 10  # symbols, so many different ones
 _EVEN, _FIRST_APART, _GIVEN = range(3)
-_FEW = 1 << 16  # symbols, for which even codes are tried as well
+_FEW = 1 << 12  # symbols, for which even codes are tried as well
 _ALONE_MOST = 1 << 16  # symbols; more make up for what mixing has to learn
 _MANY = 1 << 19  # symbols, beyond which a part tells how all are gone through
 _PART = 1 << 15
