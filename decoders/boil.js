@@ -1,0 +1,700 @@
+// Read a model.boil without boildown: this file and nothing else, in Node and in browsers.
+//
+//     node boil.js model.boil                 lists its tensors
+//     node boil.js model.boil -o directory    writes the bytes of each, and index.json
+//     require("./boil.js").decode(bytes)      in a program
+//     <script src="boil.js"></script>         in a page, which then has boil.decode(bytes)
+//
+// What the bytes of a file mean is in boildown's docs/format.md, whose words are the names here;
+// boil.py is the same in Python. Files are untrusted: whatever boildown does not write is refused.
+"use strict";
+
+(function () {
+  const DTYPES = { // the array, the bytes of an element and of a float in it if zeros have signs
+    float32: [Float32Array, 4, 4], float64: [Float64Array, 8, 8], float16: [Uint16Array, 2, 2],
+    bfloat16: [Uint16Array, 2, 2], uint8: [Uint8Array, 1, 0], int8: [Int8Array, 1, 0],
+    int16: [Int16Array, 2, 0], int32: [Int32Array, 4, 0], int64: [BigInt64Array, 8, 0],
+    bool: [Uint8Array, 1, 0], complex64: [Float32Array, 8, 4], complex128: [Float64Array, 16, 8],
+    uint16: [Uint16Array, 2, 0], uint32: [Uint32Array, 4, 0], uint64: [BigUint64Array, 8, 0],
+    float8_e4m3fn: [Uint8Array, 1, 1], float8_e5m2: [Uint8Array, 1, 1],
+    float8_e4m3fnuz: [Uint8Array, 1, 0], float8_e5m2fnuz: [Uint8Array, 1, 0],
+    float8_e8m0fnu: [Uint8Array, 1, 0], float4_e2m1fn_x2: [Uint8Array, 1, 0],
+    complex32: [Uint16Array, 4, 2],
+  };
+  const NAMES = Object.keys(DTYPES);
+  const WORDS = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array, 8: BigUint64Array };
+  const SIGNED = { 2: Int16Array, 4: Int32Array, 8: BigInt64Array };
+  const [OWN, FLOAT16, BFLOAT16, FLOAT32, INT8, INT16, INT32, GRID] = [0, 1, 2, 3, 4, 5, 6, 7];
+  const STORED = { [FLOAT16]: Uint16Array, [BFLOAT16]: Uint16Array, [FLOAT32]: Uint32Array,
+    [INT8]: Int8Array, [INT16]: Int16Array, [INT32]: Int32Array };
+  const FORMS = {
+    float32: [FLOAT16, BFLOAT16, GRID], float64: [FLOAT16, FLOAT32], int16: [INT8],
+    int32: [INT8, INT16], int64: [INT8, INT16, INT32],
+  };
+  const LONGEST = 24; // bits of a code
+
+  /** The bytes are not an intact file that boildown wrote. */
+  class BoilError extends Error {
+    name = "BoilError";
+  }
+
+  function check(holds, message) {
+    if (!holds) throw new BoilError(message);
+  }
+
+  /** A cursor over untrusted bytes; bits are read from the highest of a byte down. */
+  class Reader {
+    constructor(data) {
+      this.data = data;
+      this.at = this.held = this.left = 0;
+    }
+
+    take(count) {
+      const { at } = this;
+      check(at + count <= this.data.length, `${count} bytes should follow byte ${at}, and fewer do`);
+      return this.data.subarray(at, (this.at += count));
+    }
+
+    byte() {
+      return this.take(1)[0];
+    }
+
+    /** The next number, of a kind that DataView has. */
+    number(kind, size, little = false) {
+      const bytes = this.take(size);
+      return new DataView(bytes.buffer, bytes.byteOffset, size)[`get${kind}`](0, little);
+    }
+
+    varint() {
+      let value = 0;
+      for (let group = 0; group < 9; group++) {
+        const byte = this.byte();
+        value += (byte & 0x7f) * 2 ** (7 * group);
+        if (byte < 0x80) return value;
+      }
+      throw new BoilError(`an integer of more than 9 bytes ends at byte ${this.at}`);
+    }
+
+    bits(width) {
+      let value = 0;
+      for (let i = 0; i < width; i++) {
+        if (this.left === 0) [this.held, this.left] = [this.byte(), 8];
+        value = value * 2 + ((this.held >> --this.left) & 1);
+      }
+      return value;
+    }
+
+    align() {
+      check((this.held & ((1 << this.left) - 1)) === 0,
+        "the bits that fill the last byte of a table are not zero");
+      this.left = 0;
+    }
+  }
+
+  /**
+   * The tensors and the config in the bytes of a file.
+   *
+   * @param {Uint8Array} data untrusted.
+   * @param {object} base the tensors that those of a file of differences are relative to.
+   * @returns {{tensors: object, names: string[], config: object | null}} Each tensor is
+   *   {dtype, shape, data}: data is the typed array of the dtype, of the bits where JavaScript has
+   *   none (float16, bfloat16, float8), of real and imaginary parts where it is complex. `names`
+   *   has the order of the file.
+   * @throws {BoilError} unless this is an intact file.
+   */
+  function decode(data, base = null) {
+    data = new Uint8Array(data.buffer, data.byteOffset, data.length);
+    check(String.fromCharCode(...data.subarray(0, 4)) === "BOIL",
+      "this is not a boil file: it does not begin with BOIL");
+    check(data[4] === 1, `the format's version is ${data[4]}, not 1 or 2`);
+    return version1(data);
+  }
+
+  // ---- version 1
+
+  function version1(data) {
+    const read = new Reader(data), digested = data.length - 16;
+    read.take(5);
+    const head = read.varint(), packed = read.take(Math.floor(head / 2));
+    check(digested > 0 && same(blake2b(data.subarray(0, digested)), data.subarray(digested)),
+      "the digest is wrong: the file was damaged, cut short or added to");
+    const { config, entries } = header(new Reader(head % 2 ? inflated(packed) : packed));
+    const stored = entries.filter((entry) => entry.tied === null);
+    const sum = (of) => stored.reduce((total, entry) => total + of(entry), 0);
+    const promised = sum((entry) => numel(entry) * Math.max(DTYPES[entry.dtype][1], 4));
+    const end = read.at + sum((entry) => entry.size + 4) + 16;
+    let expected = Math.max(end, Math.ceil(promised / 8192));
+    if (data.length < expected && promised <= 2 ** 24) { // once elements of any size counted as 4
+      expected = Math.max(end, Math.ceil((4 * sum(numel)) / 8192));
+    }
+    check(data.length === expected,
+      `the file has ${data.length} bytes, its header asks for ${expected}`);
+    const tensors = Object.create(null);
+    for (const entry of entries) {
+      if (entry.tied !== null) {
+        tensors[entry.name] = tensors[entries[entry.tied].name];
+        continue;
+      }
+      const payload = new Reader(read.take(entry.size)), name = JSON.stringify(entry.name);
+      check(crc32(payload.data) === read.number("Uint32", 4, true),
+        `tensor ${name}: the checksum is wrong`);
+      const words = tensor(payload, entry.dtype, wordCount(entry));
+      check(payload.at === entry.size,
+        `tensor ${name}: ${entry.size - payload.at} bytes are left over`);
+      tensors[entry.name] = finished(entry, words);
+    }
+    check(read.take(digested - read.at).every((byte) => byte === 0),
+      "the bytes that fill the file are not zero");
+    return { tensors, names: entries.map((entry) => entry.name), config };
+  }
+
+  /** `[config, entry, ...]`, an entry being `[name, dtype, bytes, *shape]` or `[name, -1 - i]`. */
+  function header(read) {
+    const count = listSize(read), config = configOf(read), entries = [], names = new Set();
+    for (let i = 0; i < count - 1; i++) {
+      const row = item(read, false);
+      check(Array.isArray(row) && row.length > 1 && typeof row[0] === "string",
+        `entry ${i} is not a list of a name and numbers`);
+      const [name, dtype, size, ...shape] = row, quoted = JSON.stringify(name);
+      check(row.slice(1).every((number) => typeof number === "number"),
+        `tensor ${quoted}: the entry holds something other than integers`);
+      check(!names.has(name), `two tensors are called ${quoted}`);
+      names.add(name);
+      if (dtype < 0) {
+        const tied = -1 - dtype, other = entries[tied];
+        check(other && other.tied === null && row.length === 2,
+          `tensor ${quoted} is tied to entry ${tied}, which it cannot be`);
+        entries.push({ ...other, name, size: 0, tied });
+        continue;
+      }
+      check(dtype < NAMES.length && size >= 1,
+        `tensor ${quoted} has no payload, or the unknown dtype ${dtype}`);
+      checkShape(shape);
+      entries.push({ name, dtype: NAMES[dtype], shape, size, tied: null });
+    }
+    check(read.at === read.data.length, "the header goes on after its list");
+    return { config, entries };
+  }
+
+  // ---- headers
+
+  function numel(entry) {
+    return entry.shape.reduce((product, side) => product * side, 1);
+  }
+
+  function wordCount(entry) {
+    return numel(entry) * Math.max(1, DTYPES[entry.dtype][1] / 8);
+  }
+
+  function finished({ dtype, shape }, words) {
+    return { dtype, shape, data: new DTYPES[dtype][0](words.buffer) };
+  }
+
+  function checkShape(shape) {
+    let product = shape.length <= 64 ? 1 : Infinity;
+    for (const side of shape) product *= side >= 0 && side <= 2 ** 48 ? side || 1 : Infinity;
+    check(product <= 2 ** 48, `the shape [${shape}] is beyond what a file can hold`);
+  }
+
+  function same(left, right) {
+    return left.length === right.length && left.every((byte, i) => byte === right[i]);
+  }
+
+  function listSize(read) {
+    const tag = read.byte();
+    let size = tag >> 4 === 9 ? tag & 15 : 0;
+    if (tag === 0xdc) size = read.number("Uint16", 2);
+    if (tag === 0xdd) size = read.number("Uint32", 4);
+    check(size > 0, "the header is not a list in msgpack, or an empty one");
+    return size;
+  }
+
+  function configOf(read) {
+    const config = item(read);
+    check(config === null || Object.getPrototypeOf(Object(config)) === null,
+      "the config is not a mapping");
+    return config;
+  }
+
+  /** The next item of the header's list, each of which has a size that it must not exceed. */
+  function item(read, floats = true) {
+    const start = read.at, value = unpacked(read, floats, 0);
+    check(read.at - start <= 2 ** 20, "the header has a part of over 1 MiB");
+    return value;
+  }
+
+  const MSGPACK = { 0xc4: ["Uint8", 1], 0xc5: ["Uint16", 2], 0xc6: ["Uint32", 4],
+    0xca: ["Float32", 4], 0xcb: ["Float64", 8],
+    0xcc: ["Uint8", 1], 0xcd: ["Uint16", 2], 0xce: ["Uint32", 4], 0xcf: ["BigUint64", 8],
+    0xd0: ["Int8", 1], 0xd1: ["Int16", 2], 0xd2: ["Int32", 4], 0xd3: ["BigInt64", 8],
+    0xd9: ["Uint8", 1], 0xda: ["Uint16", 2], 0xdb: ["Uint32", 4], 0xdc: ["Uint16", 2],
+    0xdd: ["Uint32", 4], 0xde: ["Uint16", 2], 0xdf: ["Uint32", 4] };
+
+  /** The next value of msgpack, which has no extensions. Integers beyond 2^53 are BigInts. */
+  function unpacked(read, floats, depth) {
+    const tag = read.byte();
+    if (tag < 0x80 || tag >= 0xe0) {
+      check(depth <= 64, "the header is nested too deeply");
+      return tag < 0x80 ? tag : tag - 256;
+    }
+    check(depth <= 64 && (tag < 0xc0 || tag in MSGPACK || (tag < 0xc4 && tag !== 0xc1)) &&
+      (floats || (tag !== 0xca && tag !== 0xcb)),
+      "the header is nested too deeply, or holds what is not plain data");
+    if (tag >= 0xc0 && tag < 0xc4) return [null, null, false, true][tag & 3];
+    let value = tag & (tag >= 0xa0 ? 31 : 15);
+    if (tag in MSGPACK) value = read.number(...MSGPACK[tag]);
+    if (tag >= 0xca && tag <= 0xd3) {
+      return typeof value === "bigint" && Number.isSafeInteger(Number(value)) ? Number(value) : value;
+    }
+    if (tag >= 0xde || tag < 0x90) {
+      const found = Object.create(null);
+      for (let i = 0; i < value; i++) {
+        const key = unpacked(read, floats, depth + 1);
+        check(typeof key === "string", `the config has a key that is a ${typeof key}, not a string`);
+        found[key] = unpacked(read, floats, depth + 1);
+      }
+      return found;
+    }
+    if (tag >= 0xdc || tag < 0xa0) {
+      const found = [];
+      for (let i = 0; i < value; i++) found.push(unpacked(read, floats, depth + 1));
+      return found;
+    }
+    return tag >= 0xc4 && tag <= 0xc6 ? read.take(value).slice() : text(read.take(value));
+  }
+
+  /** UTF-8, in which lone surrogates may occur. */
+  function text(bytes) {
+    let found = "";
+    for (let i = 0; i < bytes.length; ) {
+      const first = bytes[i++];
+      const more = first < 0x80 ? 0 : first < 0xe0 ? 1 : first < 0xf0 ? 2 : 3;
+      let code = more ? first & (0x3f >> more) : first, left = more;
+      for (; left > 0 && (bytes[i] & 0xc0) === 0x80; left--) code = (code << 6) | (bytes[i++] & 0x3f);
+      check(left === 0 && code >= [0, 0x80, 0x800, 0x10000][more] && code <= 0x10ffff &&
+        (first < 0x80 || (first >= 0xc2 && first < 0xf5)), "the header has a string that is no UTF-8");
+      found += String.fromCodePoint(code);
+    }
+    return found;
+  }
+
+  /** Raw deflate (RFC 1951) undone; what it may refer to before its start is the dictionary. */
+  function inflated(data, dictionary = new Uint8Array()) {
+    const out = Array.from(dictionary), limit = out.length + 64 * data.length;
+    const wrong = "the header does not inflate, or to over 64 times its size, or more follows it";
+    let at = 0, held = 0, left = 0;
+    const bits = (width) => {
+      for (; left < width; left += 8) {
+        check(at < data.length, wrong);
+        held |= data[at++] << left;
+      }
+      const value = held & ((1 << width) - 1);
+      held >>>= width;
+      left -= width;
+      return value;
+    };
+    const table = (lengths, fewest) => { // how many codes have each length; the symbols in order
+      const counts = new Uint16Array(16), symbols = [];
+      for (let n = 1; n < 16; n++) {
+        lengths.forEach((length, symbol) => length === n && symbols.push(symbol));
+        counts[n] = symbols.length - counts.reduce((sum, count) => sum + count);
+      }
+      const used = counts.reduce((sum, count, n) => sum + (count << (15 - n)), 0);
+      const few = symbols.length >= fewest && symbols.length < 2 && counts[1] === symbols.length;
+      check(used === 1 << 15 || few, wrong);
+      return [counts, symbols];
+    };
+    const symbol = ([counts, symbols]) => {
+      for (let n = 1, code = 0, first = 0, rank = 0; n < 16; n++) {
+        code = 2 * code + bits(1);
+        first *= 2;
+        if (code - first < counts[n]) return symbols[rank + code - first];
+        first += counts[n];
+        rank += counts[n];
+      }
+      throw new BoilError(wrong);
+    };
+    const block = (longs, fars) => {
+      for (let code = symbol(longs); code !== 256; code = symbol(longs)) {
+        if (code < 256) {
+          out.push(code);
+        } else {
+          check(code < 286, wrong);
+          const more = code < 265 || code > 284 ? 0 : (code - 261) >> 2;
+          const base = code > 284 ? 258 : more ? 3 + ((4 + ((code - 265) & 3)) << more) : code - 254;
+          const length = base + bits(more), far = symbol(fars);
+          check(far < 30, wrong);
+          const most = Math.max(0, (far >> 1) - 1);
+          const distance = 1 + (most ? (2 + (far & 1)) << most : far) + bits(most);
+          check(distance <= out.length, wrong);
+          for (let i = 0; i < length; i++) out.push(out[out.length - distance]);
+        }
+        check(out.length <= limit, wrong);
+      }
+    };
+    for (let last = 0; !last; ) {
+      last = bits(1);
+      const kind = bits(2);
+      check(kind < 3, wrong);
+      if (kind === 0) {
+        held = left = 0;
+        const size = bits(16);
+        check(bits(16) === (size ^ 0xffff) && at + size <= data.length, wrong);
+        for (let i = 0; i < size; i++) out.push(data[at++]);
+        check(out.length <= limit, wrong);
+      } else if (kind === 1) {
+        const lengths = [[144, 8], [112, 9], [24, 7], [8, 8]].flatMap(([n, w]) => Array(n).fill(w));
+        block(table(lengths), table(Array(32).fill(5)));
+      } else {
+        const sizes = [bits(5) + 257, bits(5) + 1], count = bits(4) + 4, lengths = Array(19).fill(0);
+        const order = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
+        for (const place of order.slice(0, count)) lengths[place] = bits(3);
+        const all = [], codes = table(lengths);
+        while (all.length < sizes[0] + sizes[1]) {
+          const code = symbol(codes), last = all[all.length - 1];
+          check(code !== 16 || all.length, wrong);
+          if (code < 16) all.push(code);
+          else if (code === 16) all.push(...Array(3 + bits(2)).fill(last));
+          else all.push(...Array(code === 17 ? 3 + bits(3) : 11 + bits(7)).fill(0));
+        }
+        check(sizes[0] < 287 && sizes[1] < 31 && all.length === sizes[0] + sizes[1] && all[256], wrong);
+        block(table(all.slice(0, sizes[0]), 1), table(all.slice(sizes[0]), 0));
+      }
+    }
+    check(at === data.length, wrong);
+    return new Uint8Array(out.slice(dictionary.length));
+  }
+
+  // ---- checksums
+
+  const CRCS = Uint32Array.from({ length: 256 }, (_, crc) => {
+    for (let i = 0; i < 8; i++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
+    return crc;
+  });
+
+  function crc32(data) {
+    let crc = -1;
+    for (let i = 0; i < data.length; i++) crc = CRCS[(crc ^ data[i]) & 255] ^ (crc >>> 8);
+    return ~crc >>> 0;
+  }
+
+  const SIGMA = ["0123456789abcdef", "ea489fd61c02b753", "b8c052fdae367194", "7931dcbe265a40f8",
+    "905724afe1bc683d", "2c6a0b834d75fe19", "c51fed4a0763928b", "db7ec13950f4862a",
+    "6fe9b308c2d714a5", "a2847615fb9e3cd0"].map((row) => Array.from(row, (hex) => parseInt(hex, 16)));
+  const ROUND = [[0, 4, 8, 12], [1, 5, 9, 13], [2, 6, 10, 14], [3, 7, 11, 15],
+    [0, 5, 10, 15], [1, 6, 11, 12], [2, 7, 8, 13], [3, 4, 9, 14]];
+  const INITIAL = new Uint32Array(BigUint64Array.of(0x6a09e667f3bcc908n, 0xbb67ae8584caa73bn,
+    0x3c6ef372fe94f82bn, 0xa54ff53a5f1d36f1n, 0x510e527fade682d1n, 0x9b05688c2b3e6c1fn,
+    0x1f83d9abfb41bd6bn, 0x5be0cd19137e2179n).buffer);
+
+  /** BLAKE2b without a key, 16 bytes (RFC 7693). A word of 64 bits is two of 32, the lower first. */
+  function blake2b(data) {
+    const h = INITIAL.slice(), v = new Uint32Array(32), block = new Uint8Array(128);
+    const m = new Uint32Array(block.buffer);
+    const add = (a, w, b) => {
+      const low = v[2 * a] + w[2 * b];
+      v[2 * a] = low;
+      v[2 * a + 1] += w[2 * b + 1] + (low > 0xffffffff);
+    };
+    const turn = (d, a, bits) => { // v[d] = (v[d] ^ v[a]) rotated right by 1 to 31
+      const low = v[2 * d] ^ v[2 * a], high = v[2 * d + 1] ^ v[2 * a + 1];
+      v[2 * d] = (low >>> bits) | (high << (32 - bits));
+      v[2 * d + 1] = (high >>> bits) | (low << (32 - bits));
+    };
+    const swap = (d) => ([v[2 * d], v[2 * d + 1]] = [v[2 * d + 1], v[2 * d]]);
+    h[0] ^= 0x01010010;
+    for (let at = 0, ends = false; !ends; ) {
+      block.fill(0).set(data.subarray(at, at + 128));
+      at = Math.min(at + 128, data.length);
+      ends = at === data.length;
+      v.set(h);
+      v.set(INITIAL, 16);
+      v[24] ^= at;
+      v[25] ^= at / 2 ** 32;
+      if (ends) [v[28], v[29]] = [~v[28], ~v[29]];
+      for (let round = 0; round < 12; round++) {
+        const order = SIGMA[round % 10];
+        for (let i = 0; i < 8; i++) {
+          const [a, b, c, d] = ROUND[i];
+          add(a, v, b);
+          add(a, m, order[2 * i]);
+          v[2 * d] ^= v[2 * a];
+          v[2 * d + 1] ^= v[2 * a + 1];
+          swap(d);
+          add(c, v, d);
+          turn(b, c, 24);
+          add(a, v, b);
+          add(a, m, order[2 * i + 1]);
+          turn(d, a, 16);
+          add(c, v, d);
+          turn(b, c, 31);
+          swap(b);
+        }
+      }
+      for (let i = 0; i < 16; i++) h[i] ^= v[i] ^ v[i + 16];
+    }
+    return new Uint8Array(h.buffer, 0, 16);
+  }
+
+  // ---- a tensor
+
+  /** So many words of a tensor, coded in none of the ways that it may not be within. */
+  function tensor(read, dtype, size, outer = []) {
+    const first = read.byte(), coder = first % 4 === 1 ? first : first % 4, extra = first >> 2;
+    if (coder === 0) return values(read, extra, size, dtype);
+    if (coder === 1) return coded(read, size, dtype);
+    if (coder === 2 || coder === 3) {
+      const { gaps, filler, count } = readGaps(read, extra, size);
+      const survivors = coder === 3 ? coded(read, count, dtype)
+        : values(read, read.byte(), count, dtype);
+      return placed(gaps, filler, survivors, size);
+    }
+    check((coder === 5 || coder === 9) && !outer.includes(coder),
+      `the first byte of a tensor, ${first}, stands for no way of storing it`);
+    if (coder === 9) return grid(read, dtype, size);
+    return signed(read, tensor(read, dtype, size, [5]), dtype);
+  }
+
+  function values(read, form, count, dtype) {
+    check(form === OWN || (FORMS[dtype] || []).includes(form),
+      `values are stored in form ${form}, which there is not for ${dtype}`);
+    if (form === GRID) {
+      const step = read.number("Float32", 4, true);
+      check(step > 0 && step < Infinity, "the step of a grid is not a number above 0");
+      return multiplied(new Int8Array(read.take(count).slice().buffer), [step], [step], count);
+    }
+    const width = Math.min(DTYPES[dtype][1], 8), kind = STORED[form] || WORDS[width];
+    const stored = new kind(read.take(count * kind.BYTES_PER_ELEMENT).slice().buffer);
+    check(dtype !== "bool" || stored.every((word) => word < 2),
+      "an element is a bool, and neither 0 nor 1");
+    if (form === INT8 || form === INT16 || form === INT32) {
+      const wide = SIGNED[width].from(stored, width === 8 ? (word) => BigInt(word) : undefined);
+      return new WORDS[width](wide.buffer);
+    }
+    if (form === BFLOAT16) return Uint32Array.from(stored, (word) => word << 16);
+    return form === OWN ? stored : widened(stored, form, width);
+  }
+
+  /** Floats in a wider type, in which a NaN keeps its bits. */
+  function widened(stored, form, width) {
+    const [bits, bias] = form === FLOAT16 ? [10, 15] : [23, 127];
+    const [more, wide] = width === 4 ? [23, 127] : [52, 1023], known = new Map();
+    const wider = (word) => {
+      let mantissa = word & ((1 << bits) - 1), exponent = (word >>> bits) & (2 * bias + 1);
+      const sign = BigInt(word >>> (form === FLOAT16 ? 15 : 31));
+      if (exponent === 2 * bias + 1) {
+        exponent = 2 * wide + 1;
+        if (mantissa && form === FLOAT32) mantissa |= 1 << 22; // as processors do
+      } else if (exponent) {
+        exponent += wide - bias;
+      } else if (mantissa) { // a subnormal number, which is none in the wider type
+        const shift = bits - 31 + Math.clz32(mantissa);
+        mantissa = (mantissa << shift) & ((1 << bits) - 1);
+        exponent = wide - bias + 1 - shift;
+      }
+      const high = sign * BigInt(2 * wide + 2) + BigInt(exponent);
+      const whole = (high << BigInt(more)) | (BigInt(mantissa) << BigInt(more - bits));
+      return width === 4 ? Number(whole) : whole;
+    };
+    return WORDS[width].from(stored, (word) => {
+      if (!known.has(word)) known.set(word, wider(word));
+      return known.get(word);
+    });
+  }
+
+  /** Whole numbers of blocks times the block's step for those below 0 or the others, in fp32. */
+  function multiplied(numbers, below, above, length) {
+    const floats = new Float32Array(numbers.length);
+    for (let i = 0; i < floats.length; i++) {
+      floats[i] = numbers[i] * (numbers[i] < 0 ? below : above)[Math.floor(i / length)];
+    }
+    return new Uint32Array(floats.buffer);
+  }
+
+  function grid(read, dtype, size) {
+    const head = read.varint(), length = Math.floor(head / 4), bySign = head % 2;
+    check(dtype === "float32" && length >= 2 && length <= size && size % length === 0,
+      `blocks of ${length} elements make no grid of ${size} of ${dtype}`);
+    const inner = (kind, count) => tensor(read, kind, count, [5, 9]).buffer;
+    const steps = new Float32Array(inner("float32", (size / length) * (1 + bySign)));
+    check(steps.every((step) => step >= 2 ** -126 && step < Infinity),
+      "a step of a grid is not a normal number above 0");
+    const numbers = head % 4 < 2 ? new Int8Array(inner("int8", size))
+      : new Int16Array(inner("int16", size));
+    check(numbers.every((number) => Math.abs(number) < 256), "a grid has whole numbers beyond 255");
+    const side = (odd) => (bySign ? steps.filter((_, i) => i % 2 === odd) : steps);
+    return multiplied(numbers, side(0), side(1), length);
+  }
+
+  /** Zeros with their signs, a bit for each. */
+  function signed(read, words, dtype) {
+    const width = DTYPES[dtype][2], [zero, one] = width === 8 ? [0n, 1n << 63n] : [0, 2 ** (8 * width - 1)];
+    check(width, `signs of zeros are stored, and zeros of ${dtype} have none`);
+    const floats = new WORDS[width](words.buffer);
+    for (let i = 0; i < floats.length; i++) {
+      if (floats[i] === zero && read.bits(1)) floats[i] = one;
+    }
+    read.align();
+    return words;
+  }
+
+  // ---- codes
+
+  /** A codebook, and so many codes. */
+  function coded(read, count, dtype) {
+    const head = read.byte(), method = head & 15;
+    check(method < 2, `values are coded by method ${method}, which there is not`);
+    const fixed = method === 0 ? read.varint() : 1;
+    check(fixed >= 1 && fixed <= 65536, `a codebook of ${fixed} values, where 1 to 65536 are allowed`);
+    const lengths = method === 0 ? even(32 - Math.clz32(fixed - 1)) : rankedLengths(read);
+    const size = method === 0 ? fixed : lengths.length;
+    const book = values(read, head >> 4, size, dtype);
+    const codes = symbols(read, lengths, count);
+    const most = codes.reduce((left, right) => Math.max(left, right), 0);
+    check(most < size, `code ${most} stands for no value: the codebook has ${size}`);
+    return book.constructor.from(codes, (code) => book[code]);
+  }
+
+  function even(width) {
+    return Array(2 ** width).fill(width);
+  }
+
+  /** The symbols of gaps, the one that stands for zeros alone, and how many elements have a place. */
+  function readGaps(read, extra, most) {
+    const width = (extra & 7) + 1, coder = extra >> 3, size = read.varint(), filler = 2 ** width - 1;
+    check(size >= 1 && size <= most && coder < 2,
+      `${size} gaps among ${most} elements, coded by method ${coder}`);
+    const gaps = symbols(read, coder ? gapLengths(read, 2 ** width) : even(width), size);
+    check(gaps[size - 1] !== filler, "the last gap has no element after it");
+    return { gaps, filler, count: gaps.reduce((count, gap) => count + (gap !== filler), 0) };
+  }
+
+  /** Zeros with elements where the gaps between them say. */
+  function placed(gaps, filler, survivors, size) {
+    const words = new survivors.constructor(size);
+    let at = 0, next = 0;
+    for (let i = 0; i < gaps.length && at <= size; i++) {
+      at += gaps[i];
+      if (gaps[i] !== filler) words[at++] = survivors[next++];
+    }
+    check(at <= size, `the positions lead past the end of ${size} elements`);
+    return words;
+  }
+
+  /** Code lengths that ascend: how many codes have 0, 1, 2, ... bits. */
+  function rankedLengths(read) {
+    const lengths = [];
+    for (let free = 1, length = 0; free; length++) {
+      const count = read.bits(32 - Math.clz32(free));
+      check(length <= LONGEST && count <= free && lengths.length + count <= 65536,
+        `${count} codes have ${length} bits: more than there can be`);
+      for (let i = 0; i < count; i++) lengths.push(length);
+      free = (free - count) * 2;
+    }
+    read.align();
+    return lengths;
+  }
+
+  /** Code lengths of gaps, each by its difference to the last, and runs of symbols without. */
+  function gapLengths(read, alphabet) {
+    const lengths = [];
+    for (let last = 1; lengths.length < alphabet; ) {
+      let run = 0;
+      if (read.bits(1)) {
+        if (!read.bits(1)) {
+          last += read.bits(1) ? -1 : 1;
+        } else if (read.bits(1)) {
+          last = read.bits(5);
+        } else {
+          let zeros = 0;
+          while (zeros <= LONGEST && !read.bits(1)) zeros++;
+          run = 2 ** zeros + read.bits(zeros);
+        }
+      }
+      check(lengths.length + run <= alphabet && (run || (last >= 1 && last <= LONGEST)),
+        `a code of gaps has ${last} bits, or its table is too long`);
+      if (run === 0) lengths.push(last);
+      for (let i = 0; i < run; i++) lengths.push(0);
+    }
+    read.align();
+    check(lengths.some((length) => length), "the table of the gaps' code lengths is empty");
+    return lengths;
+  }
+
+  /** So many symbols of a canonical prefix code. */
+  function symbols(read, lengths, count) {
+    const found = new Uint16Array(count), longest = lengths.reduce((a, b) => Math.max(a, b), 0);
+    if (longest === 0) return found;
+    const width = Math.min(longest, 12), table = new Uint32Array(2 ** width), longer = new Map();
+    const ranked = Array.from(lengths.keys()).sort((a, b) => lengths[a] - lengths[b] || a - b);
+    let code = 0; // of as many bits as the longest
+    for (const symbol of ranked.filter((symbol) => lengths[symbol])) {
+      const length = lengths[symbol], next = code + 2 ** (longest - length);
+      check(next <= 2 ** longest, "the code lengths make no complete prefix code");
+      if (length <= width) {
+        table.fill(symbol * 32 + length, code >> (longest - width), next >> (longest - width));
+      } else {
+        longer.set((code >> (longest - length)) * 32 + length, symbol);
+      }
+      code = next;
+    }
+    check(code === 2 ** longest, "the code lengths make no complete prefix code");
+    const data = read.data.subarray(read.at), ends = `a stream of ${count} symbols ends too soon`;
+    let at = 0, bit = 0;
+    for (let i = 0; i < count; i++) {
+      const held = (data[at] << 24) | (data[at + 1] << 16) | (data[at + 2] << 8) | data[at + 3];
+      const window = (held << bit) >>> (32 - longest), entry = table[window >> (longest - width)];
+      let symbol = entry >> 5, length = entry & 31;
+      for (let n = width + 1; length === 0; n++) {
+        symbol = longer.get((window >> (longest - n)) * 32 + n);
+        if (symbol !== undefined) length = n;
+      }
+      found[i] = symbol;
+      bit += length;
+      at += bit >> 3;
+      bit &= 7;
+      if (at + (bit > 0) > data.length) throw new BoilError(ends);
+    }
+    read.take(at + (bit > 0));
+    check(((data[at] << bit) & 0xff) === 0 || bit === 0,
+      "the bits that fill the last byte of a stream are not zero");
+    return found;
+  }
+
+  // ---- the command line
+
+  function main(file, ...options) {
+    const fs = require("fs"), path = require("path");
+    const option = (name) => (options.includes(name) ? options[options.indexOf(name) + 1] : null);
+    const plain = (_, value) => (typeof value === "bigint" ? String(value)
+      : value instanceof Uint8Array ? Buffer.from(value).toString("hex") : value);
+    try {
+      const base = option("--base") ? decode(fs.readFileSync(option("--base"))).tensors : null;
+      const { tensors, names, config } = decode(fs.readFileSync(file), base);
+      const rows = names.map((name, i) => {
+        const { dtype, shape, data } = tensors[name];
+        console.log([JSON.stringify(name), dtype, JSON.stringify(shape), data.byteLength].join("\t"));
+        return { name, dtype, shape, file: `${i}.bin` };
+      });
+      console.log(`config\t${JSON.stringify(config, plain)}`);
+      const out = option("-o");
+      if (out === null) return;
+      fs.mkdirSync(out, { recursive: true });
+      rows.forEach(({ name, file }) => fs.writeFileSync(path.join(out, file), tensors[name].data));
+      const index = JSON.stringify({ config, tensors: rows }, plain, 1);
+      fs.writeFileSync(path.join(out, "index.json"), `${index}\n`);
+    } catch (error) {
+      if (!(error instanceof BoilError) && !error.code) throw error;
+      console.error(`boil.js: ${error.message}`);
+      process.exitCode = 1;
+    }
+  }
+
+  const boil = { decode, BoilError };
+  if (typeof module === "object") {
+    module.exports = boil;
+    if (require.main === module) main(...process.argv.slice(2));
+  } else {
+    globalThis.boil = boil;
+  }
+})();

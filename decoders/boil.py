@@ -1,0 +1,573 @@
+#!/usr/bin/env python3
+"""Read a model.boil without boildown: this file and Python's standard library, nothing else.
+
+    python boil.py model.boil                 # lists its tensors
+    python boil.py model.boil -o model.npz    # writes them for numpy, which must be installed
+    python boil.py model.boil -o directory    # writes the bytes of each, and index.json
+
+`decode` gives them as bytes. What the bytes of a file mean is in boildown's docs/format.md, whose
+words are the names here; boil.js is the same in JavaScript. Files are untrusted: whatever boildown
+does not write is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import struct
+import sys
+import zipfile
+import zlib
+from array import array
+from pathlib import Path
+from typing import Any, NamedTuple
+
+try:  # for speed alone
+    import numpy as np
+except ImportError:
+    np = None  # type: ignore[assignment]
+
+DTYPES = {  # bytes of an element, and of a float in it if its zeros have signs
+    "float32": (4, 4), "float64": (8, 8), "float16": (2, 2), "bfloat16": (2, 2), "uint8": (1, 0),
+    "int8": (1, 0), "int16": (2, 0), "int32": (4, 0), "int64": (8, 0), "bool": (1, 0),
+    "complex64": (8, 4), "complex128": (16, 8), "uint16": (2, 0), "uint32": (4, 0),
+    "uint64": (8, 0), "float8_e4m3fn": (1, 1), "float8_e5m2": (1, 1), "float8_e4m3fnuz": (1, 0),
+    "float8_e5m2fnuz": (1, 0), "float8_e8m0fnu": (1, 0), "float4_e2m1fn_x2": (1, 0),
+    "complex32": (4, 2),
+}  # fmt: skip
+NAMES = list(DTYPES)
+WORDS = {1: "B", 2: "H", 4: "I", 8: "Q"}  # type codes of arrays of words
+OWN, FLOAT16, BFLOAT16, FLOAT32, INT8, INT16, INT32, GRID = range(8)  # forms of values
+STORED = {FLOAT16: "H", BFLOAT16: "H", FLOAT32: "I", INT8: "b", INT16: "h", INT32: "i"}
+FORMS = {
+    "float32": (FLOAT16, BFLOAT16, GRID), "float64": (FLOAT16, FLOAT32), "int16": (INT8,),
+    "int32": (INT8, INT16), "int64": (INT8, INT16, INT32),
+}  # fmt: skip
+LONGEST = 24  # bits of a code
+MSGPACK = {
+    0xC4: ">B", 0xC5: ">H", 0xC6: ">I", 0xCA: ">f", 0xCB: ">d", 0xCC: ">B", 0xCD: ">H",
+    0xCE: ">I", 0xCF: ">Q", 0xD0: ">b", 0xD1: ">h", 0xD2: ">i", 0xD3: ">q", 0xD9: ">B",
+    0xDA: ">H", 0xDB: ">I", 0xDC: ">H", 0xDD: ">I", 0xDE: ">H", 0xDF: ">I",
+}  # fmt: skip
+
+
+class BoilError(ValueError):
+    """The bytes are not an intact file that boildown wrote."""
+
+
+class Tensor(NamedTuple):
+    """The dtype's name in torch, the shape, and the elements' bytes, little-endian."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+
+
+class Entry(NamedTuple):
+    """A name of a file, with a tensor of its own or that of the entry that it is tied to."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    size: int = 0
+    tied: int | None = None
+
+
+class Reader:
+    """A cursor over untrusted bytes; bits are read from the highest of a byte down."""
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        self.data, self.at, self.held, self.left = memoryview(data), 0, 0, 0
+
+    def take(self, count: int) -> memoryview:
+        """The next bytes."""
+        self.at += count
+        if self.at > len(self.data):
+            raise BoilError(f"{count} bytes should follow byte {self.at - count}, and fewer do")
+        return self.data[self.at - count : self.at]
+
+    def number(self, form: str) -> Any:
+        """The next number, in a form of `struct`."""
+        return struct.unpack(form, self.take(struct.calcsize(form)))[0]
+
+    def varint(self) -> int:
+        """The next integer in groups of 7 bits."""
+        value = 0
+        for shift in range(0, 63, 7):
+            byte = self.take(1)[0]
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value
+        raise BoilError(f"an integer of more than 9 bytes ends at byte {self.at}")
+
+    def bits(self, width: int) -> int:
+        """The next bits as a number."""
+        while self.left < width:
+            self.held, self.left = self.held << 8 | self.take(1)[0], self.left + 8
+        self.left -= width
+        value, self.held = self.held >> self.left, self.held & (1 << self.left) - 1
+        return value
+
+    def align(self) -> None:
+        """Go to the next whole byte."""
+        if self.held:
+            raise BoilError("the bits that fill the last byte of a table are not zero")
+        self.left = 0
+
+
+def decode(
+    data: bytes, base: dict[str, Tensor] | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    """The tensors by name, in order, and the config in the bytes of a file.
+
+    Args:
+        data: untrusted.
+        base: the tensors that those of a file of differences are relative to.
+
+    Raises:
+        BoilError: unless this is an intact file.
+    """
+    if data[:4] != b"BOIL":
+        raise BoilError("this is not a boil file: it does not begin with BOIL")
+    if data[4:5] != b"\1":
+        raise BoilError(f"the format's version is {data[4:5].hex() or 'missing'}, not 1 or 2")
+    return _version1(data)
+
+
+# ---- version 1
+
+
+def _version1(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    read = Reader(data)
+    read.take(5)
+    head = read.varint()
+    packed = read.take(head // 2)
+    if hashlib.blake2b(data[:-16], digest_size=16).digest() != data[-16:]:
+        raise BoilError("the digest is wrong: the file was damaged, cut short or added to")
+    config, entries = _header(Reader(_inflated(packed) if head % 2 else packed))
+    stored = [entry for entry in entries if entry.tied is None]
+    sizes = [(math.prod(entry.shape), DTYPES[entry.dtype][0]) for entry in stored]
+    promised = sum(numel * max(size, 4) for numel, size in sizes)
+    end = read.at + sum(entry.size + 4 for entry in stored) + 16
+    expected = max(end, -(-promised // 8192))
+    if len(data) < expected and promised <= 1 << 24:  # once elements of any size counted as 4
+        expected = max(end, -(-4 * sum(numel for numel, _ in sizes) // 8192))
+    if len(data) != expected:
+        raise BoilError(f"the file has {len(data)} bytes, its header asks for {expected}")
+    tensors: dict[str, Tensor] = {}
+    for name, dtype, shape, size, tied in entries:
+        if tied is not None:
+            tensors[name] = tensors[entries[tied].name]
+            continue
+        payload = Reader(read.take(size))
+        if zlib.crc32(payload.data) != read.number("<I"):
+            raise BoilError(f"tensor {name!r}: the checksum is wrong")
+        words = _tensor(payload, dtype, math.prod(shape) * max(1, DTYPES[dtype][0] // 8))
+        if payload.at != size:
+            raise BoilError(f"tensor {name!r}: {size - payload.at} bytes are left over")
+        tensors[name] = Tensor(dtype, shape, _little(words).tobytes())
+    if any(read.take(len(data) - 16 - read.at)):
+        raise BoilError("the bytes that fill the file are not zero")
+    return tensors, config
+
+
+def _header(read: Reader) -> tuple[dict[str, Any] | None, list[Entry]]:
+    """`[config, entry, ...]`, an entry being `[name, dtype, bytes, *shape]` or `[name, -1 - i]`."""
+    count = _list_size(read)
+    config = _config(read)
+    entries: list[Entry] = []
+    for _ in range(count - 1):
+        row = _item(read)
+        if type(row) is not list or len(row) < 2 or type(row[0]) is not str:
+            raise BoilError(f"entry {len(entries)} is not a list of a name and numbers")
+        name, dtype, *rest = row
+        if any(type(number) is not int for number in row[1:]):
+            raise BoilError(f"tensor {name!r}: the entry holds something other than integers")
+        if dtype < 0:
+            other = -1 - dtype
+            if other >= len(entries) or entries[other].tied is not None or rest:
+                raise BoilError(f"tensor {name!r} is tied to entry {other}, which it cannot be")
+            entries.append(Entry(name, *entries[other][1:3], tied=other))
+            continue
+        if dtype >= len(NAMES) or not rest or rest[0] < 1:
+            raise BoilError(f"tensor {name!r} has no payload, or the unknown dtype {dtype}")
+        entries.append(Entry(name, NAMES[dtype], _shape(rest[1:]), rest[0]))
+    if read.at != len(read.data) or len({entry.name for entry in entries}) < len(entries):
+        raise BoilError("the header goes on after its list, or has a name twice")
+    return config, entries
+
+
+# ---- headers
+
+
+def _shape(sides: list[int]) -> tuple[int, ...]:
+    if (
+        len(sides) > 64
+        or not all(0 <= side <= 1 << 48 for side in sides)
+        or math.prod(max(side, 1) for side in sides) > 1 << 48
+    ):
+        raise BoilError(f"the shape {str(sides)[:40]} is beyond what a file can hold")
+    return tuple(sides)
+
+
+def _inflated(data: memoryview, dictionary: bytes = b"") -> bytes:
+    inflate = zlib.decompressobj(-15, zdict=dictionary)
+    try:
+        plain = inflate.decompress(data, 64 * len(data) + 1)
+    except zlib.error as error:
+        raise BoilError(f"the header does not inflate: {error}") from None
+    if len(plain) > 64 * len(data) or not inflate.eof or inflate.unused_data:
+        raise BoilError("the header inflates to over 64 times its size, or more follows it")
+    return plain
+
+
+def _list_size(read: Reader) -> int:
+    tag = read.take(1)[0]
+    size = tag & 15 if tag >> 4 == 9 else read.number(MSGPACK[tag]) if tag in (0xDC, 0xDD) else 0
+    if size == 0:
+        raise BoilError("the header is not a list in msgpack, or an empty one")
+    return int(size)
+
+
+def _config(read: Reader) -> dict[str, Any] | None:
+    config = _item(read)
+    if config is not None and type(config) is not dict:
+        raise BoilError("the config is not a mapping")
+    return config
+
+
+def _item(read: Reader) -> Any:
+    """The next item of the header's list, each of which has a size that it must not exceed."""
+    start = read.at
+    value = _unpacked(read, 0)
+    if read.at - start > 1 << 20:
+        raise BoilError("the header has a part of over 1 MiB")
+    return value
+
+
+def _unpacked(read: Reader, depth: int) -> Any:
+    """The next value of msgpack, which has no extensions."""
+    tag = read.take(1)[0]
+    if depth > 64 or tag in (0xC1, 0xC7, 0xC8, 0xC9, 0xD4, 0xD5, 0xD6, 0xD7, 0xD8):
+        raise BoilError("the header is nested too deeply, or holds what is not plain data")
+    if tag < 0x80 or tag >= 0xE0:
+        return tag if tag < 0x80 else tag - 256
+    if 0xC0 <= tag <= 0xC3:
+        return (None, None, False, True)[tag & 3]
+    value = read.number(MSGPACK[tag]) if tag in MSGPACK else tag & (31 if tag >= 0xA0 else 15)
+    if 0xCA <= tag <= 0xD3:
+        return value
+    if tag >= 0xDE or tag < 0x90:
+        found = {}
+        for _ in range(value):
+            key = _unpacked(read, depth + 1)
+            if type(key) is not str:
+                raise BoilError(f"the config has the key {key!r:.99}; keys must be strings")
+            found[key] = _unpacked(read, depth + 1)
+        return found
+    if tag >= 0xDC or tag < 0xA0:
+        return [_unpacked(read, depth + 1) for _ in range(value)]
+    if 0xC4 <= tag <= 0xC6:
+        return bytes(read.take(value))
+    try:
+        return str(read.take(value), "utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise BoilError(f"the header has a string that is no UTF-8: {error}") from None
+
+
+# ---- a tensor
+
+
+def _tensor(read: Reader, dtype: str, size: int, outer: tuple[int, ...] = ()) -> array[int]:
+    """So many words of a tensor, coded in none of the ways that it may not be within."""
+    first = read.take(1)[0]
+    coder, extra = (first, 0) if first % 4 == 1 else (first % 4, first >> 2)
+    if coder == 0:
+        return _values(read, extra, size, dtype)
+    if coder == 1:
+        return _coded(read, size, dtype)
+    if coder in (2, 3):
+        gaps, count = _gaps(read, extra, size)
+        if coder == 3:
+            survivors = _coded(read, count, dtype)
+        else:
+            survivors = _values(read, read.take(1)[0], count, dtype)
+        return _placed(gaps, (2 << (extra & 7)) - 1, survivors, size)
+    if coder == 5 and coder not in outer:
+        return _signed(read, _tensor(read, dtype, size, (5,)), dtype)
+    if coder == 9 and coder not in outer:
+        return _grid(read, dtype, size)
+    raise BoilError(f"the first byte of a tensor, {first}, stands for no way of storing it")
+
+
+def _values(read: Reader, form: int, count: int, dtype: str) -> array[int]:
+    if form != OWN and form not in FORMS.get(dtype, ()):
+        raise BoilError(f"values are stored in form {form}, which there is not for {dtype}")
+    if form == GRID:
+        step = read.number("<f")
+        if not 0 < step < math.inf:
+            raise BoilError("the step of a grid is not a number above 0")
+        return _multiplied(array("b", bytes(read.take(count))), [(step, step)], count)
+    code = WORDS[min(DTYPES[dtype][0], 8)]
+    stored = array(STORED.get(form, code))
+    stored.frombytes(read.take(count * stored.itemsize))
+    stored = _little(stored)
+    if dtype == "bool" and any(word > 1 for word in stored):
+        raise BoilError("an element is a bool, and neither 0 nor 1")
+    if form in (INT8, INT16, INT32):
+        return array(code, array(code.lower(), stored).tobytes())
+    if form == BFLOAT16:
+        return array(code, (word << 16 for word in stored))
+    if form in (FLOAT16, FLOAT32):
+        return _widened(stored, form, code)
+    return stored
+
+
+def _widened(stored: array[int], form: int, code: str) -> array[int]:
+    """Floats in a wider type, in which a NaN keeps its bits."""
+    if np is not None:
+        floats = np.frombuffer(stored, f"f{stored.itemsize}")
+        with np.errstate(all="ignore"):
+            return array(code, floats.astype("f4" if code == "I" else "f8").tobytes())
+    bits, bias = (10, 15) if form == FLOAT16 else (23, 127)
+    more, wide = (23, 127) if code == "I" else (52, 1023)
+    known = {}
+    for word in set(stored):
+        sign, exponent = divmod(word >> bits, 2 * bias + 2)
+        mantissa = word & (1 << bits) - 1
+        if exponent == 2 * bias + 1:
+            exponent = 2 * wide + 1
+            mantissa |= 1 << 22 if mantissa and form == FLOAT32 else 0  # as processors do
+        elif exponent:
+            exponent += wide - bias
+        elif mantissa:  # a subnormal number, which is none in the wider type
+            shift = bits + 1 - mantissa.bit_length()
+            mantissa, exponent = mantissa << shift & (1 << bits) - 1, wide - bias + 1 - shift
+        known[word] = (sign * (2 * wide + 2) + exponent) << more | mantissa << more - bits
+    return array(code, map(known.__getitem__, stored))
+
+
+def _multiplied(numbers: array[int], steps: list[tuple[float, float]], length: int) -> array[int]:
+    """Whole numbers of blocks times the block's step for those below 0 or the others, in fp32."""
+    floats = array("f", bytes(4)) * len(numbers)
+    for row, (below, above) in enumerate(steps):
+        at = row * length
+        part = numbers[at : at + length]
+        table = {number: number * (below if number < 0 else above) for number in set(part)}
+        floats[at : at + length] = array("f", map(table.__getitem__, part))
+    return array("I", floats.tobytes())
+
+
+def _grid(read: Reader, dtype: str, size: int) -> array[int]:
+    head = read.varint()
+    length, wide, by_sign = head // 4, head // 2 % 2, head % 2
+    if dtype != "float32" or not 2 <= length <= size or size % length:
+        raise BoilError(f"blocks of {length} elements make no grid of {size} of {dtype}")
+    rows = size // length * (1 + by_sign)
+    steps = array("f", _tensor(read, "float32", rows, (5, 9)).tobytes())
+    if not all(2.0**-126 <= step < math.inf for step in steps):
+        raise BoilError("a step of a grid is not a normal number above 0")
+    words = _tensor(read, "int16" if wide else "int8", size, (5, 9))
+    numbers = array("h" if wide else "b", words.tobytes())
+    if min(numbers) < -255 or max(numbers) > 255:
+        raise BoilError("a grid has whole numbers beyond 255")
+    sides = zip(steps[:: 1 + by_sign], steps[by_sign :: 1 + by_sign], strict=True)
+    return _multiplied(numbers, list(sides), length)
+
+
+def _signed(read: Reader, words: array[int], dtype: str) -> array[int]:
+    """Zeros with their signs, a bit for each."""
+    width = DTYPES[dtype][1]
+    if width == 0:
+        raise BoilError(f"signs of zeros are stored, and zeros of {dtype} have none")
+    floats = array(WORDS[width], words.tobytes())
+    zeros = [place for place, word in enumerate(floats) if word == 0]
+    for place in zeros:
+        floats[place] = read.bits(1) << 8 * width - 1
+    read.align()
+    return array(words.typecode, floats.tobytes())
+
+
+def _little(words: array[int]) -> array[int]:
+    """Words of a file as the machine's own, and back."""
+    if sys.byteorder == "big":
+        words = words[:]
+        words.byteswap()
+    return words
+
+
+# ---- codes
+
+
+def _coded(read: Reader, count: int, dtype: str) -> array[int]:
+    """A codebook, and so many codes."""
+    head = read.take(1)[0]
+    if head & 15 == 1:
+        lengths = _ranked_lengths(read)
+        size = len(lengths)
+    elif head & 15 == 0:
+        size = read.varint()
+        if not 1 <= size <= 65536:
+            raise BoilError(f"a codebook of {size} values, where 1 to 65536 are allowed")
+        lengths = [(size - 1).bit_length()] * (1 << (size - 1).bit_length())
+    else:
+        raise BoilError(f"values are coded by method {head & 15}, which there is not")
+    book = _values(read, head >> 4, size, dtype)
+    codes = _symbols(read, lengths, count)
+    if count and max(codes) >= size:
+        raise BoilError(f"code {max(codes)} stands for no value: the codebook has {size}")
+    return array(book.typecode, map(book.__getitem__, codes))
+
+
+def _gaps(read: Reader, extra: int, most: int) -> tuple[array[int], int]:
+    """The symbols of gaps, and how many elements have a place."""
+    width, coder, count = (extra & 7) + 1, extra >> 3, read.varint()
+    filler = (1 << width) - 1
+    if not 1 <= count <= most or coder > 1:
+        raise BoilError(f"{count} gaps among {most} elements, coded by method {coder}")
+    lengths = _gap_lengths(read, 1 << width) if coder else [width] * (1 << width)
+    gaps = _symbols(read, lengths, count)
+    if gaps[-1] == filler:
+        raise BoilError("the last gap has no element after it")
+    return gaps, count - gaps.count(filler)
+
+
+def _placed(gaps: array[int], filler: int, survivors: array[int], size: int) -> array[int]:
+    """Zeros with elements where the gaps between them say."""
+    words = array(survivors.typecode, bytes(survivors.itemsize)) * size
+    at, coming = 0, iter(survivors)
+    for gap in gaps:
+        at += gap
+        if gap < filler:
+            if at >= size:
+                raise BoilError(f"the positions lead past the end of {size} elements")
+            words[at] = next(coming)
+            at += 1
+    return words
+
+
+def _ranked_lengths(read: Reader) -> list[int]:
+    """Code lengths that ascend: how many codes have 0, 1, 2, ... bits."""
+    lengths: list[int] = []
+    free, length = 1, 0
+    while free:
+        count = read.bits(free.bit_length())
+        if length > LONGEST or count > free or len(lengths) + count > 65536:
+            raise BoilError(f"{count} codes have {length} bits: more than there can be")
+        lengths += [length] * count
+        free, length = (free - count) * 2, length + 1
+    read.align()
+    return lengths
+
+
+def _gap_lengths(read: Reader, alphabet: int) -> list[int]:
+    """Code lengths of gaps, each by its difference to the last, and runs of symbols without."""
+    lengths: list[int] = []
+    last = 1
+    while len(lengths) < alphabet:
+        run = 0
+        if read.bits(1):
+            if not read.bits(1):
+                last += -1 if read.bits(1) else 1
+            elif read.bits(1):
+                last = read.bits(5)
+            else:
+                zeros = 0
+                while not read.bits(1) and zeros <= LONGEST:
+                    zeros += 1
+                run = 1 << zeros | read.bits(zeros)
+        if len(lengths) + run > alphabet or not (run or 1 <= last <= LONGEST):
+            raise BoilError(f"a code of gaps has {last} bits, or its table is too long")
+        lengths += [0] * run if run else [last]
+    read.align()
+    if not any(lengths):
+        raise BoilError("the table of the gaps' code lengths is empty")
+    return lengths
+
+
+def _symbols(read: Reader, lengths: list[int], count: int) -> array[int]:
+    """So many symbols of a canonical prefix code."""
+    found, longest = array("H", bytes(2)) * count, max(lengths)
+    if longest == 0:
+        return found
+    stream = read.data[read.at :]
+    ranked = sorted((length, symbol) for symbol, length in enumerate(lengths) if length)
+    if sum(1 << longest - length for length, _ in ranked) != 1 << longest:
+        raise BoilError("the code lengths make no complete prefix code")
+    width, code = min(longest, 12), 0
+    table: list[tuple[int, int]] = []  # length and symbol by the next 12 bits
+    longer = {}  # symbol by length and code, for codes that are longer
+    for length, symbol in ranked:
+        if length <= width:
+            table += [(length, symbol)] * (1 << width - length)
+        else:
+            longer[length, code >> longest - length] = symbol
+        code += 1 << longest - length
+    table += [(0, 0)] * ((1 << width) - len(table))
+    data, at, mask, down = bytes(stream) + bytes(4), 0, (1 << longest) - 1, longest - width
+    for i in range(count):
+        start = at >> 3
+        window = int.from_bytes(data[start : start + 4], "big") >> 32 - longest - (at & 7) & mask
+        length, symbol = table[window >> down]
+        if length == 0:
+            length = next(n for n in range(width + 1, 25) if (n, window >> longest - n) in longer)
+            symbol = longer[length, window >> longest - length]
+        found[i] = symbol
+        at += length
+        if at > 8 * len(stream):
+            raise BoilError(f"a stream of {count} symbols ends too soon")
+    read.take(-(-at // 8))
+    if at % 8 and stream[at >> 3] << at % 8 & 0xFF:
+        raise BoilError("the bits that fill the last byte of a stream are not zero")
+    return found
+
+
+# ---- the command line
+
+
+def main(given: list[str] | None = None) -> None:
+    """List the tensors of a file, and write them."""
+    parser = argparse.ArgumentParser(description="Read a model.boil without boildown.")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("-o", "--out", type=Path, help="an .npz (takes numpy), or a directory")
+    parser.add_argument("--base", type=Path, help="the file that this one is relative to")
+    args = parser.parse_args(given)
+    try:
+        base = decode(args.base.read_bytes())[0] if args.base else None
+        tensors, config = decode(args.file.read_bytes(), base)
+        for name, tensor in tensors.items():
+            print(json.dumps(name), tensor.dtype, list(tensor.shape), len(tensor.data), sep="\t")
+        print("config", json.dumps(config, default=bytes.hex), sep="\t")
+        if args.out is not None:
+            (_write_npz if args.out.suffix == ".npz" else _write)(args.out, tensors, config)
+    except (BoilError, OSError) as error:
+        sys.exit(f"boil.py: {error}")
+
+
+def _write(path: Path, tensors: dict[str, Tensor], config: dict[str, Any] | None) -> None:
+    """Bytes as 0.bin, 1.bin, ..., as a stranger's name is no path, and what they are as JSON."""
+    path.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for i, (name, (dtype, shape, data)) in enumerate(tensors.items()):
+        (path / f"{i}.bin").write_bytes(data)
+        rows.append({"name": name, "dtype": dtype, "shape": shape, "file": f"{i}.bin"})
+    index = json.dumps({"config": config, "tensors": rows}, indent=1, default=bytes.hex)
+    (path / "index.json").write_text(index + "\n")
+
+
+def _write_npz(path: Path, tensors: dict[str, Tensor], config: dict[str, Any] | None) -> None:
+    """Arrays for `numpy.load`; of a dtype that numpy lacks the bits, as unsigned integers."""
+    if np is None:
+        raise BoilError("an .npz takes numpy: install it, or give -o a directory")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, (dtype, shape, data) in tensors.items():
+            kind = np.dtype(dtype if hasattr(np, dtype) else f"u{DTYPES[dtype][0]}")
+            values = np.frombuffer(data, kind.newbyteorder("<")).reshape(shape)
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, values)
+
+
+if __name__ == "__main__":
+    main()
