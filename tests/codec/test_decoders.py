@@ -9,12 +9,14 @@ import random
 import shutil
 import struct
 import subprocess
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -283,3 +285,74 @@ def test_damaged_files_are_judged_alike(way: Way, wrong: tuple[list[bytes], list
     assert 0.1 < sum(verdict is None for verdict in verdicts) / len(files) < 0.9
     for file, found, meant in zip(files, way(files), verdicts, strict=True):
         assert found == meant, file.hex()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_golden_files_are_read(way: Way) -> None:
+    paths = sorted(Path(__file__).with_name("golden").rglob("*.boil"))
+    files = [path.read_bytes() for path in paths]
+    for path, found, meant in zip(paths, way(files), by_boildown(files), strict=True):
+        assert meant is not None, path.name
+        assert found == meant, path.name
+
+
+COMMANDS = [
+    # neither the directory nor what is installed is looked at
+    pytest.param([sys.executable, "-I", "-S", str(DECODERS / "boil.py")], id="python alone"),
+    pytest.param([str(NODE), str(DECODERS / "boil.js")], id="node", marks=needs_node),
+]
+
+
+def run(command: Sequence[str], *more: str | Path) -> subprocess.CompletedProcess[str]:
+    line = [*command, *map(str, more)]
+    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_command_writes_bytes(command: Sequence[str], tmp_path: Path) -> None:
+    state = {"../a b": torch.arange(6).reshape(2, 3), "é": torch.tensor([1.5, -2.0]).bfloat16()}
+    codec.pack(state | {"tied": state["é"]}, tmp_path / "model.boil", config={"k": [1, b"\x07"]})
+    told = run(command, tmp_path / "model.boil", "-o", tmp_path / "out")
+    assert (told.returncode, told.stderr) == (0, "")
+    lines = [line.split("\t") for line in told.stdout.splitlines()]
+    assert [line[1] for line in lines[:3]] == ["int64", "bfloat16", "bfloat16"]
+    assert json.loads(lines[0][2]) == [2, 3]
+    assert json.loads(lines[3][1]) == {"k": [1, "07"]}
+    index = json.loads((tmp_path / "out" / "index.json").read_text(encoding="utf-8"))
+    assert index["config"] == {"k": [1, "07"]}
+    assert [row["name"] for row in index["tensors"]] == ["../a b", "é", "tied"]
+    for row, tensor in zip(index["tensors"], [*state.values(), state["é"]], strict=True):
+        assert row["shape"] == list(tensor.shape)
+        assert (tmp_path / "out" / row["file"]).read_bytes() == plain_bytes(tensor)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_command_refuses(command: Sequence[str], tmp_path: Path) -> None:
+    codec.pack({"w": torch.randn(50)}, tmp_path / "model.boil")
+    data = bytearray((tmp_path / "model.boil").read_bytes())
+    data[60] ^= 4
+    (tmp_path / "bad.boil").write_bytes(data)
+    told = run(command, tmp_path / "bad.boil", "-o", tmp_path / "out")
+    assert told.returncode == 1
+    assert "digest is wrong" in told.stderr
+    assert told.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+    missing = run(command, tmp_path / "none.boil")
+    assert missing.returncode == 1
+    assert missing.stderr.count("\n") == 1
+
+
+def test_python_writes_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = {"a/b": torch.randn(4, 3), "file": torch.tensor([1.5, -2.0]).bfloat16()}
+    state["tied"] = state["a/b"]
+    codec.pack(state, tmp_path / "model.boil")
+    boil.main([str(tmp_path / "model.boil"), "-o", str(tmp_path / "model.npz")])
+    with np.load(tmp_path / "model.npz") as arrays:
+        assert arrays.files == ["a/b", "file", "tied"]
+        assert (arrays["a/b"] == state["a/b"].numpy()).all()
+        assert arrays["file"].dtype == np.uint16
+        assert arrays["file"].tobytes() == plain_bytes(state["file"])
+        assert arrays["tied"].tobytes() == arrays["a/b"].tobytes()
+    monkeypatch.setattr(boil, "np", None)
+    with pytest.raises(SystemExit, match="takes numpy"):
+        boil.main([str(tmp_path / "model.boil"), "-o", str(tmp_path / "other.npz")])
