@@ -32,6 +32,7 @@
     int32: [INT8, INT16], int64: [INT8, INT16, INT32],
   };
   const LONGEST = 24; // bits of a code
+  const DICTIONARY = "eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eA==";
 
   /** The bytes are not an intact file that boildown wrote. */
   class BoilError extends Error {
@@ -95,7 +96,7 @@
    * The tensors and the config in the bytes of a file.
    *
    * @param {Uint8Array} data untrusted.
-   * @param {object} base the tensors that those of a file of differences are relative to.
+   * @param {object} base what decode gave for the file that one of differences is relative to.
    * @returns {{tensors: object, names: string[], config: object | null}} Each tensor is
    *   {dtype, shape, data}: data is the typed array of the dtype, of the bits where JavaScript has
    *   none (float16, bfloat16, float8), of real and imaginary parts where it is complex. `names`
@@ -106,8 +107,8 @@
     data = new Uint8Array(data.buffer, data.byteOffset, data.length);
     check(String.fromCharCode(...data.subarray(0, 4)) === "BOIL",
       "this is not a boil file: it does not begin with BOIL");
-    check(data[4] === 1, `the format's version is ${data[4]}, not 1 or 2`);
-    return version1(data);
+    check(data[4] === 1 || data[4] === 2, `the format's version is ${data[4]}, not 1 or 2`);
+    return data[4] === 1 ? version1(data) : version2(data, base);
   }
 
   // ---- version 1
@@ -141,7 +142,7 @@
       const words = tensor(payload, entry.dtype, wordCount(entry));
       check(payload.at === entry.size,
         `tensor ${name}: ${entry.size - payload.at} bytes are left over`);
-      tensors[entry.name] = finished(entry, words);
+      tensors[entry.name] = finished(entry, words.buffer);
     }
     check(read.take(digested - read.at).every((byte) => byte === 0),
       "the bytes that fill the file are not zero");
@@ -160,14 +161,11 @@
         `tensor ${quoted}: the entry holds something other than integers`);
       check(!names.has(name), `two tensors are called ${quoted}`);
       names.add(name);
-      if (dtype < 0) {
-        const tied = -1 - dtype, other = entries[tied];
-        check(other && other.tied === null && row.length === 2,
-          `tensor ${quoted} is tied to entry ${tied}, which it cannot be`);
-        entries.push({ ...other, name, size: 0, tied });
+      if (dtype < 0 && row.length === 2) {
+        entries.push(tiedTo(name, -1 - dtype, entries));
         continue;
       }
-      check(dtype < NAMES.length && size >= 1,
+      check(dtype >= 0 && dtype < NAMES.length && size >= 1,
         `tensor ${quoted} has no payload, or the unknown dtype ${dtype}`);
       checkShape(shape);
       entries.push({ name, dtype: NAMES[dtype], shape, size, tied: null });
@@ -176,7 +174,168 @@
     return { config, entries };
   }
 
+  // ---- version 2
+
+  function version2(data, base) {
+    check(data.length >= 10, "the file is cut short");
+    const read = new Reader(data.slice(Math.max(5, data.length - 13), -4).reverse());
+    const number = read.varint(), sums = Math.floor(number / 2) % 2;
+    const size = Math.floor(number / 4), end = data.length - 4 - read.at - size;
+    check(end >= 5, `the file is cut short: ${data.length} bytes, ${size} for its index`);
+    const crc = new Reader(data.subarray(-4)).number("Uint32", 4, true);
+    const wrong = "the checksum is wrong: the file was damaged, cut short or added to";
+    check(sums || crc32(data.subarray(0, -4)) === crc, wrong);
+    const packed = data.subarray(end, end + size);
+    const plain = number % 2 ? inflated(packed, dictionary(), 65536) : packed;
+    const { config, entries, sections, block, digest } = index(new Reader(plain), sums);
+    const stored = entries.filter((entry) => entry.tied === null);
+    const promised = stored.reduce(
+      (sum, entry) => sum + numel(entry) * Math.max(DTYPES[entry.dtype][1], 4), 0);
+    const least = Math.max(0, Math.ceil((promised - 2 ** 26) / 8192));
+    check(least <= data.length, `the file has ${data.length} bytes, its tensors ask for ${least}`);
+    const pieces = stored.flatMap((entry) => piecesOf(entry, block));
+    if (!sections.length && pieces.length) sections.push([1, pieces.length, end - 5, 0]);
+    const sum = (column) => sections.reduce((total, section) => total + section[column], 0);
+    const last = 5 + sum(2);
+    check(last <= end && sum(1) === pieces.length,
+      "the sections take more bytes than there are, or hold other pieces");
+    const unsummed = [...data.subarray(0, 5), ...data.subarray(last, -4)];
+    check(!sums || crc32(unsummed) === crc, wrong);
+    check(end - last === Math.max(0, least - (data.length - (end - last))) &&
+      data.subarray(last, end).every((byte) => byte === 0),
+      "the bytes that fill the file are too many, too few or not zero");
+    check(digest === null || (base && same(digestOf(base), digest)),
+      `the file is relative to other tensors: give those of the digest ${digest}`);
+    const found = new Map(stored.map((entry) => [entry, new Uint8Array(byteCount(entry))]));
+    let at = 5, first = 0;
+    for (const [kind, count, bytes, checksum] of sections) {
+      const held = pieces.slice(first, (first += count));
+      const dense = held.reduce((total, piece) => total + piece.size * wordWidth(piece.entry), 0);
+      check(bytes <= 4096 + 2 * dense && (count === 1 || held.every((piece) => piece.whole)),
+        `the section at byte ${at} has ${bytes} bytes, or mixes parts`);
+      const body = data.subarray(at, (at += bytes));
+      check(!sums || crc32(body) === checksum,
+        `tensor ${JSON.stringify(held[0].entry.name)}: the checksum is wrong`);
+      section(body, kind, held, base).forEach((words, i) => found.get(held[i].entry).set(
+        new Uint8Array(words.buffer), held[i].start * wordWidth(held[i].entry)));
+    }
+    const tensors = Object.create(null);
+    for (const entry of entries) {
+      tensors[entry.name] = entry.tied === null ? finished(entry, found.get(entry).buffer)
+        : tensors[entries[entry.tied].name];
+    }
+    return { tensors, names: entries.map((entry) => entry.name), config };
+  }
+
+  /** `[config, sections, names, kinds]`, and the digest of a base. */
+  function index(read, sums) {
+    const count = listSize(read);
+    check(count === 4 || count === 5, `the index is a list of ${count} items, not of 4 or 5`);
+    const config = configOf(read);
+    const [told, names, kinds] = ["number", "string", "number"].map((kind) => {
+      const items = unpacked(read, false, 0);
+      check(Array.isArray(items) && items.every((item) => typeof item === kind),
+        "the index holds something else than lists of integers and texts");
+      return items;
+    });
+    let digest = null;
+    if (count === 5) {
+      check(read.byte() === 0xc4 && read.byte() === 16, "the base's digest is not of 16 bytes");
+      digest = read.take(16);
+    }
+    check(read.at === read.data.length && new Set(names).size === names.length &&
+      names.length <= 2 ** 20, "the index goes on after its list, or has a name twice or too many");
+    const row = sums ? 4 : 3, block = told.length ? told[0] : 21, sections = [], entries = [];
+    for (let i = 1; i < told.length; i += row) sections.push([...told.slice(i, i + row), 0]);
+    check(block >= 10 && block <= 21 && told.length % row === (told.length ? 1 : 0) &&
+      (sections.length || !(told.length || sums)) &&
+      sections.every(([kind, pieces, size, crc]) => kind >= 0 && kind <= 2 && pieces > 0 &&
+        size > 0 && crc >= 0 && crc < 2 ** 32) &&
+      sections.some(([kind]) => kind === 2) === (digest !== null),
+      "the index tells of sections that there cannot be");
+    let at = 0;
+    for (const name of names) {
+      const dtype = kinds[at++];
+      if (dtype < 0) {
+        entries.push(tiedTo(name, -1 - dtype, entries));
+        continue;
+      }
+      const sides = kinds[at++], shape = kinds.slice(at, at + sides);
+      check(dtype < NAMES.length && sides >= 0 && sides <= 64 && shape.length === sides,
+        `tensor ${JSON.stringify(name)} has the unknown dtype ${dtype}, or not its shape`);
+      checkShape(shape);
+      entries.push({ name, dtype: NAMES[dtype], shape, size: 0, tied: null });
+      at += sides;
+    }
+    check(at === kinds.length, "there are more dtypes and shapes than names, or fewer");
+    return { config, entries, sections, block, digest };
+  }
+
+  /** The parts of a tensor that are coded apart, of 2^log words at most if there are any. */
+  function piecesOf(entry, log) {
+    const words = wordCount(entry), block = 2 ** log, pieces = [];
+    let columns = entry.shape.length > 1 && words ? words / entry.shape[0] : words;
+    if (columns > 2 ** 20) columns = words;
+    const step = words <= block || columns === words ? block
+      : Math.max(1, Math.floor(block / columns)) * columns;
+    for (let start = 0; start < words; start += step) {
+      const size = Math.min(step, words - start);
+      pieces.push({ entry, start, size, columns: Math.min(columns, size), whole: size === words });
+    }
+    return pieces;
+  }
+
+  /** The words of pieces that are coded together. */
+  function section(body, kind, pieces, base) {
+    check(kind === 0, "not yet");
+    const read = new Reader(body);
+    const found = pieces.map((piece) => tensor(read, piece.entry.dtype, piece.size));
+    check(read.at === body.length,
+      `${body.length - read.at} bytes are left over after a section's tensors`);
+    return found;
+  }
+
+  /** What tells tensors apart. */
+  function digestOf({ names, tensors }) {
+    const parts = names.flatMap((name) => {
+      const { dtype, shape, data } = tensors[name], text = encoded(name);
+      return [varint(text.length), text, ...[NAMES.indexOf(dtype), shape.length, ...shape].map(varint),
+        new Uint8Array(data.buffer, data.byteOffset, data.byteLength)];
+    });
+    const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+    parts.reduce((at, part) => (whole.set(part, at), at + part.length), 0);
+    return blake2b(whole);
+  }
+
+  function varint(value) {
+    const groups = [];
+    for (; value > 127; value = Math.floor(value / 128)) groups.push((value % 128) + 128);
+    return [...groups, value];
+  }
+
+  /** A name in UTF-8, a lone surrogate as three bytes. */
+  function encoded(name) {
+    return Array.from(name).flatMap((letter) => {
+      const code = letter.codePointAt(0);
+      if (code < 0xd800 || code > 0xdfff) return Array.from(new TextEncoder().encode(letter));
+      return [0xe0 | (code >> 12), 0x80 | ((code >> 6) & 63), 0x80 | (code & 63)];
+    });
+  }
+
+  /** What indices are deflated with. */
+  function dictionary() {
+    return Uint8Array.from(atob(DICTIONARY), (letter) => letter.charCodeAt(0));
+  }
+
   // ---- headers
+
+  function wordWidth(entry) {
+    return Math.min(DTYPES[entry.dtype][1], 8);
+  }
+
+  function byteCount(entry) {
+    return numel(entry) * DTYPES[entry.dtype][1];
+  }
 
   function numel(entry) {
     return entry.shape.reduce((product, side) => product * side, 1);
@@ -186,8 +345,15 @@
     return numel(entry) * Math.max(1, DTYPES[entry.dtype][1] / 8);
   }
 
-  function finished({ dtype, shape }, words) {
-    return { dtype, shape, data: new DTYPES[dtype][0](words.buffer) };
+  function finished({ dtype, shape }, buffer) {
+    return { dtype, shape, data: new DTYPES[dtype][0](buffer) };
+  }
+
+  function tiedTo(name, tied, entries) {
+    const other = entries[tied];
+    check(other && other.tied === null,
+      `tensor ${JSON.stringify(name)} is tied to entry ${tied}, which it cannot be`);
+    return { ...other, name, size: 0, tied };
   }
 
   function checkShape(shape) {
@@ -279,8 +445,8 @@
   }
 
   /** Raw deflate (RFC 1951) undone; what it may refer to before its start is the dictionary. */
-  function inflated(data, dictionary = new Uint8Array()) {
-    const out = Array.from(dictionary), limit = out.length + 64 * data.length;
+  function inflated(data, dictionary = new Uint8Array(), more = 0) {
+    const out = Array.from(dictionary), limit = out.length + 64 * data.length + more;
     const wrong = "the header does not inflate, or to over 64 times its size, or more follows it";
     let at = 0, held = 0, left = 0;
     const bits = (width) => {
@@ -669,7 +835,7 @@
     const plain = (_, value) => (typeof value === "bigint" ? String(value)
       : value instanceof Uint8Array ? Buffer.from(value).toString("hex") : value);
     try {
-      const base = option("--base") ? decode(fs.readFileSync(option("--base"))).tensors : null;
+      const base = option("--base") ? decode(fs.readFileSync(option("--base"))) : null;
       const { tensors, names, config } = decode(fs.readFileSync(file), base);
       const rows = names.map((name, i) => {
         const { dtype, shape, data } = tensors[name];

@@ -13,6 +13,7 @@ does not write is refused.
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import json
 import math
@@ -51,6 +52,7 @@ MSGPACK = {
     0xCE: ">I", 0xCF: ">Q", 0xD0: ">b", 0xD1: ">h", 0xD2: ">i", 0xD3: ">q", 0xD9: ">B",
     0xDA: ">H", 0xDB: ">I", 0xDC: ">H", 0xDD: ">I", 0xDE: ">H", 0xDF: ">I",
 }  # fmt: skip
+DICTIONARY = "eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eA=="  # noqa: E501
 
 
 class BoilError(ValueError):
@@ -131,6 +133,8 @@ def decode(
     """
     if data[:4] != b"BOIL":
         raise BoilError("this is not a boil file: it does not begin with BOIL")
+    if data[4:5] == b"\2":
+        return _version2(data, base)
     if data[4:5] != b"\1":
         raise BoilError(f"the format's version is {data[4:5].hex() or 'missing'}, not 1 or 2")
     return _version1(data)
@@ -164,7 +168,7 @@ def _version1(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
         payload = Reader(read.take(size))
         if zlib.crc32(payload.data) != read.number("<I"):
             raise BoilError(f"tensor {name!r}: the checksum is wrong")
-        words = _tensor(payload, dtype, math.prod(shape) * max(1, DTYPES[dtype][0] // 8))
+        words = _tensor(payload, dtype, _word_count(dtype, shape))
         if payload.at != size:
             raise BoilError(f"tensor {name!r}: {size - payload.at} bytes are left over")
         tensors[name] = Tensor(dtype, shape, _little(words).tobytes())
@@ -185,13 +189,10 @@ def _header(read: Reader) -> tuple[dict[str, Any] | None, list[Entry]]:
         name, dtype, *rest = row
         if any(type(number) is not int for number in row[1:]):
             raise BoilError(f"tensor {name!r}: the entry holds something other than integers")
-        if dtype < 0:
-            other = -1 - dtype
-            if other >= len(entries) or entries[other].tied is not None or rest:
-                raise BoilError(f"tensor {name!r} is tied to entry {other}, which it cannot be")
-            entries.append(Entry(name, *entries[other][1:3], tied=other))
+        if dtype < 0 and not rest:
+            entries.append(_tied(name, -1 - dtype, entries))
             continue
-        if dtype >= len(NAMES) or not rest or rest[0] < 1:
+        if not 0 <= dtype < len(NAMES) or not rest or rest[0] < 1:
             raise BoilError(f"tensor {name!r} has no payload, or the unknown dtype {dtype}")
         entries.append(Entry(name, NAMES[dtype], _shape(rest[1:]), rest[0]))
     if read.at != len(read.data) or len({entry.name for entry in entries}) < len(entries):
@@ -199,7 +200,178 @@ def _header(read: Reader) -> tuple[dict[str, Any] | None, list[Entry]]:
     return config, entries
 
 
+# ---- version 2
+
+
+class Piece(NamedTuple):
+    """Whole rows of a tensor, or part of its only row: where they begin, and how many words."""
+
+    entry: Entry
+    start: int
+    size: int
+    columns: int
+    whole: bool
+
+
+def _version2(
+    data: bytes, base: dict[str, Tensor] | None
+) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    read = Reader(data[max(5, len(data) - 13) : -4][::-1])
+    number = read.varint()
+    end, sums = len(data) - 4 - read.at - (number >> 2), number & 2
+    if end < 5:
+        raise BoilError(f"the file is cut short: {len(data)} bytes, {number >> 2} for its index")
+    crc = data[-4:]
+    if not sums and zlib.crc32(data[:-4]).to_bytes(4, "little") != crc:
+        raise BoilError("the checksum is wrong: the file was damaged, cut short or added to")
+    index = data[end : end + (number >> 2)]
+    config, entries, sections, block, digest = _index(
+        Reader(_inflated(index, _dictionary(), 1 << 16) if number & 1 else index), sums
+    )
+    stored = [entry for entry in entries if entry.tied is None]
+    promised = sum(math.prod(e.shape) * max(4, DTYPES[e.dtype][0]) for e in stored)
+    least = max(0, -(-(promised - (1 << 26)) // 8192))
+    if least > len(data):
+        raise BoilError(f"the file has {len(data)} bytes, its tensors ask for {least}")
+    pieces = [piece for entry in stored for piece in _pieces(entry, block)]
+    if not sections and pieces:
+        sections = [(1, len(pieces), end - 5, 0)]
+    at = 5 + sum(section[2] for section in sections)
+    if at > end or sum(section[1] for section in sections) != len(pieces):
+        raise BoilError("the sections take more bytes than there are, or hold other pieces")
+    if sums and zlib.crc32(data[at:-4], zlib.crc32(data[:5])).to_bytes(4, "little") != crc:
+        raise BoilError("the checksum is wrong: the file was damaged, cut short or added to")
+    if end - at != max(0, least - (len(data) - (end - at))) or any(data[at:end]):
+        raise BoilError("the bytes that fill the file are too many, too few or not zero")
+    if digest is not None and (base is None or _digest(base) != digest):
+        raise BoilError(f"the file is relative to tensors of the digest {digest.hex()}: give them")
+    found: dict[str, list[bytes]] = {entry.name: [] for entry in entries}
+    at = 5
+    for kind, count, size, crc32 in sections:
+        held, pieces = pieces[:count], pieces[count:]
+        dense = sum(piece.size * min(8, DTYPES[piece.entry.dtype][0]) for piece in held)
+        if size > 4096 + 2 * dense or (count > 1 and not all(piece.whole for piece in held)):
+            raise BoilError(
+                f"the section at byte {at} has {size} bytes for {dense}, or mixes parts"
+            )
+        body = data[at : at + size]
+        if sums and zlib.crc32(body) != crc32:
+            raise BoilError(f"tensor {held[0].entry.name!r}: the checksum is wrong")
+        for piece, words in zip(held, _section(body, kind, held, base), strict=True):
+            found[piece.entry.name].append(_little(words).tobytes())
+        at += size
+    tensors: dict[str, Tensor] = {}
+    for name, dtype, shape, _, tied in entries:
+        whole = Tensor(dtype, shape, b"".join(found[name]))
+        tensors[name] = whole if tied is None else tensors[entries[tied].name]
+    return tensors, config
+
+
+def _index(read: Reader, sums: int) -> tuple[Any, list[Entry], list[Any], int, bytes | None]:
+    """`[config, sections, names, kinds]`, and the digest of a base."""
+    count = _list_size(read)
+    if count not in (4, 5):
+        raise BoilError(f"the index is a list of {count} items, where 4 or 5 are allowed")
+    config = _config(read)
+    told, names, kinds = (_unpacked(read, 0) for _ in range(3))
+    for items, kind in ((told, int), (names, str), (kinds, int)):
+        if type(items) is not list or any(type(item) is not kind for item in items):
+            raise BoilError("the index holds something else than lists of integers and texts")
+    digest = None
+    if count == 5:
+        if read.take(2) != b"\xc4\x10":
+            raise BoilError("the base's digest is not of 16 bytes")
+        digest = bytes(read.take(16))
+    if read.at != len(read.data) or len(set(names)) < len(names) or len(names) > 1 << 20:
+        raise BoilError("the index goes on after its list, or has a name twice or too many")
+    block, row, entries = told[0] if told else 21, 4 if sums else 3, list[Entry]()
+    sections = [(*told[i : i + row], 0)[:4] for i in range(1, len(told), row)]
+    if not (
+        10 <= block <= 21
+        and len(told) % row == bool(told)
+        and (len(sections) > 0 if told or sums else True)
+        and all(s[0] in (0, 1, 2) and min(s[1:3]) > 0 and 0 <= s[3] < 1 << 32 for s in sections)
+        and any(s[0] == 2 for s in sections) == (digest is not None)
+    ):
+        raise BoilError("the index tells of sections that there cannot be")
+    coming = iter(kinds)
+    try:
+        for name in names:
+            dtype = next(coming)
+            if dtype < 0:
+                entries.append(_tied(name, -1 - dtype, entries))
+            elif dtype >= len(NAMES) or not 0 <= (sides := next(coming)) <= 64:
+                raise BoilError(f"tensor {name!r} has the unknown dtype {dtype}, or too many sides")
+            else:
+                shape = _shape([next(coming) for _ in range(sides)])
+                entries.append(Entry(name, NAMES[dtype], shape))
+    except StopIteration:
+        raise BoilError("dtypes and shapes are missing") from None
+    if next(coming, None) is not None:
+        raise BoilError("there are more dtypes and shapes than names")
+    return config, entries, sections, block, digest
+
+
+def _pieces(entry: Entry, block_log: int) -> list[Piece]:
+    """The parts of a tensor that are coded apart, of 2^block_log words at most if there are any."""
+    size, block = _word_count(entry.dtype, entry.shape), 1 << block_log
+    columns = size // entry.shape[0] if len(entry.shape) > 1 and size else size
+    if columns > 1 << 20:
+        columns = size
+    step = block if size <= block or columns == size else max(1, block // columns) * columns
+    sizes = [(start, min(step, size - start)) for start in range(0, size, step)]
+    return [Piece(entry, start, n, min(columns, n), n == size) for start, n in sizes]
+
+
+def _section(
+    body: bytes, kind: int, pieces: list[Piece], base: dict[str, Tensor] | None
+) -> list[array[int]]:
+    """The words of pieces that are coded together."""
+    if kind:
+        raise BoilError("not yet")
+    read = Reader(body)
+    found = [_tensor(read, piece.entry.dtype, piece.size) for piece in pieces]
+    if read.at != len(body):
+        raise BoilError(
+            f"tensor {pieces[-1].entry.name!r}: {len(body) - read.at} bytes are left over"
+        )
+    return found
+
+
+def _digest(tensors: dict[str, Tensor]) -> bytes:
+    """What tells tensors apart."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, (dtype, shape, data) in tensors.items():
+        text = name.encode("utf-8", "surrogatepass")
+        numbers = [NAMES.index(dtype), len(shape), *shape]
+        digest.update(_varint(len(text)) + text + b"".join(map(_varint, numbers)) + data)
+    return digest.digest()
+
+
+def _varint(value: int) -> bytes:
+    groups = []
+    while value > 0x7F:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*groups, value])
+
+
+def _dictionary() -> bytes:
+    """What indices are deflated with."""
+    return base64.b64decode(DICTIONARY)
+
+
 # ---- headers
+
+
+def _word_count(dtype: str, shape: tuple[int, ...]) -> int:
+    return math.prod(shape) * max(1, DTYPES[dtype][0] // 8)
+
+
+def _tied(name: str, other: int, entries: list[Entry]) -> Entry:
+    if other >= len(entries) or entries[other].tied is not None:
+        raise BoilError(f"tensor {name!r} is tied to entry {other}, which it cannot be")
+    return Entry(name, entries[other].dtype, entries[other].shape, tied=other)
 
 
 def _shape(sides: list[int]) -> tuple[int, ...]:
@@ -212,13 +384,14 @@ def _shape(sides: list[int]) -> tuple[int, ...]:
     return tuple(sides)
 
 
-def _inflated(data: memoryview, dictionary: bytes = b"") -> bytes:
-    inflate = zlib.decompressobj(-15, zdict=dictionary)
+def _inflated(data: bytes | memoryview, dictionary: bytes = b"", more: int = 0) -> bytes:
+    """Raw deflate undone, which may grow 64 times and by some bytes more."""
+    inflate, most = zlib.decompressobj(-15, zdict=dictionary), 64 * len(data) + more
     try:
-        plain = inflate.decompress(data, 64 * len(data) + 1)
+        plain = inflate.decompress(data, most + 1)
     except zlib.error as error:
         raise BoilError(f"the header does not inflate: {error}") from None
-    if len(plain) > 64 * len(data) or not inflate.eof or inflate.unused_data:
+    if len(plain) > most or not inflate.eof or inflate.unused_data:
         raise BoilError("the header inflates to over 64 times its size, or more follows it")
     return plain
 

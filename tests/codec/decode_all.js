@@ -3,7 +3,7 @@ const { readFileSync } = require("fs");
 const { decode, BoilError } = require(process.argv[2]);
 
 const given = readFileSync(0);
-const base = process.argv[3] ? decode(readFileSync(process.argv[3])).tensors : null;
+const base = process.argv[3] ? decode(readFileSync(process.argv[3])) : null;
 for (let at = 0; at < given.length; ) {
   const start = at + 4;
   at = start + given.readUInt32LE(at);
