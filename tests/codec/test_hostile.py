@@ -71,7 +71,10 @@ ONE_W = [21, PLAIN, 1, 9]
 @pytest.mark.parametrize(
     ("items", "message"),
     [
-        ([None, ONE_W, ["w"], [0, 1, HUGE]], "the sections have 1 pieces, and the tensors 16777216"),
+        (
+            [None, ONE_W, ["w"], [0, 1, HUGE]],
+            "the sections have 1 pieces, and the tensors 16777216",
+        ),
         ([None, [], ["w"], [0, 1, HUGE]], "cut short: its tensors ask for"),
         ([None, ONE_W, ["w"], [0, 2, HUGE, HUGE]], "beyond what a file can hold"),
         ([None, ONE_W, ["w"], [0, 2, 0, 2**62]], "beyond what a file can hold"),

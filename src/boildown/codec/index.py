@@ -79,6 +79,17 @@ def pack_index(
         sections: none for one of kind `MIXED`, which takes all the room there is.
         base: the digest of the base.
     """
+    plain = plain_index(config, entries, sections, base)
+    deflated = min((_deflated(plain, *way) for way in _ways(plain)), key=len)
+    if len(deflated) < len(plain) <= EXPANSION * len(deflated) + EXPANSION_ANYWAY:
+        return deflated, True
+    return plain, False
+
+
+def plain_index(
+    config: bytes, entries: Sequence[Entry], sections: Sequence[Section], base: bytes | None = None
+) -> bytes:
+    """An index as `pack_index` deflates it."""
     kinds: list[int] = []
     for entry in entries:
         if entry.tied is None:
@@ -92,11 +103,7 @@ def pack_index(
     names = [entry.name for entry in entries]
     items: list[Any] = [told, names, kinds] + ([] if base is None else [base])
     head: bytes = msgpack.Packer().pack_array_header(1 + len(items))
-    plain = head + config + b"".join(msgpack.packb(item, unicode_errors=UTF8) for item in items)
-    deflated = min((_deflated(plain, *way) for way in _ways(plain)), key=len)
-    if len(deflated) < len(plain) <= EXPANSION * len(deflated) + EXPANSION_ANYWAY:
-        return deflated, True
-    return plain, False
+    return head + config + b"".join(msgpack.packb(item, unicode_errors=UTF8) for item in items)
 
 
 def _ways(plain: bytes) -> list[tuple[int, int]]:
