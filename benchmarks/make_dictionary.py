@@ -1,4 +1,4 @@
-"""The preset dictionary of indices, `src/boildown/codec/dictionary.bin`, from boildown's own models.
+"""The dictionary of indices, `src/boildown/codec/dictionary.bin`, from boildown's own models.
 
     python benchmarks/make_dictionary.py [FILE]
 

@@ -76,8 +76,8 @@ def pack(
 ) -> int:
     """Write a state dict to a file, which appears whole or not at all.
 
-    Sections are written as they are made, and tensors met one by one: a mapping that loads each when
-    it is asked for it is never held as a whole.
+    Sections are written as they are made, and tensors met one by one: of a mapping that loads each
+    tensor when asked for it, few are held at a time.
 
     Args:
         state: name -> tensor, as for `encode`.
