@@ -149,7 +149,7 @@ def _version1(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     packed = read.take(head // 2)
     if hashlib.blake2b(data[:-16], digest_size=16).digest() != data[-16:]:
         raise BoilError("the digest is wrong: the file was damaged, cut short or added to")
-    config, entries = _header(Reader(_inflated(packed) if head % 2 else packed))
+    config, entries = _header(Reader(_inflated(packed, 64 * len(packed)) if head % 2 else packed))
     stored = [entry for entry in entries if entry.tied is None]
     sizes = [(math.prod(entry.shape), DTYPES[entry.dtype][0]) for entry in stored]
     promised = sum(numel * max(size, 4) for numel, size in sizes)
@@ -224,9 +224,9 @@ def _version2(
     if not sums and zlib.crc32(data[:-4]).to_bytes(4, "little") != crc:
         raise BoilError("the checksum is wrong: the file was damaged, cut short or added to")
     index = data[end : end + (number >> 2)]
-    config, entries, sections, block, digest = _index(
-        Reader(_inflated(index, _dictionary(), 1 << 16) if number & 1 else index), sums
-    )
+    if number & 1:
+        index = _inflated(index, 64 * len(index) + 65536, _dictionary())
+    config, entries, sections, block, digest = _index(Reader(index), sums)
     stored = [entry for entry in entries if entry.tied is None]
     promised = sum(math.prod(e.shape) * max(4, DTYPES[e.dtype][0]) for e in stored)
     least = max(0, -(-(promised - (1 << 26)) // 8192))
@@ -327,7 +327,14 @@ def _section(
 ) -> list[array[int]]:
     """The words of pieces that are coded together."""
     if kind:
-        raise BoilError("not yet")
+        stream = Mixing(body)
+        given = base if kind == 2 and base else {}
+        mixed = [
+            stream.words(Kind(piece.entry.dtype, piece.size, piece.columns), _in(given, piece))
+            for piece in pieces
+        ]
+        stream.close()
+        return mixed
     read = Reader(body)
     found = [_tensor(read, piece.entry.dtype, piece.size) for piece in pieces]
     if read.at != len(body):
@@ -335,6 +342,15 @@ def _section(
             f"tensor {pieces[-1].entry.name!r}: {len(body) - read.at} bytes are left over"
         )
     return found
+
+
+def _in(base: dict[str, Tensor], piece: Piece) -> array[int] | None:
+    """The words of a base where a piece is, if it has such a tensor."""
+    name, dtype, shape = piece.entry[:3]
+    if name not in base or base[name][:2] != (dtype, shape):
+        return None
+    words = array(WORDS[min(8, DTYPES[dtype][0])], base[name].data)
+    return _little(words)[piece.start : piece.start + piece.size]
 
 
 def _digest(tensors: dict[str, Tensor]) -> bytes:
@@ -383,15 +399,15 @@ def _shape(sides: list[int]) -> tuple[int, ...]:
     return tuple(sides)
 
 
-def _inflated(data: bytes | memoryview, dictionary: bytes = b"", more: int = 0) -> bytes:
-    """Raw deflate undone, which may grow 64 times and by some bytes more."""
-    inflate, most = zlib.decompressobj(-15, zdict=dictionary), 64 * len(data) + more
+def _inflated(data: bytes | memoryview, most: int, dictionary: bytes = b"") -> bytes:
+    """Raw deflate (RFC 1951) undone, which gives so many bytes at most."""
+    inflate = zlib.decompressobj(-15, zdict=dictionary)
     try:
         plain = inflate.decompress(data, most + 1)
     except zlib.error as error:
-        raise BoilError(f"the header does not inflate: {error}") from None
+        raise BoilError(f"a part does not inflate: {error}") from None
     if len(plain) > most or not inflate.eof or inflate.unused_data:
-        raise BoilError("the header inflates to over 64 times its size, or more follows it")
+        raise BoilError(f"a part inflates to over {most} bytes, or more follows it")
     return plain
 
 
@@ -539,10 +555,14 @@ def _grid(read: Reader, dtype: str, size: int) -> array[int]:
         raise BoilError(f"blocks of {length} elements make no grid of {size} of {dtype}")
     rows = size // length * (1 + by_sign)
     steps = array("f", _tensor(read, "float32", rows, (5, 9)).tobytes())
+    words = _tensor(read, "int16" if wide else "int8", size, (5, 9))
+    return _on_grid(steps, array("h" if wide else "b", words.tobytes()), length, by_sign)
+
+
+def _on_grid(steps: array[float], numbers: array[int], length: int, by_sign: int) -> array[int]:
+    """Whole numbers times the steps of their blocks, one each or two, as words."""
     if not all(2.0**-126 <= step < math.inf for step in steps):
         raise BoilError("a step of a grid is not a normal number above 0")
-    words = _tensor(read, "int16" if wide else "int8", size, (5, 9))
-    numbers = array("h" if wide else "b", words.tobytes())
     if min(numbers) < -255 or max(numbers) > 255:
         raise BoilError("a grid has whole numbers beyond 255")
     sides = zip(steps[:: 1 + by_sign], steps[by_sign :: 1 + by_sign], strict=True)
@@ -694,6 +714,402 @@ def _symbols(read: Reader, lengths: list[int], count: int) -> array[int]:
     if at % 8 and stream[at >> 3] << at % 8 & 0xFF:
         raise BoilError("the bits that fill the last byte of a stream are not zero")
     return found
+
+
+# ---- the mixing coder
+
+STRETCH = [round(256 * math.log((i + 0.5) / (4095.5 - i))) for i in range(4096)]
+SQUASH = [min(max(round(65536 / (1 + math.exp(-x / 256))), 1), 65535) for x in range(-2815, 2816)]
+RATE = [655360 // (10 * n + 16) for n in range(1001)]
+FORM, SIGNED, ZERO, CODED, SHAPE, LIVE, ALIVE, TURNED, ALONE, BY_SIGN = range(0, 160, 16)
+SIZE, DROP, WIDTH, FIRST, LENGTH = range(160, 480, 64)  # places of counters
+KEYS, LENGTHS, COUNTERS = 480, 608, 1472
+PARTS = {"complex32": "float16", "complex64": "float32", "complex128": "float64"}
+UNKNOWN = 1 << 31  # a counter: 22 bits of probability, 10 of how often it was moved
+SIMPLE, FLAT = 5, 6  # forms that hold no other array, and none but of one of these
+ARRAYS = {  # dtypes that a form is for, where it is not for all
+    1: ("float32", "float64", "float16", "bfloat16"),
+    5: [name for name in NAMES if name.strip("u").startswith("int")],
+    6: ("float32",),
+}
+
+
+class Kind(NamedTuple):
+    """An array: the words are a matrix of so many columns, row by row."""
+
+    dtype: str
+    size: int
+    columns: int
+
+    @property
+    def bits(self) -> int:
+        """Bits of a word."""
+        return 8 * min(DTYPES[self.dtype][0], 8)
+
+
+class Mixing:
+    """Reads arrays from one stream: decisions from its front, bits as they are from its end."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.low, self.high, self.at = data, 0, 0xFFFFFFFF, 4
+        self.value = int.from_bytes(data[:4].ljust(4, b"\0"), "big")
+        self.end, self.held, self.left = len(data), 0, 0
+        self.counters = [UNKNOWN] * COUNTERS
+        self.weights = [[10486] * 6 for _ in range(64)]
+
+    def close(self) -> None:
+        """Refuse a stream that does not end as it is written."""
+        for size in range(5):
+            unit = 1 << 32 - 8 * size
+            least = -(-self.low // unit)
+            if (least + 1) * unit - 1 <= self.high:
+                break
+        ending = least.to_bytes(size, "big")
+        if self.data[self.at - 4 : self.end] != ending or self.held:
+            raise BoilError("a stream does not end where it should")
+
+    def decide(self, chance: int) -> int:
+        """A decision that is 1 with a probability of chance / 65536."""
+        middle = self.low + ((self.high - self.low) * chance >> 16)
+        bit = 1 if self.value <= middle else 0
+        if bit:
+            self.high = middle
+        else:
+            self.low = middle + 1
+        while self.low ^ self.high < 1 << 24:
+            byte = self.data[self.at] if self.at < len(self.data) else 0
+            self.at += 1
+            if self.at > len(self.data) + 4:
+                raise BoilError("a stream is cut short")
+            self.low, self.high = self.low << 8 & 0xFFFFFFFF, self.high << 8 & 0xFFFFFFFF | 255
+            self.value = self.value << 8 & 0xFFFFFFFF | byte
+        return bit
+
+    def counted(self, place: int) -> int:
+        """A decision by its counter."""
+        counter = self.counters[place]
+        bit = self.decide(max(counter >> 16, 1))
+        self.counters[place] = _renewed(counter, bit, 250)
+        return bit
+
+    def small(self, place: int, most: int) -> int:
+        """A number from 0 to `most`."""
+        count = 0
+        while count < most and self.counted(place + count):
+            count += 1
+        return count
+
+    def tree(self, place: int, bits: int) -> int:
+        """A number of so many bits."""
+        node = 1
+        for _ in range(bits):
+            node = node << 1 | self.counted(place + node)
+        return node - (1 << bits)
+
+    def number(self, place: int) -> int:
+        """A number below 2^63."""
+        length, found = self.tree(place, 6), 1
+        for _ in range(length - 1):
+            found = found << 1 | self.decide(32768)
+        return found if length else 0
+
+    def plain(self, width: int) -> int:
+        """So many bits as they are, the lowest first."""
+        while self.left < width:
+            if self.end == 0:
+                raise BoilError("a stream is cut short")
+            self.end -= 1
+            self.held, self.left = self.held | self.data[self.end] << self.left, self.left + 8
+        value, self.held = self.held & (1 << width) - 1, self.held >> width
+        self.left -= width
+        return value
+
+    def words(self, kind: Kind, base: array[int] | None) -> array[int]:
+        """An array, of which those of complex numbers are twice as many real ones."""
+        code = WORDS[kind.bits // 8]
+        if kind.dtype in PARTS:
+            part = PARTS[kind.dtype]
+            times = kind.bits // (8 * DTYPES[part][0])
+            inner = Kind(part, kind.size * times, kind.columns * times)
+            held = None if base is None else array(WORDS[inner.bits // 8], base.tobytes())
+            return array(code, self.words(inner, held).tobytes())
+        signed = DTYPES[kind.dtype][1] and self.small(SIGNED, 1)
+        keys = self.keys(kind, base, 8)
+        found = array(code, (_unfolded(key, kind.dtype, kind.bits) for key in keys))
+        for place, key in enumerate(keys) if signed else ():
+            if key == 0:
+                found[place] = self.plain(1) << kind.bits - 1
+        if kind.dtype == "bool" and max(found) > 1:
+            raise BoilError("an element is a bool, and neither 0 nor 1")
+        return found
+
+    def keys(self, kind: Kind, base: array[int] | None, most: int) -> list[int]:
+        """An array in one of the first forms; of words a key has the sign as its lowest bit."""
+        form = self.small(FORM, 8)
+        if form >= most or kind.dtype not in ARRAYS.get(form, NAMES):
+            raise BoilError(f"form {form} stands for no way of storing an array of {kind.dtype}")
+        if form == 7:
+            return self.difference(kind, base)
+        forms = (
+            self.codebook, self.floats, self.integers, self.as_they_are, self.deflated,
+            self.steps, self.grid,
+        )  # fmt: skip
+        return forms[form](kind)
+
+    def codebook(self, kind: Kind) -> list[int]:
+        """Distinct keys, rising, and the place of each element's among them."""
+        size = self.number(SIZE) + 1
+        drop = self.number(DROP) if DTYPES[kind.dtype][1] else 0
+        if size > min(1024, kind.size) or drop >= kind.bits:
+            raise BoilError(f"a codebook of {size} values with {drop} zeros at their end")
+        key, book = -1, []
+        for i in range(size):
+            key += self.number(KEYS + (64 if i else 0)) + 1
+            book.append((key >> 1) << drop + 1 | key & 1)
+        if key >= min(1 << kind.bits - drop, 1 << 62):
+            raise BoilError("a value of a codebook has too many bits")
+        return [book[symbol] for symbol in self.matrix(kind.size, kind.columns, size)]
+
+    def floats(self, kind: Kind) -> list[int]:
+        """Exponents as a matrix of symbols, then signs and mantissas."""
+        bits = kind.bits - 1
+        drop, low, coded = self.number(DROP), self.number(WIDTH), self.small(CODED, 6)
+        zeros, least, span = self.small(ZERO, 1), self.number(FIRST), self.number(SIZE) + 1
+        shift = drop + low
+        if shift >= bits or 8 * coded > low or span > 1024 or least + span > 1 << bits - shift:
+            raise BoilError(f"{span} exponents from {least}, {low} bits of mantissas above {drop}")
+        heads = self.matrix(kind.size, kind.columns, span)
+        count = sum(head >= zeros for head in heads)
+        lowest = [0] * count
+        for i in range(coded):
+            for place, byte in enumerate(self.matrix(count, count, 256)):
+                lowest[place] |= byte << 8 * i
+        keys, coming = [], iter(lowest)
+        for head in heads:
+            if head < zeros:
+                keys.append(0)
+                continue
+            rest = self.plain(low - 8 * coded + 1)
+            below = rest >> 1 << 8 * coded | next(coming)
+            keys.append((head + least - zeros << shift | below << drop) << 1 | rest & 1)
+        return keys
+
+    def integers(self, kind: Kind) -> list[int]:
+        """The highest bits of keys as a matrix of symbols, the others as they are."""
+        fine, size = self.small(CODED, 3), self.number(SIZE) + 1
+        if size > (kind.bits - fine + 1) << fine:
+            raise BoilError(f"integers of {size} kinds")
+        keys = []
+        for symbol in self.matrix(kind.size, kind.columns, size):
+            width = max((symbol >> fine) - 1, 0)
+            head = symbol & (1 << fine) - 1 | 1 << fine if width else symbol
+            keys.append(head << width | self.plain(width))
+        return keys
+
+    def as_they_are(self, kind: Kind) -> list[int]:
+        """Keys."""
+        return [self.plain(kind.bits) for _ in range(kind.size)]
+
+    def deflated(self, kind: Kind) -> list[int]:
+        """The lowest bytes of all keys, then the next, ..., deflated."""
+        turned, length = self.small(TURNED, 1), self.number(LENGTH)
+        data = bytes(self.plain(8) for _ in range(min(length, len(self.data) + 1)))
+        planes = _inflated(data, kind.size * kind.bits // 8)
+        if len(planes) != kind.size * kind.bits // 8:
+            raise BoilError("an array does not inflate to its size")
+        parts = [planes[at : at + kind.size] for at in range(0, len(planes), kind.size)]
+        keys = [int.from_bytes(key, "little") for key in zip(*parts, strict=True)]
+        rows = kind.size // kind.columns
+        return [key for row in range(rows) for key in keys[row::rows]] if turned else keys
+
+    def steps(self, kind: Kind) -> list[int]:
+        """Integers by their differences to the one before."""
+        keys = self.keys(kind._replace(dtype=f"uint{kind.bits}"), None, SIMPLE)
+        mask, word, found = (1 << kind.bits) - 1, 0, []
+        for key in keys:
+            word = word + (key >> 1 ^ -(key & 1)) & mask
+            found.append(_folded(word, kind.dtype, kind.bits))
+        return found
+
+    def grid(self, kind: Kind) -> list[int]:
+        """Steps of blocks, and whole numbers."""
+        length, by_sign = self.number(LENGTH), self.small(BY_SIGN, 1)
+        if length < 2 or kind.size % length:
+            raise BoilError(f"blocks of {length} elements do not make up {kind.size}")
+        count = kind.size // length * (1 + by_sign)
+        sizes = self.keys(Kind("float32", count, count), None, FLAT)
+        codes = self.keys(kind._replace(dtype="int16"), None, FLAT)
+        words = array("I", (_unfolded(key, "float32", 32) for key in sizes))
+        numbers = array("h", (key >> 1 ^ -(key & 1) for key in codes))
+        found = _on_grid(array("f", words.tobytes()), numbers, length, by_sign)
+        return [_folded(word, "float32", 32) for word in found]
+
+    def difference(self, kind: Kind, base: array[int] | None) -> list[int]:
+        """Differences to the words of a base, both in the order of their numbers."""
+        if base is None:
+            raise BoilError("an array is told by its difference to one that is not there")
+        keys = self.keys(kind._replace(dtype=f"uint{kind.bits}"), None, SIMPLE)
+        mask, half, found = (1 << kind.bits) - 1, 1 << kind.bits - 1, []
+        for key, word in zip(keys, base, strict=True):
+            if not DTYPES[kind.dtype][1]:
+                number = word + (key >> 1 ^ -(key & 1)) & mask
+                found.append(_folded(number, kind.dtype, kind.bits))
+                continue
+            number = ~word ^ half if word & half else word  # -0.0 is -1
+            number = number + (key >> 1 ^ -(key & 1)) & mask
+            below = number >> kind.bits - 1
+            found.append(((~number if below else number) & half - 1) << 1 | below)
+        return found
+
+    def matrix(self, count: int, columns: int, size: int) -> list[int]:
+        """A matrix of so many symbols, each below `size`."""
+        found = [0] * count
+        if size < 2 or count == 0:
+            return found
+        shape = [range(count // columns), range(columns)]
+        if count > columns and self.small(LIVE, 1):
+            for axis, place in enumerate((ALIVE, ALIVE + 8)):
+                before, alive = 0, []
+                for i in shape[axis]:
+                    bit = self.counted(place + before)
+                    before = before << 1 & 6 | bit
+                    alive += [i] * bit
+                shape[axis] = alive
+        rows, live = shape
+        turned = min(len(rows), len(live)) > 1 and self.small(TURNED, 1)
+        if not (rows and live):
+            return found
+        alone = self.small(ALONE, 1)
+        children, levels = _tree(self.lengths(size))
+        read = self.alone if alone else self.plane
+        symbols = read(len(rows) * len(live), len(rows if turned else live), children, levels)
+        for i, symbol in enumerate(symbols):
+            row, column = divmod(i, len(rows if turned else live))
+            if turned:
+                row, column = column, row
+            found[rows[row] * columns + live[column]] = symbol
+        return found
+
+    def lengths(self, size: int) -> list[int]:
+        """The code lengths of so many symbols."""
+        shape = self.small(SHAPE, 2) if size > 2 else 0
+        if shape < 2:  # even ones, but for one of 1 for symbol 0
+            bits = (size - shape - 1).bit_length()
+            short = (1 << bits) - size + shape
+            even = [shape + bits - (i < short) for i in range(size - shape)]
+            return [1] * shape + even
+        found, before = [], 0
+        for _ in range(size):
+            before = self.tree(LENGTHS + 32 * min(before, 26), 5)
+            found.append(before)
+        return found
+
+    def alone(self, count: int, columns: int, children: Any, levels: Any) -> list[int]:
+        """Symbols by how often each was."""
+        counters, found = [UNKNOWN] * len(children), []
+        for _ in range(count):
+            node = 0
+            while node >= 0:
+                bit = self.decide(max(counters[node] >> 16, 1))
+                counters[node] = _renewed(counters[node], bit, 1000)
+                node = children[node][bit]
+            found.append(-1 - node)
+        return found
+
+    def plane(self, count: int, columns: int, children: Any, levels: Any) -> list[int]:
+        """Symbols by six counters that are mixed."""
+        nodes, single = len(children), count == columns
+        top = 0 if single else min(4, nodes)  # nodes that each column has counters for
+        column_counters, others = 2 * nodes, 2 * nodes + columns * top
+        counters = array("I", [UNKNOWN]) * (others + 577 * nodes)
+        means, seen = [32768] * columns, [0] * columns
+        overall = mean = 32768
+        found: list[int] = []
+        for at in range(count):
+            column = at % columns
+            if column == 0:
+                counters[nodes : 2 * nodes] = array("I", [UNKNOWN]) * nodes
+                mean = overall
+            kept = 0 if single else column
+            if seen[kept] == 0:
+                means[kept] = overall
+            other = means[kept]
+            left = levels[found[at - 1]] >> 13 if column > 0 else 0
+            far = levels[found[at - 2]] >> 13 if column > 1 else 0
+            above = levels[found[at - columns]] >> 13 if at >= columns else 0
+            third = others + nodes + above * 8 + left
+            fourth = others + 65 * nodes + (mean >> 12) * 16 + (other >> 12)
+            fifth = others + 321 * nodes + (mean + other >> 12) * 8 + far
+            ages, node = _age(column) * 4 + _age(seen[kept]), 0
+            while node >= 0:
+                second = column_counters + column * top + node if node < top else others + node
+                places = (
+                    node, nodes + node, second, third + 64 * node, fourth + 256 * node,
+                    fifth + 256 * node,
+                )  # fmt: skip
+                weights = self.weights[min(node, 3) * 16 + ages]
+                inputs = [STRETCH[counters[place] >> 20] for place in places]
+                total = sum(x * weight for x, weight in zip(inputs, weights, strict=True)) >> 16
+                chance = SQUASH[min(max(total, -2815), 2815) + 2815]
+                bit = self.decide(chance)
+                error = ((bit << 16) - chance) * 3
+                for i, place in enumerate(places):
+                    weights[i] += inputs[i] * error + 131072 >> 18
+                    counters[place] = _renewed(counters[place], bit, 1000)
+                node = children[node][bit]
+            found.append(-1 - node)
+            level = levels[-1 - node]
+            mean += (level - mean) * RATE[min(column, 100)] >> 16
+            means[kept] += (level - other) * RATE[min(seen[kept], 100)] >> 16
+            overall += (level - overall) * RATE[min(at, 1000)] >> 16
+            seen[kept] += 1
+        return found
+
+
+def _age(count: int) -> int:
+    return count if count < 2 else 2 if count < 16 else 3
+
+
+def _renewed(counter: int, bit: int, most: int) -> int:
+    """A counter after a decision."""
+    seen, chance = counter & 1023, counter >> 10
+    chance += ((bit << 22) - chance) * RATE[seen] >> 16
+    return chance << 10 | (seen + 1 if seen < most else seen)
+
+
+def _folded(word: int, dtype: str, bits: int) -> int:
+    """A word as a key: floats with the sign as the lowest bit, signed integers in zigzag."""
+    top, mask = word >> bits - 1, (1 << bits) - 1
+    if DTYPES[dtype][1]:
+        return (word << 1 | top) & mask
+    return (word << 1 ^ -top) & mask if dtype.startswith("int") else word
+
+
+def _unfolded(key: int, dtype: str, bits: int) -> int:
+    if DTYPES[dtype][1]:
+        return key >> 1 | (key & 1) << bits - 1
+    return (key >> 1 ^ -(key & 1)) & (1 << bits) - 1 if dtype.startswith("int") else key
+
+
+def _tree(lengths: list[int]) -> tuple[list[list[int]], list[int]]:
+    """Nodes of a code, level by level, each two nodes or -1 - symbol; the level of each symbol."""
+    ranked = sorted((length, symbol) for symbol, length in enumerate(lengths) if length)
+    if len(ranked) < 2 or sum(2.0**-length for length, _ in ranked) != 1 or max(lengths) > LONGEST:
+        raise BoilError("the lengths of codes belong to no code")
+    children: list[list[int]] = []
+    inner = length = 1  # nodes of a level, and bits of the codes below it
+    while inner:
+        leaves = [-1 - symbol for bits, symbol in ranked if bits == length]
+        first = len(children) + inner
+        slots = [*leaves, *range(first, first + 2 * inner - len(leaves))]
+        children += [slots[i : i + 2] for i in range(0, 2 * inner, 2)]
+        inner, length = 2 * inner - len(leaves), length + 1
+    levels, below = [], 0
+    for length in lengths:
+        part = 1 << 24 - length if length else 0
+        levels.append((below + part // 2 >> 12) << 4)
+        below += part
+    return children, levels
 
 
 # ---- the command line

@@ -139,7 +139,7 @@ WAYS = [
 Way = Callable[[Sequence[bytes]], Iterator[Told]]
 
 
-CODERS = ("huffman", "fast")
+CODERS = ("huffman", "fast", "best")
 
 
 def packed_by(coder: str, state: dict[str, Tensor], config: Any = None) -> bytes:
@@ -217,7 +217,7 @@ def payloads_of(file: bytes) -> Iterator[tuple[list[Any], bytes]]:
     read.take(5)
     head = read.varint()
     header = read.take(head // 2)
-    _, entries = boil._header(boil.Reader(boil._inflated(header) if head % 2 else header))
+    _, entries = boil._header(boil.Reader(boil._inflated(header, 1 << 20) if head % 2 else header))
     for _, dtype, shape, size, tied in entries:
         if tied is None:
             yield ["w", NAMES.index(dtype), size, *shape], bytes(read.take(size))
