@@ -876,7 +876,12 @@ class Mixing:
         drop, low, coded = self.number(DROP), self.number(WIDTH), self.small(CODED, 6)
         zeros, least, span = self.small(ZERO, 1), self.number(FIRST), self.number(SIZE) + 1
         shift = drop + low
-        if shift >= bits or 8 * coded > low or span > 1024 or least + span > 1 << bits - shift:
+        if (
+            shift >= bits
+            or 8 * coded > low
+            or span > 1024
+            or least + span - zeros > 1 << bits - shift
+        ):
             raise BoilError(f"{span} exponents from {least}, {low} bits of mantissas above {drop}")
         heads = self.matrix(kind.size, kind.columns, span)
         count = sum(head >= zeros for head in heads)
