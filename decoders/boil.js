@@ -118,7 +118,7 @@
     const head = read.varint(), packed = read.take(Math.floor(head / 2));
     check(digested > 0 && same(blake2b(data.subarray(0, digested)), data.subarray(digested)),
       "the digest is wrong: the file was damaged, cut short or added to");
-    const { config, entries } = header(new Reader(head % 2 ? inflated(packed) : packed));
+    const { config, entries } = header(new Reader(head % 2 ? inflated(packed, 64 * packed.length) : packed));
     const stored = entries.filter((entry) => entry.tied === null);
     const sum = (of) => stored.reduce((total, entry) => total + of(entry), 0);
     const promised = sum((entry) => numel(entry) * Math.max(DTYPES[entry.dtype][1], 4));
@@ -185,7 +185,7 @@
     const wrong = "the checksum is wrong: the file was damaged, cut short or added to";
     check(sums || crc32(data.subarray(0, -4)) === crc, wrong);
     const packed = data.subarray(end, end + size);
-    const plain = number % 2 ? inflated(packed, dictionary(), 65536) : packed;
+    const plain = number % 2 ? inflated(packed, 64 * size + 65536, dictionary()) : packed;
     const { config, entries, sections, block, digest } = index(new Reader(plain), sums);
     const stored = entries.filter((entry) => entry.tied === null);
     const promised = stored.reduce(
@@ -285,12 +285,27 @@
 
   /** The words of pieces that are coded together. */
   function section(body, kind, pieces, base) {
-    check(kind === 0, "not yet");
+    if (kind) {
+      const stream = new Mixing(body);
+      const words = pieces.map((piece) => stream.words(
+        { ...piece, dtype: piece.entry.dtype }, kind === 2 ? inBase(base, piece) : null));
+      stream.close();
+      return words;
+    }
     const read = new Reader(body);
     const found = pieces.map((piece) => tensor(read, piece.entry.dtype, piece.size));
     check(read.at === body.length,
       `${body.length - read.at} bytes are left over after a section's tensors`);
     return found;
+  }
+
+  /** The words of a base where a piece is, or null if it has no such tensor. */
+  function inBase({ tensors }, { entry, start, size }) {
+    const tensor = tensors[entry.name], width = wordWidth(entry);
+    if (!tensor || tensor.dtype !== entry.dtype || `${tensor.shape}` !== `${entry.shape}`) return null;
+    const { buffer, byteOffset, byteLength } = tensor.data;
+    const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+    return new WORDS[width](bytes.slice(start * width, (start + size) * width).buffer);
   }
 
   /** What tells tensors apart. */
@@ -443,9 +458,9 @@
   }
 
   /** Raw deflate (RFC 1951) undone; what it may refer to before its start is the dictionary. */
-  function inflated(data, dictionary = new Uint8Array(), more = 0) {
-    const out = Array.from(dictionary), limit = out.length + 64 * data.length + more;
-    const wrong = "the header does not inflate, or to over 64 times its size, or more follows it";
+  function inflated(data, most, dictionary = new Uint8Array()) {
+    const out = Array.from(dictionary), limit = out.length + most;
+    const wrong = `a part does not inflate, or to over ${most} bytes, or more follows it`;
     let at = 0, held = 0, left = 0;
     const bits = (width) => {
       for (; left < width; left += 8) {
@@ -682,10 +697,15 @@
       `blocks of ${length} elements make no grid of ${size} of ${dtype}`);
     const inner = (kind, count) => tensor(read, kind, count, [5, 9]).buffer;
     const steps = new Float32Array(inner("float32", (size / length) * (1 + bySign)));
-    check(steps.every((step) => step >= 2 ** -126 && step < Infinity),
-      "a step of a grid is not a normal number above 0");
     const numbers = head % 4 < 2 ? new Int8Array(inner("int8", size))
       : new Int16Array(inner("int16", size));
+    return onGrid(steps, numbers, length, bySign);
+  }
+
+  /** Whole numbers times the steps of their blocks, one each or two, as words. */
+  function onGrid(steps, numbers, length, bySign) {
+    check(steps.every((step) => step >= 2 ** -126 && step < Infinity),
+      "a step of a grid is not a normal number above 0");
     check(numbers.every((number) => Math.abs(number) < 256), "a grid has whole numbers beyond 255");
     const side = (odd) => (bySign ? steps.filter((_, i) => i % 2 === odd) : steps);
     return multiplied(numbers, side(0), side(1), length);
@@ -824,6 +844,437 @@
     check(((data[at] << bit) & 0xff) === 0 || bit === 0,
       "the bits that fill the last byte of a stream are not zero");
     return found;
+  }
+
+  // ---- the mixing coder
+
+  const rounded = (size, of) => Float64Array.from({ length: size }, (_, i) => Math.round(of(i)));
+  const STRETCH = rounded(4096, (i) => 256 * Math.log((i + 0.5) / (4095.5 - i)));
+  const SQUASH = rounded(5631, (i) =>
+    Math.min(Math.max(65536 / (1 + Math.exp((2815 - i) / 256)), 1), 65535));
+  const RATE = Array.from({ length: 1001 }, (_, n) => Math.floor(655360 / (10 * n + 16)));
+  const [FORM, SIGNED_, ZERO, CODED, SHAPE, LIVE, ALIVE, TURNED, ALONE, BY_SIGN] =
+    [0, 16, 32, 48, 64, 80, 96, 112, 128, 144]; // places of counters
+  const [SIZE, DROP, WIDTH, FIRST, LENGTH] = [160, 224, 288, 352, 416];
+  const [KEYS, LENGTHS, COUNTERS] = [480, 608, 1472];
+  const PARTS = { complex32: "float16", complex64: "float32", complex128: "float64" };
+  const UNKNOWN = 2 ** 31; // a counter: 22 bits of probability, 10 of how often it was moved
+  const ARRAYS = { // dtypes that a form is for, where it is not for all
+    1: ["float32", "float64", "float16", "bfloat16"],
+    5: NAMES.filter((name) => /^u?int/.test(name)),
+    6: ["float32"],
+  };
+  const [SIMPLE, FLAT] = [5, 6]; // forms that hold no other array, and none but of one of these
+
+  /** Reads arrays from one stream: decisions from its front, bits as they are from its end. */
+  class Mixing {
+    constructor(data) {
+      this.data = data;
+      this.low = 0;
+      this.high = 0xffffffff;
+      this.value = [0, 1, 2, 3].reduce((value, i) => value * 256 + (data[i] || 0), 0);
+      this.at = 4;
+      this.end = data.length;
+      this.held = this.left = 0;
+      this.counters = new Uint32Array(COUNTERS).fill(UNKNOWN);
+      this.weights = new Float64Array(64 * 6).fill(10486);
+    }
+
+    /** Refuse a stream that does not end as it is written. */
+    close() {
+      let size = 0, least = 0;
+      for (; ; size++) {
+        const unit = 2 ** (32 - 8 * size);
+        least = Math.ceil(this.low / unit) * unit;
+        if (least + unit - 1 <= this.high) break;
+      }
+      const ending = this.data.subarray(this.at - 4, this.end);
+      check(this.at - 4 + size === this.end && this.held === 0 &&
+        ending.every((byte, i) => byte === (least >>> (24 - 8 * i)) % 256),
+        "a stream does not end where it should");
+    }
+
+    /** A decision that is 1 with a probability of chance / 65536. */
+    decide(chance) {
+      const middle = this.low + Math.floor(((this.high - this.low) * chance) / 65536);
+      const bit = this.value <= middle ? 1 : 0;
+      if (bit) this.high = middle;
+      else this.low = middle + 1;
+      while (((this.low ^ this.high) & 0xff000000) === 0) {
+        const byte = this.at < this.data.length ? this.data[this.at] : 0;
+        check(++this.at <= this.data.length + 4, "a stream is cut short");
+        this.low = (this.low << 8) >>> 0;
+        this.high = ((this.high << 8) | 255) >>> 0;
+        this.value = ((this.value << 8) | byte) >>> 0;
+      }
+      return bit;
+    }
+
+    /** A decision by a counter. */
+    counted(place, counters = this.counters, most = 250) {
+      const bit = this.decide(Math.max(counters[place] >>> 16, 1));
+      counters[place] = renewed(counters[place], bit, most);
+      return bit;
+    }
+
+    /** A number from 0 to `most`. */
+    small(place, most) {
+      let count = 0;
+      while (count < most && this.counted(place + count)) count++;
+      return count;
+    }
+
+    /** A number of so many bits. */
+    tree(place, bits) {
+      let node = 1;
+      for (let i = 0; i < bits; i++) node = 2 * node + this.counted(place + node);
+      return node - 2 ** bits;
+    }
+
+    /** A number below 2^63, a BigInt. */
+    large(place) {
+      const length = this.tree(place, 6);
+      let found = length ? 1n : 0n;
+      for (let i = 1; i < length; i++) found = 2n * found + BigInt(this.decide(32768));
+      return found;
+    }
+
+    /** The same as a Number, rounded where it is beyond 2^53, which all bounds are below. */
+    number(place) {
+      return Number(this.large(place));
+    }
+
+    /** So many bits as they are, the lowest first; 32 at most. */
+    bits(width) {
+      let value = 0;
+      for (let done = 0; done < width; ) {
+        if (this.left === 0) {
+          check(this.end > 0, "a stream is cut short");
+          [this.held, this.left] = [this.data[--this.end], 8];
+        }
+        const taken = Math.min(this.left, width - done);
+        value += (this.held & ((1 << taken) - 1)) * 2 ** done;
+        this.held >>= taken;
+        this.left -= taken;
+        done += taken;
+      }
+      return value;
+    }
+
+    /** So many bits as they are, a BigInt. */
+    plain(width) {
+      const low = BigInt(this.bits(Math.min(width, 32)));
+      return width > 32 ? low | (BigInt(this.bits(width - 32)) << 32n) : low;
+    }
+
+    /** An array of words, of which those of complex numbers are twice as many real ones. */
+    words(kind, base) {
+      const { dtype, size, columns } = kind, bits = bitsOf(dtype), words = WORDS[bits / 8];
+      if (dtype in PARTS) {
+        const times = bits / bitsOf(PARTS[dtype]);
+        const inner = { dtype: PARTS[dtype], size: size * times, columns: columns * times };
+        const held = base && new WORDS[bitsOf(inner.dtype) / 8](base.buffer);
+        return new words(this.words(inner, held).buffer);
+      }
+      const signed = DTYPES[dtype][2] && this.small(SIGNED_, 1);
+      const keys = this.keys(kind, base, 8), unfold = unfolder(dtype), found = new words(size);
+      for (let i = 0; i < size; i++) {
+        let word = unfold(keys[i]);
+        if (signed && word === 0n && this.bits(1)) word = 1n << BigInt(bits - 1);
+        found[i] = bits < 64 ? Number(word) : word;
+      }
+      check(dtype !== "bool" || found.every((word) => word < 2),
+        "an element is a bool, and neither 0 nor 1");
+      return found;
+    }
+
+    /** An array in one of the first forms; of words a key has the sign as its lowest bit. */
+    keys(kind, base, most) {
+      const form = this.small(FORM, 8);
+      check(form < most && (ARRAYS[form] || NAMES).includes(kind.dtype) && (form < 7 || base),
+        `form ${form} stands for no way of storing an array of ${kind.dtype}`);
+      const forms = [this.codebook, this.floats, this.integers, this.asTheyAre, this.deflated,
+        this.steps, this.grid, this.difference];
+      return forms[form].call(this, kind, base);
+    }
+
+    /** Distinct keys, rising, and the place of each element's among them. */
+    codebook({ dtype, size, columns }) {
+      const count = this.number(SIZE) + 1, drop = DTYPES[dtype][2] ? this.number(DROP) : 0;
+      check(count <= Math.min(1024, size) && drop < bitsOf(dtype),
+        `a codebook of ${count} values with ${drop} zeros at their end`);
+      let key = -1n;
+      const book = Array.from({ length: count }, (_, i) => {
+        key += this.large(KEYS + (i ? 64 : 0)) + 1n;
+        return ((key >> 1n) << BigInt(drop + 1)) | (key & 1n);
+      });
+      check(key < 1n << BigInt(Math.min(bitsOf(dtype) - drop, 62)),
+        "a value of a codebook has too many bits");
+      return BigUint64Array.from(this.matrix(size, columns, count), (symbol) => book[symbol]);
+    }
+
+    /** Exponents as a matrix of symbols, then signs and mantissas. */
+    floats({ dtype, size, columns }) {
+      const bits = bitsOf(dtype) - 1, drop = this.number(DROP), low = this.number(WIDTH);
+      const coded = this.small(CODED, 6), zeros = this.small(ZERO, 1), least = this.large(FIRST);
+      const span = this.number(SIZE) + 1;
+      check(drop + low < bits && 8 * coded <= low && span <= 1024 &&
+        least + BigInt(span - zeros) <= 1n << BigInt(bits - drop - low),
+        `${span} exponents from ${least}, ${low} bits of mantissas above ${drop}`);
+      const heads = this.matrix(size, columns, span);
+      const count = heads.reduce((sum, head) => sum + (head >= zeros), 0);
+      const lowest = new Float64Array(count), width = low - 8 * coded + 1;
+      for (let i = 0; i < coded; i++) {
+        this.matrix(count, count, 256).forEach((byte, at) => { lowest[at] += byte * 256 ** i; });
+      }
+      let next = 0;
+      const [above, below, start] = [BigInt(drop + low), BigInt(drop), least - BigInt(zeros)];
+      return BigUint64Array.from(heads, (head) => {
+        if (head < zeros) return 0n;
+        const rest = this.plain(width);
+        const mantissa = ((rest >> 1n) << BigInt(8 * coded)) | BigInt(lowest[next++]);
+        const key = ((BigInt(head) + start) << above) | (mantissa << below);
+        return (key << 1n) | (rest & 1n);
+      });
+    }
+
+    /** The highest bits of keys as a matrix of symbols, the others as they are. */
+    integers({ dtype, size, columns }) {
+      const fine = this.small(CODED, 3), count = this.number(SIZE) + 1, one = 1 << fine;
+      check(count <= (bitsOf(dtype) - fine + 1) * one, `integers of ${count} kinds`);
+      return BigUint64Array.from(this.matrix(size, columns, count), (symbol) => {
+        const width = Math.max((symbol >> fine) - 1, 0);
+        const head = width ? (symbol & (one - 1)) | one : symbol;
+        return (BigInt(head) << BigInt(width)) | this.plain(width);
+      });
+    }
+
+    /** Keys. */
+    asTheyAre({ dtype, size }) {
+      check(this.end * 8 + 8 >= size * bitsOf(dtype), "a stream is cut short");
+      return new BigUint64Array(size).map(() => this.plain(bitsOf(dtype)));
+    }
+
+    /** The lowest bytes of all keys, then the next, ..., deflated. */
+    deflated({ dtype, size, columns }) {
+      const turned = this.small(TURNED, 1), length = this.number(LENGTH), width = bitsOf(dtype) / 8;
+      check(length <= this.end + 1, "a stream is cut short");
+      const planes = inflated(new Uint8Array(length).map(() => this.bits(8)), size * width);
+      check(planes.length === size * width, "an array does not inflate to its size");
+      const bytes = new Uint8Array(8 * size), rows = size / columns;
+      for (let i = 0; i < size; i++) {
+        const from = turned ? (i % columns) * rows + Math.floor(i / columns) : i;
+        for (let byte = 0; byte < width; byte++) bytes[8 * i + byte] = planes[byte * size + from];
+      }
+      return new BigUint64Array(bytes.buffer);
+    }
+
+    /** Integers by their differences to the one before. */
+    steps(kind) {
+      const bits = bitsOf(kind.dtype), fold = folder(kind.dtype);
+      let word = 0n;
+      return this.keys({ ...kind, dtype: `uint${bits}` }, null, SIMPLE).map((key) => {
+        word = BigInt.asUintN(bits, word + zigzag(key));
+        return fold(word);
+      });
+    }
+
+    /** Steps of blocks, and whole numbers. */
+    grid(kind) {
+      const length = this.number(LENGTH), bySign = this.small(BY_SIGN, 1);
+      check(length >= 2 && kind.size % length === 0,
+        `blocks of ${length} elements do not make up ${kind.size}`);
+      const count = (kind.size / length) * (1 + bySign), unfold = unfolder("float32");
+      const steps = this.keys({ dtype: "float32", size: count, columns: count }, null, FLAT);
+      const codes = this.keys({ ...kind, dtype: "int16" }, null, FLAT);
+      const sizes = Uint32Array.from(steps, (key) => Number(unfold(key)));
+      const words = onGrid(new Float32Array(sizes.buffer),
+        Int16Array.from(codes, (key) => Number(zigzag(key))), length, bySign);
+      return BigUint64Array.from(words, (word) => folder("float32")(BigInt(word)));
+    }
+
+    /** Differences to the words of a base, both in the order of their numbers. */
+    difference(kind, base) {
+      const bits = bitsOf(kind.dtype), half = 1n << BigInt(bits - 1), fold = folder(kind.dtype);
+      return this.keys({ ...kind, dtype: `uint${bits}` }, null, SIMPLE).map((key, i) => {
+        const word = BigInt(base[i]);
+        if (!DTYPES[kind.dtype][2]) return fold(BigInt.asUintN(bits, word + zigzag(key)));
+        const rank = word & half ? ~(word ^ half) : word; // -0.0 is -1
+        const number = BigInt.asUintN(bits, rank + zigzag(key)), below = number >> BigInt(bits - 1);
+        return (((below ? ~number : number) & (half - 1n)) << 1n) | below;
+      });
+    }
+
+    /** A matrix of so many symbols, each below `size`. */
+    matrix(count, columns, size) {
+      const found = new Uint16Array(count), shape = [count / columns, columns].map((n) =>
+        (count ? Array.from({ length: n }, (_, i) => i) : []));
+      if (size < 2 || count === 0) return found;
+      if (count > columns && this.small(LIVE, 1)) {
+        [ALIVE, ALIVE + 8].forEach((place, axis) => {
+          let before = 0;
+          shape[axis] = shape[axis].filter(() => {
+            const bit = this.counted(place + before);
+            before = ((before << 1) & 6) | bit;
+            return bit;
+          });
+        });
+      }
+      const [rows, live] = shape.map((alive) => alive.length);
+      const turned = Math.min(rows, live) > 1 && this.small(TURNED, 1);
+      if (!rows || !live) return found;
+      const alone = this.small(ALONE, 1), { children, levels } = treeOf(this.lengths(size));
+      const across = turned ? rows : live;
+      const symbols = alone ? this.alone(rows * live, children)
+        : this.plane(rows * live, across, children, levels);
+      symbols.forEach((symbol, i) => {
+        const [down, along] = [Math.floor(i / across), i % across];
+        const [row, column] = turned ? [along, down] : [down, along];
+        found[shape[0][row] * columns + shape[1][column]] = symbol;
+      });
+      return found;
+    }
+
+    /** The code lengths of so many symbols. */
+    lengths(size) {
+      const shape = size > 2 ? this.small(SHAPE, 2) : 0;
+      if (shape < 2) { // even ones, but for one of 1 for symbol 0
+        const bits = 32 - Math.clz32(size - shape - 1), short = 2 ** bits - size + shape;
+        const even = Array.from({ length: size - shape }, (_, i) => shape + bits - (i < short ? 1 : 0));
+        return shape ? [1, ...even] : even;
+      }
+      let before = 0;
+      return Array.from({ length: size }, () => {
+        before = this.tree(LENGTHS + 32 * Math.min(before, 26), 5);
+        return before;
+      });
+    }
+
+    /** Symbols by how often each was. */
+    alone(count, children) {
+      const counters = new Uint32Array(children.length).fill(UNKNOWN);
+      return new Uint16Array(count).map(() => {
+        let node = 0;
+        while (node >= 0) node = children[node][this.counted(node, counters, 1000)];
+        return -1 - node;
+      });
+    }
+
+    /** Symbols by six counters that are mixed. */
+    plane(count, columns, children, levels) {
+      const nodes = children.length, single = count === columns;
+      const top = single ? 0 : Math.min(4, nodes); // nodes that each column has counters for
+      const others = 2 * nodes + columns * top;
+      const counters = new Uint32Array(others + 577 * nodes).fill(UNKNOWN);
+      const means = new Float64Array(columns).fill(32768), seen = new Float64Array(columns);
+      const found = new Uint16Array(count), places = new Float64Array(6), inputs = new Float64Array(6);
+      const { weights } = this;
+      const level = (at) => levels[found[at]];
+      const towards = (mean, to, seen, most) =>
+        mean + Math.floor(((to - mean) * RATE[Math.min(seen, most)]) / 65536);
+      let overall = 32768, mean = 32768;
+      for (let at = 0; at < count; at++) {
+        const column = at % columns, kept = single ? 0 : column;
+        if (column === 0) {
+          counters.fill(UNKNOWN, nodes, 2 * nodes);
+          mean = overall;
+        }
+        if (seen[kept] === 0) means[kept] = overall;
+        const left = column > 0 ? level(at - 1) >> 13 : 0, far = column > 1 ? level(at - 2) >> 13 : 0;
+        const above = at >= columns ? level(at - columns) >> 13 : 0;
+        const third = others + nodes + above * 8 + left;
+        const fourth = others + 65 * nodes + (mean >> 12) * 16 + (means[kept] >> 12);
+        const fifth = others + 321 * nodes + ((mean + means[kept]) >> 12) * 8 + far;
+        const ages = age(column) * 4 + age(seen[kept]);
+        let node = 0;
+        while (node >= 0) {
+          places[0] = node;
+          places[1] = nodes + node;
+          places[2] = node < top ? 2 * nodes + column * top + node : others + node;
+          places[3] = third + 64 * node;
+          places[4] = fourth + 256 * node;
+          places[5] = fifth + 256 * node;
+          const set = 6 * (Math.min(node, 3) * 16 + ages);
+          let total = 0;
+          for (let i = 0; i < 6; i++) {
+            inputs[i] = STRETCH[counters[places[i]] >>> 20];
+            total += inputs[i] * weights[set + i];
+          }
+          const y = Math.min(Math.max(Math.floor(total / 65536), -2815), 2815);
+          const chance = SQUASH[y + 2815], bit = this.decide(chance);
+          const error = (bit * 65536 - chance) * 3;
+          for (let i = 0; i < 6; i++) {
+            weights[set + i] += (inputs[i] * error + 131072) >> 18;
+            counters[places[i]] = renewed(counters[places[i]], bit, 1000);
+          }
+          node = children[node][bit];
+        }
+        found[at] = -1 - node;
+        mean = towards(mean, level(at), column, 100);
+        means[kept] = towards(means[kept], level(at), seen[kept], 100);
+        overall = towards(overall, level(at), at, 1000);
+        seen[kept]++;
+      }
+      return found;
+    }
+  }
+
+  function age(count) {
+    return count < 2 ? count : count < 16 ? 2 : 3;
+  }
+
+  /** A counter after a decision. */
+  function renewed(counter, bit, most) {
+    const seen = counter & 1023, chance = counter >>> 10;
+    const moved = chance + Math.floor(((bit * 4194304 - chance) * RATE[seen]) / 65536);
+    return moved * 1024 + (seen < most ? seen + 1 : seen);
+  }
+
+  function bitsOf(dtype) {
+    return 8 * Math.min(DTYPES[dtype][1], 8);
+  }
+
+  /** A key as the signed number that it stands for in zigzag. */
+  function zigzag(key) {
+    return key & 1n ? ~(key >> 1n) : key >> 1n;
+  }
+
+  /** A word as a key: floats with the sign as the lowest bit, signed integers in zigzag. */
+  function folder(dtype) {
+    const bits = bitsOf(dtype), most = BigInt(bits - 1);
+    if (DTYPES[dtype][2]) return (word) => BigInt.asUintN(bits, (word << 1n) | (word >> most));
+    if (!dtype.startsWith("int")) return (word) => word;
+    return (word) => BigInt.asUintN(bits, word >> most ? ~(word << 1n) : word << 1n);
+  }
+
+  function unfolder(dtype) {
+    const bits = bitsOf(dtype), most = BigInt(bits - 1);
+    if (DTYPES[dtype][2]) return (key) => (key >> 1n) | ((key & 1n) << most);
+    return dtype.startsWith("int") ? (key) => BigInt.asUintN(bits, zigzag(key)) : (key) => key;
+  }
+
+  /** Nodes of a code, level by level, each two nodes or -1 - symbol; the level of each symbol. */
+  function treeOf(lengths) {
+    const used = lengths.filter((length) => length);
+    check(used.length > 1 && used.every((length) => length <= LONGEST) &&
+      used.reduce((sum, length) => sum + 2 ** -length, 0) === 1,
+      "the lengths of codes belong to no code");
+    const children = [];
+    for (let inner = 1, length = 1; inner; length++) {
+      const slots = [];
+      lengths.forEach((bits, symbol) => bits === length && slots.push(-1 - symbol));
+      const leaves = slots.length, first = children.length + inner - leaves;
+      while (slots.length < 2 * inner) slots.push(first + slots.length);
+      for (let i = 0; i < slots.length; i += 2) children.push(slots.slice(i, i + 2));
+      inner = 2 * inner - leaves;
+    }
+    let below = 0;
+    const levels = lengths.map((length) => {
+      const part = length ? 2 ** (24 - length) : 0, level = ((below + (part >> 1)) >> 12) << 4;
+      below += part;
+      return level;
+    });
+    return { children, levels };
   }
 
   // ---- the command line
