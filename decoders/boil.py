@@ -757,15 +757,17 @@ class Mixing:
         self.counters = [UNKNOWN] * COUNTERS
         self.weights = [[10486] * 6 for _ in range(64)]
 
+    def ending(self) -> bytes:
+        """The fewest bytes after which the interval is known."""
+        least, size = 0, 0
+        while least << 32 - 8 * size < self.low or least + 1 << 32 - 8 * size > self.high + 1:
+            size += 1
+            least = -(-self.low // (1 << 32 - 8 * size))
+        return least.to_bytes(size, "big")
+
     def close(self) -> None:
         """Refuse a stream that does not end as it is written."""
-        for size in range(5):
-            unit = 1 << 32 - 8 * size
-            least = -(-self.low // unit)
-            if (least + 1) * unit - 1 <= self.high:
-                break
-        ending = least.to_bytes(size, "big")
-        if self.data[self.at - 4 : self.end] != ending or self.held:
+        if self.data[self.at - 4 : self.end] != self.ending() or self.held:
             raise BoilError("a stream does not end where it should")
 
     def decide(self, chance: int) -> int:

@@ -1,18 +1,21 @@
 // Decodes the files on standard input, each after its length in 4 bytes; a line of JSON for each.
+// With a second argument the first of them is the base of the others, and has no line.
 const { readFileSync } = require("fs");
 const { decode, BoilError } = require(process.argv[2]);
 
 const given = readFileSync(0);
-const base = process.argv[3] ? decode(readFileSync(process.argv[3])) : null;
+let base = process.argv[3] ? null : false;
 for (let at = 0; at < given.length; ) {
   const start = at + 4;
   at = start + given.readUInt32LE(at);
-  console.log(JSON.stringify(told(given.subarray(start, at))));
+  const file = given.subarray(start, at);
+  if (base === null) base = decode(file);
+  else console.log(JSON.stringify(told(file)));
 }
 
 function told(file) {
   try {
-    const { tensors, names, config } = decode(file, base);
+    const { tensors, names, config } = decode(file, base || null);
     return { config: plain(config), tensors: names.map((name) => row(name, tensors[name])) };
   } catch (error) {
     if (!(error instanceof BoilError)) throw error;

@@ -1,6 +1,7 @@
 """The decoders that need no boildown give what it gives, and refuse what it refuses."""
 
 import base64
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -11,6 +12,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +28,7 @@ from states import every_kind, lenet300, plain_bytes, special, states
 from torch import Tensor
 
 from boildown import codec
+from boildown.codec.base import digest_of
 from boildown.codec.bytewise import varint
 from boildown.codec.dtypes import NAMES, name_of, to_words
 from boildown.codec.index import PLAIN, dictionary
@@ -52,37 +55,40 @@ def loaded() -> ModuleType:
 boil = loaded()
 
 
-def by_boildown(files: Sequence[bytes]) -> Iterator[Told]:
+def by_boildown(files: Sequence[bytes], base: bytes | None = None) -> Iterator[Told]:
+    given = None if base is None else codec.decode(base)[0]
     for file in files:
         try:
-            state, config = codec.decode(file)
+            state, config = codec.decode(file, base=given)
         except codec.CodecError:
             yield None
         else:
             yield rows(state), comparable(config)
 
 
-def by_python(files: Sequence[bytes]) -> Iterator[Told]:
+def by_python(files: Sequence[bytes], base: bytes | None = None) -> Iterator[Told]:
+    given = None if base is None else boil.decode(base)[0]
     for file in files:
         try:
-            tensors, config = boil.decode(file)
+            tensors, config = boil.decode(file, given)
         except boil.BoilError:
             yield None
         else:
             yield [(name, *tensor) for name, tensor in tensors.items()], comparable(config)
 
 
-def by_python_alone(files: Sequence[bytes]) -> Iterator[Told]:
+def by_python_alone(files: Sequence[bytes], base: bytes | None = None) -> Iterator[Told]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(boil, "np", None)
-        yield from by_python(files)
+        yield from by_python(files, base)
 
 
-def by_node(files: Sequence[bytes]) -> Iterator[Told]:
+def by_node(files: Sequence[bytes], base: bytes | None = None) -> Iterator[Told]:
     script = Path(__file__).with_name("decode_all.js")
+    given = files if base is None else [base, *files]
     told = subprocess.run(
-        [str(NODE), str(script), str(DECODERS / "boil.js")],
-        input=b"".join(len(file).to_bytes(4, "little") + file for file in files),
+        [str(NODE), str(script), str(DECODERS / "boil.js"), *([] if base is None else ["base"])],
+        input=b"".join(len(file).to_bytes(4, "little") + file for file in given),
         capture_output=True,
         check=False,
         timeout=300,
@@ -136,7 +142,7 @@ WAYS = [
     pytest.param(by_python_alone, id="python alone"),
     pytest.param(by_node, id="node", marks=needs_node),
 ]
-Way = Callable[[Sequence[bytes]], Iterator[Told]]
+Way = Callable[..., Iterator[Told]]
 
 
 CODERS = ("huffman", "fast", "best")
@@ -323,7 +329,71 @@ def test_a_step_that_is_no_number_above_0_is_refused(way: Way, step: float) -> N
     assert list(by_boildown([bad])) == [None]
 
 
-WRONG = (wrong_payloads, wrong_headers, wrong_indices)
+class Straying(boil.Mixing):  # type: ignore[misc, name-defined]
+    """Instead of reading a stream, writes one in which all is as chance has it."""
+
+    def __init__(self, rng: random.Random) -> None:
+        super().__init__(b"")
+        self.rng, self.likely, self.next = rng, rng.choice([0.1, 0.5, 0.9]), list[int]()
+        self.front, self.back, self.size = bytearray(), 0, 0
+
+    def decide(self, chance: int) -> int:
+        bit = self.next.pop() if self.next else int(self.rng.random() < self.likely)
+        middle = self.low + ((self.high - self.low) * chance >> 16)
+        self.low, self.high = (self.low, middle) if bit else (middle + 1, self.high)
+        while self.low ^ self.high < 1 << 24:
+            self.front.append(self.low >> 24)
+            self.low, self.high = self.low << 8 & 0xFFFFFFFF, self.high << 8 & 0xFFFFFFFF | 255
+        return bit
+
+    def small(self, place: int, most: int) -> int:
+        count = 0 if most == 6 and self.rng.random() < 0.7 else self.rng.randint(0, most)
+        self.next = [0] * (count < most) + [1] * count
+        return int(super().small(place, most))
+
+    def tree(self, place: int, bits: int) -> int:
+        most = 3 if self.rng.random() < 0.97 else (1 << bits) - 1
+        value = self.rng.randint(0, most)
+        self.next = [value >> i & 1 for i in range(bits)]
+        return int(super().tree(place, bits))
+
+    def plain(self, width: int) -> int:
+        value = self.rng.getrandbits(width) if width else 0
+        self.back |= value << self.size
+        self.size += width
+        return value
+
+    def written(self) -> bytes:
+        back = self.back.to_bytes(-(-self.size // 8), "big")
+        return bytes(self.front) + self.ending() + back
+
+
+def strayed(rng: random.Random, kind: Any, base: Any = None) -> bytes:
+    stream = Straying(rng)
+    with contextlib.suppress(boil.BoilError):  # then it ends where a reader refuses it
+        stream.words(kind, base)
+    return stream.written()
+
+
+def wrong_streams(rng: random.Random) -> Iterator[bytes]:
+    """Files whose section of kind 1 is led astray: most are read all the same."""
+    for _ in range(3000):
+        dtype, rows, columns = rng.randrange(len(NAMES)), rng.randint(1, 9), rng.randint(1, 9)
+        name = NAMES[dtype]
+        times = 2 if name == "complex128" else 1
+        across = columns * times
+        kind = boil.Kind(name, rows * across, across)
+        if data := strayed(rng, kind):
+            yield sealed2([None, [], ["w"], [dtype, 2, rows, columns]], data)
+    for name, tensor in every_kind().items():
+        if 0 < tensor.numel() < 1000:
+            file = codec.encode({name[:5]: tensor}, coder="best")
+            for _ in range(3):
+                bad = spoiled(file[:-4], rng)
+                yield bad + zlib.crc32(bad).to_bytes(4, "little")
+
+
+WRONG = (wrong_payloads, wrong_headers, wrong_indices, wrong_streams)
 
 
 @pytest.fixture(scope="module", params=WRONG)
@@ -344,6 +414,64 @@ def test_damaged_files_are_judged_alike(way: Way, wrong: tuple[list[bytes], list
 def test_the_dictionary_is_that_of_the_codec() -> None:
     assert boil._dictionary() == dictionary()
     assert boil.DICTIONARY in (DECODERS / "boil.js").read_text(encoding="utf-8")
+
+
+def differing() -> tuple[bytes, list[bytes]]:
+    """The file of a base, and those of states that differ from it more or less."""
+    base = every_kind()
+    del base["many values"], base["negative"], base["one in many"], base["fp16, many values"]
+    states = []
+    for share in (0.0, 0.05, 1.0):
+        state = {}
+        for i, (name, tensor) in enumerate(base.items()):
+            changed = tensor.detach().resolve_conj().clone(memory_format=torch.contiguous_format)
+            if changed.numel() and changed.dtype is not torch.bool:
+                flat = changed.view(-1).view(torch.uint8)
+                near = torch.rand(flat.shape) < share
+                flat[near] ^= torch.randint(0, 4, flat.shape, dtype=torch.uint8)[near]
+            state[name if i % 9 else f"{name}, new"] = changed
+        states.append(state | {"other": torch.randn(30)})
+    kept = codec.encode(base, coder="huffman")
+    return kept, [codec.encode(state, base=base, coder="best") for state in states]
+
+
+def strayed_differences(rng: random.Random) -> tuple[bytes, list[bytes]]:
+    names = ["float32", "float16", "float8_e5m2", "int8", "int64", "bool", "complex64", "float64"]
+    state = {}
+    for name in names:
+        dtype = getattr(torch, name)
+        most = 2 if name == "bool" else 256
+        raw = torch.randint(0, most, (6 * dtype.itemsize,)).to(torch.uint8)
+        state[name] = raw.view(dtype).reshape(2, 3)
+    base = codec.encode(state, coder="huffman")
+    held, files = boil.decode(base)[0], []
+    for _ in range(1500):
+        name = rng.choice(names)
+        words = array(boil.WORDS[min(8, boil.DTYPES[name][0])], held[name].data)
+        data = strayed(rng, boil.Kind(name, 6, 3), words)
+        index = [None, [21, 2, 1, len(data)], [name], [NAMES.index(name), 2, 2, 3]]
+        files.append(sealed2([*index, digest_of(state)], data))
+    return base, files
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_differences_to_a_base_are_read(way: Way) -> None:
+    base, files = differing()
+    meant = list(by_boildown(files, base))
+    assert None not in meant
+    assert len(files[0]) < 2000 < len(files[1]) < len(files[2])
+    assert list(way(files, base)) == meant
+    assert list(way(files)) == [None] * 3
+    assert list(way(files, codec.encode({"w": torch.ones(2)}))) == [None] * 3
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_differences_that_stray_are_judged_alike(way: Way) -> None:
+    base, files = strayed_differences(random.Random(0))
+    meant = list(by_boildown(files, base))
+    assert sum(told is not None for told in meant) > 200
+    for file, found, told in zip(files, way(files, base), meant, strict=True):
+        assert found == told, file.hex()
 
 
 @pytest.mark.parametrize("way", WAYS)
