@@ -93,6 +93,8 @@ def decode(
     for i, kind in enumerate(kinds):
         inner, base = _parts(kind, None if bases is None else bases[i])
         words, name = code_words(stream, inner, None, base)
+        if kind.dtype == "bool" and words.max(initial=0) > 1:
+            raise CodecError("its elements are bools, and one is neither 0 nor 1")
         after = stream.bits()
         anatomy = Anatomy(name, weight_bits_coded=(after - before) / max(kind.size, 1))
         found.append((words.view(word_type(kind.dtype)), anatomy))
