@@ -12,7 +12,7 @@ from boildown.codec import zeros
 from boildown.codec.blocks import Blocks
 from boildown.codec.codebook import find_codebook
 from boildown.codec.container import naming, open_file
-from boildown.codec.entry import Entry, Stored
+from boildown.codec.entry import Entry, State, Stored
 from boildown.codec.kernels import Words
 from boildown.files.regular import open_regular
 
@@ -95,19 +95,20 @@ def inspect(path: str | os.PathLike[str]) -> list[TensorReport]:
     return inspect_file(path).tensors
 
 
-def inspect_file(path: str | os.PathLike[str]) -> FileReport:
+def inspect_file(path: str | os.PathLike[str], *, base: State | None = None) -> FileReport:
     """What a file consists of. Every tensor is decoded, one at a time.
 
     Args:
         path: of the file; its content is untrusted.
+        base: the state dict that the file tells the differences to, if it does.
 
     Raises:
-        CodecError: unless this is an intact file.
+        CodecError: unless this is an intact file, and the base the one that it needs.
         OSError: if the file cannot be read.
     """
     with open_regular(path) as file, naming(path):
         opened = open_file(file)
-        stored = opened.stored()
+        stored = opened.stored(base=base)
         tensors: list[TensorReport] = []
         exact = given = 0.0  # bytes of a stream that tensors share are fractions
         for entry in opened.entries:
