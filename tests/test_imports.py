@@ -29,13 +29,7 @@ LISTS = {  # each in a process of its own, in this order: module -> what must no
     },
     "configs": {"boildown.run.config": ("torch", "lightning", "wandb")},
     "files": {
-        "boildown.codec.report": (
-            "torch",
-            "scipy",
-            "concurrent.futures.process",
-            "rich",
-            *TRAINING,
-        ),
+        "boildown.codec.report": ("torch", "scipy.linalg", "rich", *TRAINING),
         "boildown.inspecting": ("torch", "scipy.linalg", *TRAINING),
         "boildown.packing": TRAINING,
         "boildown.verifying": TRAINING,
