@@ -270,7 +270,7 @@ def _add_files(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         default="auto",
         metavar="NAME",
         help="best: the smallest file; fast; huffman: as Deep Compression has it; default: auto, "
-        "best below 256 MiB of tensors, else fast",
+        "best below 256 MiB and up to 4,096 tensors, else fast",
     )
     command.set_defaults(run=pack)
 
