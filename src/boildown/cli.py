@@ -70,9 +70,19 @@ def unpack(args: argparse.Namespace) -> None:
 
 def inspect(args: argparse.Namespace) -> None:
     """Show what each tensor takes, in the columns of Deep Compression's tables 2 to 5."""
+    from boildown.compiled import without_blas
+
+    without_blas()
     from boildown.inspecting import inspect_files
 
-    inspect_files(args.file, args.other, args.base, wide=args.wide, as_json=args.json)
+    inspect_files(
+        args.file,
+        args.other,
+        args.base,
+        wide=args.wide,
+        as_json=args.json,
+        runner_up=args.runner_up,
+    )
 
 
 def verify(args: argparse.Namespace) -> None:
@@ -280,10 +290,23 @@ def _add_files(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         default="auto",
         metavar="NAME",
         help="best: the smallest file; fast; huffman: as Deep Compression has it; default: auto, "
-        "best below 256 MiB of tensors, else fast",
+        "best below 256 MiB and up to 4,096 tensors, else fast",
     )
     command.set_defaults(run=pack)
+    _add_unpack(commands)
+    _add_inspect(commands)
 
+    command = commands.add_parser(
+        "verify", help="whether a .boil file holds a checkpoint, bit by bit; exits with 0 or 1"
+    )
+    command.add_argument("file", type=Path)
+    command.add_argument("checkpoint", type=Path, help="of any kind that pack reads")
+    _add_reading(command)
+    _add_base(command)
+    command.set_defaults(run=verify)
+
+
+def _add_unpack(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     command = commands.add_parser("unpack", help="a .boil file into a checkpoint")
     command.add_argument("file", type=Path, help="or a directory with a model.boil")
     command.add_argument(
@@ -297,6 +320,8 @@ def _add_files(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     _add_base(command)
     command.set_defaults(run=unpack)
 
+
+def _add_inspect(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     command = commands.add_parser(
         "inspect", help="where the bytes of a .boil file go, or what two differ in"
     )
@@ -307,16 +332,12 @@ def _add_files(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     command.add_argument("--json", action="store_true", help="as data, on stdout")
     _add_base(command)
-    command.set_defaults(run=inspect)
-
-    command = commands.add_parser(
-        "verify", help="whether a .boil file holds a checkpoint, bit by bit; exits with 0 or 1"
+    command.add_argument(
+        "--runner-up",
+        action="store_true",
+        help="also what the next smallest way to store each tensor would take (slow)",
     )
-    command.add_argument("file", type=Path)
-    command.add_argument("checkpoint", type=Path, help="of any kind that pack reads")
-    _add_reading(command)
-    _add_base(command)
-    command.set_defaults(run=verify)
+    command.set_defaults(run=inspect)
 
 
 def _add_base(command: argparse.ArgumentParser) -> None:

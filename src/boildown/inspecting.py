@@ -20,7 +20,13 @@ from boildown.printable import printable, say
 
 
 def inspect_files(
-    file: Path, other: Path | None, base: Path | None = None, *, wide: bool, as_json: bool
+    file: Path,
+    other: Path | None,
+    base: Path | None = None,
+    *,
+    wide: bool,
+    as_json: bool,
+    runner_up: bool,
 ) -> None:
     """Show what each tensor of a file takes, or each layer of two files.
 
@@ -30,13 +36,14 @@ def inspect_files(
         base: the checkpoint, directory or .boil file that they were packed with, if they were.
         wide: whether all columns are shown, however wide the terminal is.
         as_json: whether everything is printed as data instead.
+        runner_up: whether it is shown what the next smallest representation would take.
 
     Raises:
         ValueError: unless they are intact files, and the base the one that they need.
         OSError: if one cannot be read.
     """
     given = load_base(base)
-    report = codec.inspect_file(packed_file(file), base=given)
+    report = codec.inspect_file(packed_file(file), base=given, runner_up=runner_up)
     if other is None:
         if as_json:
             print(json.dumps(as_data(report), indent=2))
@@ -248,11 +255,18 @@ def _columns(report: FileReport) -> list[_Column]:
         column("fillers", lambda t: "" if t.fillers is None else f"{t.fillers:,}", dispensable=8),
         column("bytes", lambda t: "tied" if _is_tied(t) else f"{t.bytes:,}",
                lambda s: f"{s.bytes:,}", f"{report.header:,}", f"{size:,}"),
+        column("runner-up", _runner_up, words=True),
         column("file %", lambda t: percent(t.bytes), lambda s: percent(s.bytes),
                percent(report.header), "100.00", dispensable=7),
         column("ratio", lambda t: f"{4 * t.numel / t.bytes:.1f}" if t.bytes else "",
                lambda s: s.ratio, total=f"{report.dense_bytes / size:.1f}", dispensable=1),
     ]  # fmt: skip
+
+
+def _runner_up(tensor: TensorReport) -> str:
+    if tensor.runner_up is None:
+        return ""
+    return f"{tensor.runner_up} {tensor.runner_up_bytes:,}"
 
 
 def _layer_columns(layers: Sequence[LayerPair], a: FileReport, b: FileReport) -> list[_Column]:

@@ -62,8 +62,7 @@ def pack_checkpoint(
     found = load_checkpoint(file, key)
     masked = [one.name for one in find_masked(found.state)]
     loaded = fold_masks(found.state) if fold else found.state
-    if given is not None:
-        check_shared(loaded, given, (file, base))
+    check_shared(loaded, given, (file, base))
     before, dense = tensor_bytes(loaded), codec.dense_bytes(loaded)
     state = loaded if fold else late(found)
     config = _config_of(found.metadata)
@@ -74,9 +73,8 @@ def pack_checkpoint(
     _say_what_is_missing(found, key)
     if fold:
         say(f"folded the masks of {len(masked)} tensors{_such_as(masked)}")
-    print(
-        f"{printable(str(target))}: {before:,} -> {after:,} bytes, {_ratio(before, dense, after)}"
-    )
+    gained = f"{before:,} -> {after:,} bytes, {_ratio(before, dense, after)}"
+    print(f"{printable(str(target))}: {gained}")
     negative = _negative_zeros(state) if signs else 0
     without = after
     if negative and before <= _ESTIMATED_MOST:

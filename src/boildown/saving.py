@@ -19,6 +19,7 @@ def pack(
     path: str | os.PathLike[str],
     *,
     config: Mapping[str, Any] | None = None,
+    coder: str = "auto",
     zero_signs: bool = True,
     base: State | str | os.PathLike[str] | None = None,
 ) -> int:
@@ -31,6 +32,7 @@ def pack(
         path: of the file; replaced if it exists.
         config: plain data to store beside it, such as the `_target_` and arguments of the model as
             its class builds it (`boildown.load`).
+        coder: "auto", "best", "fast" or "huffman", see `boildown.codec.encode`.
         zero_signs: whether -0.0 stays -0.0, see `boildown.codec.encode`.
         base: what to store the differences to, such as what the model was fine-tuned from: a state
             dict, or the path of a checkpoint, a .boil file or a directory with either. The file
@@ -47,9 +49,8 @@ def pack(
     if isinstance(model, nn.Module):
         config = structured(model, config)
     given = load_base(base)
-    if given is not None:
-        check_shared(state, given, (path, "the base"))
-    return codec.pack(state, path, config=config, zero_signs=zero_signs, base=given)
+    check_shared(state, given, (path, "the base"))
+    return codec.pack(state, path, config=config, coder=coder, zero_signs=zero_signs, base=given)
 
 
 def structured(model: nn.Module, config: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from boildown.checkpoint import Checkpoint
 
-_KEPT_MOST = 1 << 28  # bytes read before a file is let go, as what was read of it stays in memory
+_KEPT_MOST = 1 << 26  # bytes read before a file is let go, as what was read of it stays in memory
 
 
 class TensorFile(Mapping[str, Tensor]):

@@ -42,7 +42,14 @@ def frequencies_of(counts: Frequencies) -> Frequencies:
     left = WHOLE - int(parts.sum())
     while left:  # what is left over, or owed, goes where it changes the least
         change = 1 if left > 0 else -1
-        gain = np.where(parts + change > 0, counts * np.log2((parts + change) / parts, where=parts + change > 0, out=np.full(parts.size, -np.inf)), -np.inf)
+        gain = np.where(
+            parts + change > 0,
+            counts
+            * np.log2(
+                (parts + change) / parts, where=parts + change > 0, out=np.full(parts.size, -np.inf)
+            ),
+            -np.inf,
+        )
         best = int(gain.argmax())
         parts[best] += change
         left -= change
@@ -118,7 +125,7 @@ def decode(read: Reader, parts: Frequencies, count: int) -> NDArray[np.uint16]:
 
 
 @compiled
-def _encode(symbols: Any, parts: Any, starts: Any, words: Any) -> int:
+def _encode(symbols: Any, parts: Any, starts: Any, words: Any) -> Any:
     """Write from the end to the front; where the stream begins."""
     states = np.full(STATES, _LEAST, np.uint64)
     at = words.size
@@ -139,7 +146,7 @@ def _encode(symbols: Any, parts: Any, starts: Any, words: Any) -> int:
 
 
 @compiled
-def _decode(words: Any, size: int, table: Any, symbols: Any) -> int:
+def _decode(words: Any, size: int, table: Any, symbols: Any) -> Any:
     """Words read, -1 where there are too few, or a state does not end where it began.
 
     All is unsigned and without branches, which makes it 20 times as fast.

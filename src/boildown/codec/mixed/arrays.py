@@ -4,6 +4,7 @@ import math
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -76,12 +77,34 @@ def code_words(
     back = unfold(found, kind.dtype)
     if signed:
         at = np.flatnonzero(found == 0)
-        flags = np.zeros(at.size, np.uint64) if words is None else (words[at] != 0).astype(np.uint64)
+        flags = (
+            np.zeros(at.size, np.uint64) if words is None else (words[at] != 0).astype(np.uint64)
+        )
         stream.room_for(flags.size)
         stream.plain(flags, np.ones(1, np.uint8))
         back[at[flags == 1]] = back.dtype.type(1 << 8 * back.itemsize - 1)
         name = f"{name}, signed zeros"
+    if name == "codebook" and (found == found[0]).all():
+        name = "constant"
     return back, name
+
+
+def weighed(stream: Stream, kind: Kind, words: Words) -> list[tuple[float, str]]:
+    """What each form would take that may take the least, and the name of the form.
+
+    Args:
+        stream: to be written to, which nothing was.
+        kind: of the tensor, none of complex numbers.
+        words: (n,), without -0.0.
+
+    Returns:
+        Bits and names, the fewest first.
+    """
+    keys = fold(words, kind.dtype)
+    ways = _likely(FORMS, kind, keys, None, all_=True)
+    bits = [stream.cost(partial(_write, stream, kind, keys, *way)) for way in ways]
+    names = [FORMS[number].name for number, _ in ways]
+    return sorted((b, name) for b, name in zip(bits, names, strict=True) if b < math.inf)
 
 
 def code_keys(
@@ -91,7 +114,7 @@ def code_keys(
     table = FORMS[:most]
     if keys is not None:
         ways = _likely(table, kind, keys, base)
-        best = stream.cheapest((lambda way=way: _write(stream, kind, keys, *way)) for way in ways)
+        best = stream.cheapest([partial(_write, stream, kind, keys, *way) for way in ways])
         if best is None:
             raise Full
         return keys, table[ways[best][0]].name
@@ -116,12 +139,18 @@ def _any_signed(words: Words, kind: Kind) -> bool:
 
 
 def _likely(
-    table: tuple[Form, ...], kind: Kind, keys: Keys, base: Words | None
+    table: tuple[Form, ...],
+    kind: Kind,
+    keys: Keys,
+    base: Words | None,
+    *,
+    all_: bool = False,
 ) -> list[tuple[int, Any]]:
     """The forms, and what each is told, that may take the fewest bits.
 
     Without contexts a form takes about what its symbols' entropy says; contexts gain as much in all
-    forms of one tensor, or nearly. What is far above the least by that measure is not tried.
+    forms of one tensor, or nearly. What is far above the least by that measure is not tried, but
+    where all are asked for.
     """
     ways: list[tuple[float, int, Any]] = []
     for number, form in sorted(enumerate(table), key=lambda row: row[0] == _DEFLATED):
@@ -130,7 +159,7 @@ def _likely(
     few = kind.size <= _FEW
     judged = [bits for bits, number, _ in ways if number != _DEFLATED]
     most = min(judged) * (1.25 if few else 1.03) + (_SLACK if few else 0)
-    return [(number, told) for bits, number, told in ways if bits <= most]
+    return [(number, told) for bits, number, told in ways if bits <= most or all_]
 
 
 def _entropy(counts: NDArray[np.int64]) -> float:
@@ -139,7 +168,9 @@ def _entropy(counts: NDArray[np.int64]) -> float:
     return float((used * np.log2(used.sum() / used)).sum()) if used.size else 0.0
 
 
-def _books(kind: Kind, keys: Keys, base: Words | None, least: float) -> Iterator[tuple[float, Keys]]:
+def _books(
+    kind: Kind, keys: Keys, base: Words | None, least: float
+) -> Iterator[tuple[float, Keys]]:
     book = find_codebook(Blocks(keys, "uint64"))
     if book is None:
         return
@@ -153,7 +184,9 @@ def _books(kind: Kind, keys: Keys, base: Words | None, least: float) -> Iterator
         yield _entropy(counts) + found.size * bits / 2, found
 
 
-def _cuts(kind: Kind, keys: Keys, base: Words | None, least: float) -> Iterator[tuple[float, forms.Cut]]:
+def _cuts(
+    kind: Kind, keys: Keys, base: Words | None, least: float
+) -> Iterator[tuple[float, forms.Cut]]:
     if kind.dtype in MANTISSAS:
         cut = forms.cut_of(keys, kind.dtype, int(kind.size >= _MANY))
         heads = (keys >> np.uint64(cut.drop + cut.low + 1)).astype(np.int64)
@@ -166,11 +199,15 @@ def _cuts(kind: Kind, keys: Keys, base: Words | None, least: float) -> Iterator[
             yield _entropy(np.bincount(heads)) + below, cut
 
 
-def _plain(kind: Kind, keys: Keys, base: Words | None, least: float) -> Iterator[tuple[float, None]]:
+def _plain(
+    kind: Kind, keys: Keys, base: Words | None, least: float
+) -> Iterator[tuple[float, None]]:
     yield 8 * word_type(kind.dtype).itemsize * keys.size, None
 
 
-def _integers(kind: Kind, keys: Keys, base: Words | None, least: float) -> Iterator[tuple[float, int]]:
+def _integers(
+    kind: Kind, keys: Keys, base: Words | None, least: float
+) -> Iterator[tuple[float, int]]:
     if kind.dtype in _INTEGERS:
         yield _entropy_of_integers(keys, _fine(kind)), _fine(kind)
 
@@ -184,7 +221,9 @@ def _entropy_of_integers(keys: Keys, fine: int = 0) -> float:
     return _entropy(np.bincount(symbols)) + float(widths.sum(dtype=np.int64))
 
 
-def _deltas(kind: Kind, keys: Keys, base: Words | None, least: float) -> Iterator[tuple[float, Keys]]:
+def _deltas(
+    kind: Kind, keys: Keys, base: Words | None, least: float
+) -> Iterator[tuple[float, Keys]]:
     if kind.dtype in _INTEGERS and kind.size > 1:
         word = word_type(kind.dtype)
         words = np.diff(unfold(keys, kind.dtype), prepend=word.type(0))
@@ -233,16 +272,21 @@ def _unordered(words: Keys, kind: Kind) -> Keys:
     half = np.uint64(1) << np.uint64(8 * word.itemsize - 1)
     below = words & half != 0
     sizes = np.where(below, ~words, words) & (half - np.uint64(1))
-    return sizes << np.uint64(1) | below.astype(np.uint64)
+    keys: Keys = sizes << np.uint64(1) | below.astype(np.uint64)
+    return keys
 
 
-def _differences(kind: Kind, keys: Keys, base: Words | None, least: float) -> Iterator[tuple[float, Words]]:
+def _differences(
+    kind: Kind, keys: Keys, base: Words | None, least: float
+) -> Iterator[tuple[float, Words]]:
     if base is not None:
         given = _difference(kind, keys, _ordered(fold(base, kind.dtype), kind))
         yield _entropy_of_integers(given), base
 
 
-def _grids(kind: Kind, keys: Keys, base: Words | None, least: float) -> Iterator[tuple[float, grid.Found]]:
+def _grids(
+    kind: Kind, keys: Keys, base: Words | None, least: float
+) -> Iterator[tuple[float, grid.Found]]:
     if kind.dtype != "float32" or kind.size < _TINY:
         return
     words = unfold(keys, kind.dtype)
@@ -280,8 +324,10 @@ def _code_grid(stream: Stream, kind: Kind, keys: Keys | None, found: grid.Found 
     return fold(values.reshape(-1).view(np.uint32), "float32")
 
 
-def _deflated(kind: Kind, keys: Keys, base: Words | None, least: float) -> Iterator[tuple[float, tuple[int, bytes]]]:
-    """Where something repeats: all bytes of the keys, the lowest of all first, row by row or not."""
+def _deflated(
+    kind: Kind, keys: Keys, base: Words | None, least: float
+) -> Iterator[tuple[float, tuple[int, bytes]]]:
+    """Where something repeats: the bytes of the keys, the lowest of all first."""
     if kind.size < _FEW_BYTES:
         return
     for turn in (0, 1) if kind.channel > 1 else (0,):

@@ -67,7 +67,9 @@ def code_plane(
     if alone:
         counters = np.full(nodes, UNKNOWN, np.uint32)
         return bool(
-            _code_alone(state, data, symbols, tree.children, tree.codes, tree.lengths, counters, reading)
+            _code_alone(
+                state, data, symbols, tree.children, tree.codes, tree.lengths, counters, reading
+            )
         )
     single = symbols.size == columns
     own = 0 if single else columns * min(_TOP, nodes)
@@ -208,11 +210,13 @@ def _mixed(
     reading: bool,
 ) -> Any:
     """A decision by the mixture of six counters, all of which learn from it."""
-    sum_ = np.int64(0)
+    sum_: Any = np.int64(0)
     for i in range(INPUTS):
         inputs[i] = STRETCH[counters[places[i]] >> np.uint32(20)]
         sum_ += which[i] * inputs[i]
-    chance = SQUASH[np.uint64(min(max(sum_ >> 16, -MOST), MOST) + MOST)]
+    odds: Any = sum_ >> 16
+    odds = MOST if odds > MOST else -MOST if odds < -MOST else odds
+    chance = SQUASH[np.uint64(odds + MOST)]
     bit = decide(state, data, chance, bit, reading)
     error = ((bit << 16) - chance) * _LEARNING
     for i in range(INPUTS):
