@@ -93,3 +93,9 @@ class Steps:
             own = {k: v if k == "step" else v.to(parameter.device) for k, v in moments.items()}
             assert self._adam is not None
             self._adam.state[parameter].update({k: v.clone() for k, v in own.items()})
+
+
+def relative_rate(optimizer: torch.optim.Optimizer) -> float:
+    """The learning rate, as a fraction of what it is without a schedule."""
+    group = optimizer.param_groups[0]
+    return float(group["lr"]) / float(group.get("initial_lr", group["lr"]) or 1.0)
