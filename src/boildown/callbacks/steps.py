@@ -43,7 +43,9 @@ class Steps:
         if not self._logarithms:
             return
         before = {} if self._adam is None else self._adam.state
-        self._adam = torch.optim.Adam(list(self._logarithms.values()), self.rate, eps=EPSILON)
+        own = list(self._logarithms.values())
+        fused = all(logarithm.device.type == "cpu" for logarithm in own)  # many, and all small
+        self._adam = torch.optim.Adam(own, self.rate, eps=EPSILON, fused=fused)
         kept: dict[Tensor, Any] = {p: before[p] for p in self._logarithms.values() if p in before}
         self._adam.state.update(kept)
 
