@@ -67,9 +67,9 @@ def encode(pieces: Sequence[Piece], *, zero_signs: bool = True) -> Encoded:
     bits, names = [0.0], []
     for piece in pieces:
         words = piece.words if zero_signs else zeros.unsigned(piece.words, piece.dtype)
-        kind, words = _parts(Kind(piece.dtype, words.size, piece.columns), words)
-        base = None if piece.base is None else _parts(kind, piece.base)[1]
-        names.append(code_words(stream, kind, words, base)[1])
+        kind = Kind(piece.dtype, words.size, piece.columns)
+        (inner, words), (_, base) = _parts(kind, words), _parts(kind, piece.base)
+        names.append(code_words(stream, inner, words, base)[1])
         bits.append(stream.bits())
     return Encoded(stream.written(), tuple(np.diff(bits).tolist()), tuple(names))
 
