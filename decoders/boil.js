@@ -716,6 +716,7 @@
   /** The lowest bytes of all words, then the next, ..., of words whose sign is the lowest bit. */
   function planes(read, dtype, size) {
     const width = Math.min(DTYPES[dtype][1], 8), turned = new Uint8Array(width * size);
+    check(width > 1, `words are stored as planes, and there are none of ${dtype}`);
     for (let place = 0; place < width; place++) {
       tensor(read, "uint8", size, WITHIN).forEach((byte, i) => { turned[i * width + place] = byte; });
     }

@@ -575,6 +575,8 @@ def _on_grid(steps: array[float], numbers: array[int], length: int, by_sign: int
 def _planes(read: Reader, dtype: str, size: int) -> array[int]:
     """The lowest bytes of all words, then the next, ..., of words whose sign is the lowest bit."""
     width = min(DTYPES[dtype][0], 8)
+    if width == 1:
+        raise BoilError(f"words are stored as planes, and there are none of {dtype}")
     turned = bytearray(width * size)
     for place in range(width):
         turned[place::width] = _tensor(read, "uint8", size, WITHIN).tobytes()
