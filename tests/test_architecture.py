@@ -28,6 +28,7 @@ LAYERS: tuple[set[str], ...] = (  # a room imports from its own layer and those 
     {
         "models",
         "checkpoint",
+        "tensor_file",
         "unpickling",
         "foreign_masks",
         "name_matching",

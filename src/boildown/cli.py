@@ -64,6 +64,9 @@ def unpack(args: argparse.Namespace) -> None:
 
 def inspect(args: argparse.Namespace) -> None:
     """Show what each tensor takes, in the columns of Deep Compression's tables 2 to 5."""
+    from boildown.compiled import without_blas
+
+    without_blas()
     from boildown.inspecting import inspect_files
 
     inspect_files(args.file, args.other, wide=args.wide, as_json=args.json)
