@@ -332,8 +332,8 @@ def wrong_indices(rng: random.Random) -> Iterator[bytes]:
         yield sealed2(bad, b"x")
         yield sealed2(bad, sums=1)
         yield sealed2(bad, fill=bytes(1))
-    index, payload = [None, [21, PLAIN, 1, 4], ["w"], [4, 1, 17_000_000]], b"\1\1\x80\2"
-    least = math.ceil((4 * 17_000_000 - 2**26) / 8192)
+    index, payload = [None, [20, PLAIN, 1, 4], ["w"], [4, 1, 17_000_000]], b"\1\1\x80\2"
+    least = math.ceil((4 * 17_000_000 - 2**24) / 8192)
     for size in (least - 1, least, least + 1):
         yield sealed2(index, payload, bytes(size - len(sealed2(index, payload))))
 
@@ -468,7 +468,7 @@ def strayed_differences(rng: random.Random) -> tuple[bytes, list[bytes]]:
         name = rng.choice(names)
         words = array(boil.WORDS[min(8, boil.DTYPES[name][0])], held[name].data)
         data = strayed(rng, boil.Kind(name, 6, 3), words)
-        index = [None, [21, 2, 1, len(data)], [name], [NAMES.index(name), 2, 2, 3]]
+        index = [None, [20, 2, 1, len(data)], [name], [NAMES.index(name), 2, 2, 3]]
         files.append(sealed2([*index, digest_of(state)], data))
     return base, files
 
