@@ -23,8 +23,9 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from sealed import one, sealed1, sealed2
-from states import every_kind, lenet300, plain_bytes, special, states
+from states import compressed, every_kind, lenet300, plain_bytes, special, states
 from torch import Tensor
 
 from boildown import codec
@@ -169,9 +170,12 @@ def packed() -> list[bytes]:
         "halves": torch.arange(-32768, 32768, dtype=torch.int32).short().view(torch.half).float(),
     }
     filled = {"filled": torch.zeros(17_000_000, dtype=torch.uint8)}
-    states = [{}, {"w": torch.ones(3)}, every_kind(), lenet300(), grids]
+    small = {name: t for name, t in every_kind().items() if t.numel() < 20_000}
+    states = [{}, {"w": torch.ones(3)}, small, {"w": compressed((60, 300), 0.1, 3)}, grids]
     return [
         codec.encode(filled, {}, coder="huffman"),
+        codec.encode(every_kind(), coder="fast"),
+        codec.encode(lenet300()),
         *(codec.encode(state, config, coder=coder) for coder in CODERS for state in states),
     ]
 
@@ -191,9 +195,9 @@ def test_freshly_packed_states_are_read(way: Way, fresh: tuple[list[bytes], list
 
 
 @settings(max_examples=200, deadline=None)
-@given(states())
-def test_python_reads_any_state(state: dict[str, Tensor]) -> None:
-    file = codec.encode(state, coder="huffman")
+@given(states(), st.sampled_from(CODERS))
+def test_python_reads_any_state(state: dict[str, Tensor], coder: str) -> None:
+    file = codec.encode(state, coder=coder)
     for way in (by_python, by_python_alone):
         assert next(way([file])) == (rows(state), None)
 
@@ -203,10 +207,10 @@ def test_node_reads_any_state() -> None:
     files: list[bytes] = []
 
     @settings(max_examples=200, deadline=None)
-    @given(states())
-    def draw(state: dict[str, Tensor]) -> None:
+    @given(states(), st.sampled_from(CODERS))
+    def draw(state: dict[str, Tensor], coder: str) -> None:
         if not any("\ud800" <= letter <= "\udfff" for name in state for letter in name):
-            files.append(codec.encode(state, coder="huffman"))
+            files.append(codec.encode(state, coder=coder))
 
     draw()
     assert list(by_node(files)) == list(by_boildown(files))
