@@ -205,7 +205,7 @@
       "the bytes that fill the file are too many, too few or not zero");
     check(digest === null || (base && same(digestOf(base), digest)),
       `the file is relative to other tensors: give those of the digest ${digest}`);
-    const found = new Map(stored.map((entry) => [entry, new Uint8Array(byteCount(entry))]));
+    const found = new Map();
     let at = 5, first = 0;
     for (const [kind, count, bytes, checksum] of sections) {
       const held = pieces.slice(first, (first += count));
@@ -215,12 +215,16 @@
       const body = data.subarray(at, (at += bytes));
       check(!sums || crc32(body) === checksum,
         `tensor ${JSON.stringify(held[0].entry.name)}: the checksum is wrong`);
-      section(body, kind, held, base).forEach((words, i) => found.get(held[i].entry).set(
-        new Uint8Array(words.buffer), held[i].start * wordWidth(held[i].entry)));
+      section(body, kind, held, base).forEach((words, i) => {
+        const { entry, start } = held[i], bytes = new Uint8Array(words.buffer);
+        if (start === 0) found.set(entry, new Uint8Array(byteCount(entry)));
+        found.get(entry).set(bytes, start * wordWidth(entry));
+      });
     }
     const tensors = Object.create(null);
     for (const entry of entries) {
-      tensors[entry.name] = entry.tied === null ? finished(entry, found.get(entry).buffer)
+      tensors[entry.name] = entry.tied === null
+        ? finished(entry, (found.get(entry) || new Uint8Array()).buffer)
         : tensors[entries[entry.tied].name];
     }
     return { tensors, names: entries.map((entry) => entry.name), config };
