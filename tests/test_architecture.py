@@ -31,7 +31,6 @@ LAYERS: tuple[set[str], ...] = (  # a room imports from its own layer and those 
         "tensor_file",
         "unpickling",
         "foreign_masks",
-        "tensor_file",
         "name_matching",
         "loading",
         "saving",
