@@ -105,7 +105,7 @@ def test_pack_tells_what_was_gained(tmp_path: Path, capsys: pytest.CaptureFixtur
     torch.save({"w": torch.randn(1000)}, tmp_path / "dense.pt")
     assert main(["pack", str(tmp_path / "dense.pt")]) == 0
     said = capsys.readouterr()
-    assert said.out.endswith("bytes, no smaller\n")
+    assert said.out.endswith("bytes, 1.2x smaller\n")
     assert "prune or share" in said.err
 
 
