@@ -78,7 +78,7 @@ def main() -> None:
     files = sorted(given.directory.glob("lenet5-*.pt"))
     olds = [torch.load(file, weights_only=True) for file in files]
     print(
-        f"{len(files)} networks\n\n| trained | dtype | dense | alone | to the base | values changed |"
+        f"{len(files)} networks\n\n| trained | dtype | dense | alone | to base | values changed |"
     )
     print("|---|---|---|---|---|---|")
     for way in WAYS:

@@ -16,6 +16,7 @@ from boildown.codec import CodecError, read_config, unpack
 from boildown.codec.entry import State
 from boildown.foreign_masks import find_masked
 from boildown.lowrank.factorize import restructure, structure_in
+from boildown.model_directory import packed_file
 from boildown.models import build, trusts
 from boildown.name_matching import matched, places
 from boildown.quantize import split_layer
@@ -37,7 +38,7 @@ def load(
     """Rebuild the model of a `.boil` file, in evaluation mode, on the CPU.
 
     Args:
-        path: of the file.
+        path: of the file, or of a directory that holds it as model.boil.
         model: a network to put the tensors into, as its class builds it or already of the structure
             that the file has; by default the one that the file describes, if it is one of
             boildown's own.
@@ -58,6 +59,7 @@ def load(
             another structure.
         ImportError: if a model that is trusted does not exist.
     """
+    path = packed_file(path)
     config = read_config(path)
     if isinstance(model, type):
         raise ValueError(f"load: give a network, {model.__name__}(), and not its class")
