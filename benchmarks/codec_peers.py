@@ -155,7 +155,9 @@ def processor() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(": ")[1] for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {torch.backends.cpu.get_cpu_capability()}"
+    return (
+        f"{names[0] if names else platform.processor()}, {torch.backends.cpu.get_cpu_capability()}"
+    )
 
 
 def told(sets: Iterable[Path]) -> Iterator[tuple[str, Path]]:
@@ -192,7 +194,10 @@ def main() -> None:
         arguments.out.with_suffix(".md").write_text(markdown(figures, head))
         kept = {"machine": head, "figures": [asdict(figure) for figure in figures]}
         arguments.out.with_suffix(".json").write_text(json.dumps(kept, indent=1))
-        print(f"{name}: " + ", ".join(f"{f.peer} {f.bytes}" for f in figures if f.name == name), flush=True)
+        print(
+            f"{name}: " + ", ".join(f"{f.peer} {f.bytes}" for f in figures if f.name == name),
+            flush=True,
+        )
     draw(figures, arguments.out.with_suffix(".png"))
     print(arguments.out.with_suffix(".md").read_text())
 

@@ -8,7 +8,8 @@
         --maps resnet20 --casts lenet5 resnet20 silero --grids lenet5 resnet20 silero
 
 A run of a recipe gives two sets: its trained network (NAME-fp32), and the compressed one of its
-file (NAME-deep) where that differs. A file of trained weights gives NAME-fp32. `--maps` prunes
+file (NAME-deep) where that differs. A file of trained weights gives NAME-fp32, and a packed file
+of `--files` its network under that name. `--maps` prunes
 trained networks by magnitude over all layers and shares what is left by k-means, with no training
 after it; nothing is claimed of how such a network works. `--casts` are the same weights in bf16,
 fp16 and fp8 (e4m3); `--grids` each weight of two axes or more at the nearest of 2^8 and 2^4 values
@@ -95,6 +96,8 @@ def all_sets(arguments: argparse.Namespace) -> Iterator[tuple[str, State]]:
     for name, file in pairs(arguments.nets):
         dense[name] = load_state(file)
         yield f"{name}-fp32", dense[name]
+    for name, file in pairs(arguments.files):
+        yield name, codec.unpack(file)
     for name, state in dense.items():
         if embedded := embedding(state):
             yield f"{name}-embedding-fp32", embedded
@@ -120,7 +123,7 @@ def main() -> None:
     """Write the sets that are not there yet."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    for option in ("--runs", "--nets", "--maps", "--casts", "--grids"):
+    for option in ("--runs", "--nets", "--files", "--maps", "--casts", "--grids"):
         parser.add_argument(option, nargs="*", default=[])
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
