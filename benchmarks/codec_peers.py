@@ -73,7 +73,7 @@ class Job:
 
 
 def ours() -> dict[str, Callable[[State], bytes]]:
-    """boildown's coders, as far as `encode` can be told one."""
+    """The coders of boildown, as far as `encode` can be told one."""
     if "coder" not in inspect.signature(codec.encode).parameters:
         return {"boildown": codec.encode}
     coders = ("best", "fast", "huffman")
@@ -107,6 +107,7 @@ def same(left: torch.Tensor, right: torch.Tensor) -> bool:
 
 def attempt_rival(rival: Rival, streams: list[Stream]) -> tuple[int, float, float]:
     """The same of another packer."""
+    share = rival.share(streams)
     begun = time.perf_counter()
     kept, size = rival.encode(streams)
     between = time.perf_counter()
@@ -115,7 +116,6 @@ def attempt_rival(rival: Rival, streams: list[Stream]) -> tuple[int, float, floa
     expected = rival.expected(streams)
     assert len(back) == len(expected)
     assert all(np.array_equal(a, b) for a, b in zip(back, expected, strict=True)), rival.name
-    share = rival.share(streams)
     return size, (between - begun) / share, (done - between) / share
 
 

@@ -171,8 +171,7 @@ def report(run: Run, seconds: float, good: int) -> str:
     """Counts and findings as text."""
     lines = [f"seed {run.seed}, {run.counts['artifacts']:,} artifacts from {good} good files"]
     lines[0] += f", {seconds:.0f} s{', indices checked' if run.bounds else ''}"
-    for kind in ("read", "refused"):
-        lines.append(f"{kind}: {run.counts[kind]:,}")
+    lines += [f"{kind}: {run.counts[kind]:,}" for kind in ("read", "refused")]
     lines.append(f"findings: {len(run.findings)} {dict(Counter(f['kind'] for f in run.findings))}")
     worst = {k: v for k, v in run.counts.items() if k.startswith("most ")}
     lines += [f"{name}: {value:,}" for name, value in worst.items()]

@@ -31,7 +31,7 @@ def patterns(dtype: str, generator: torch.Generator) -> Iterator[tuple[str, Tens
     yield "rare", rare.to(torch.uint8).contiguous().view(kind).reshape(30, 20)
     yield "constant", few[:1].expand(700, item).contiguous().view(kind).reshape(700)
     yield "zeros", torch.zeros(900, item, dtype=torch.uint8).view(kind).reshape(30, 30)
-    if kind.is_floating_point and item > 1 or dtype == "float8_e4m3fn":
+    if (kind.is_floating_point and item > 1) or dtype == "float8_e4m3fn":
         normal = torch.randn(40, 50, generator=generator) * 0.05
         yield "normal", normal.to(kind)
         yield (
@@ -105,7 +105,7 @@ def write1(state: State, config: Any) -> bytes:
 
 
 def writers() -> dict[str, Callable[[State, Any], bytes]]:
-    """What makes files, by name: version 1, and each coder that this codec's `encode` can be told."""
+    """What makes files, by name: version 1, and each coder that `encode` can be told."""
     found: dict[str, Callable[[State, Any], bytes]] = {"version 1": write1}
     if "coder" in inspect.signature(codec.encode).parameters:
         encode: Any = codec.encode
