@@ -135,7 +135,7 @@ def command_line(target: Path) -> float:
     """Seconds of `boildown inspect` as it is typed, with the start of Python."""
     begun = time.perf_counter()
     command = [sys.executable, "-m", "boildown", "inspect", str(target)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=200)
     return time.perf_counter() - begun
 
 
