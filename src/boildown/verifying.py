@@ -1,6 +1,6 @@
 """The command verify: whether a file holds a checkpoint, bit by bit."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import Tensor
 from boildown.checkpoint import find_file, load_checkpoint, some
 from boildown.codec import dtypes, zeros
 from boildown.codec.container import naming, open_file
-from boildown.codec.header import Header
+from boildown.codec.entry import Entry, Opened
 from boildown.codec.kernels import Words
 from boildown.files.regular import open_regular
 from boildown.foreign_masks import fold_masks
@@ -42,20 +42,20 @@ def verify_file(
         opened = open_file(file)
         state = load_checkpoint(source, key).state
         state = fold_masks(state) if fold else state
-        pairs = _pairs(opened.header, state, source, path)
+        pairs = _pairs(opened.entries, state, source, path)
         bare = {ours for ours, _ in pairs.items()}
-        differing = [f"{name}: not in {source}" for name in _names(opened.header) - bare]
-        if state.keys() & _names(opened.header):
+        differing = [f"{name}: not in {source}" for name in _names(opened.entries) - bare]
+        if state.keys() & _names(opened.entries):
             differing += [f"{name}: not in {path}" for name in state.keys() - set(pairs.values())]
         elif aside := [name for name in state if name not in pairs.values()]:
             say(f"beside what is packed, {source} has {some(aside)}")
         differing.sort()
-        for name, words, dtype, shape in _stored(opened.header, opened.payloads()):
+        for name, words, dtype, shape in _stored(opened):
             if name in pairs:
                 other = state[pairs[name]]
                 why = _difference(words, dtype, shape, other, signs=not drop_zero_signs)
                 differing += [f"{name}: {why}"] if why else []
-    count = len(_names(opened.header))
+    count = len(_names(opened.entries))
     if not differing:
         same = f"{path}: {count} tensors, bit for bit those of {source}"
         print(printable(same))
@@ -70,26 +70,28 @@ def verify_file(
 _SHOWN = 6
 
 
-def _names(header: Header) -> set[str]:
-    return {entry.name for entry in header.entries}
+def _names(entries: Sequence[Entry]) -> set[str]:
+    return {entry.name for entry in entries}
 
 
-def _pairs(header: Header, state: Mapping[str, Tensor], source: Path, path: Path) -> dict[str, str]:
+def _pairs(
+    entries: Sequence[Entry], state: Mapping[str, Tensor], source: Path, path: Path
+) -> dict[str, str]:
     """Name in the file -> name in the checkpoint.
 
     Raises:
         ValueError: if none match.
     """
-    names = _names(header)
+    names = _names(entries)
     if names & state.keys():
         return {name: name for name in names if name in state}
     stored: dict[int, Tensor] = {}
-    for place, entry in enumerate(header.entries):
+    for place, entry in enumerate(entries):
         if entry.tied is None:
             stored[place] = torch.empty(entry.shape, device="meta")
         else:
             stored[place] = stored[entry.tied]
-    wanted = {entry.name: stored[place] for place, entry in enumerate(header.entries)}
+    wanted = {entry.name: stored[place] for place, entry in enumerate(entries)}
     found = pairs_of(state, wanted, source)
     if found is None:
         raise ValueError(
@@ -99,19 +101,16 @@ def _pairs(header: Header, state: Mapping[str, Tensor], source: Path, path: Path
     return {ours: theirs for theirs, ours in found.items()}
 
 
-def _stored(
-    header: Header, payloads: Iterator[tuple[object, Words, object]]
-) -> Iterator[tuple[str, Words, str, tuple[int, ...]]]:
+def _stored(opened: Opened) -> Iterator[tuple[str, Words, str, tuple[int, ...]]]:
     """Each name with its tensor, those tied to it right behind it."""
     tied: dict[int, list[str]] = {}
-    for entry in header.entries:
+    for entry in opened.entries:
         if entry.tied is not None:
             tied.setdefault(entry.tied, []).append(entry.name)
-    places = [place for place, entry in enumerate(header.entries) if entry.tied is None]
-    for place, (_, words, _) in zip(places, payloads, strict=True):
-        entry = header.entries[place]
-        for name in (entry.name, *tied.get(place, [])):
-            yield name, words, entry.dtype, entry.shape
+    for one in opened.stored():
+        entry = opened.entries[one.place]
+        for name in (entry.name, *tied.get(one.place, [])):
+            yield name, one.words, entry.dtype, entry.shape
 
 
 def _difference(

@@ -1,83 +1,67 @@
-"""The file: header, payloads and checks.
+"""The file: a state dict and a config as bytes, and back.
 
-    4 bytes   BOIL
-    1 byte    format version
-    varint    bytes of the header * 2, plus 1 if it is deflated
-              header: names, dtypes, shapes, payload lengths, ties, config
-              per tensor: payload, and its CRC-32 (little-endian)
-              zero bytes until the file has a byte per 2048 elements of all tensors, an element of
-              more than 4 bytes counting as several of 4
-    16 bytes  BLAKE2b of everything before
-
-The fill bounds what a reader may be asked to allocate: the header tells how long the file must be,
-and no file can promise more than 8192 bytes of tensors per byte of its own (2048 elements, where
-they are smaller than 4 bytes). Only files of tensors that are constant or
-all but empty have any.
+What is written is of version 2 (`boildown.codec.writing`); version 1 is read as well. Byte by byte
+both stand in docs/format.md.
 """
 
-import hashlib
+import difflib
 import io
-import itertools
 import os
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy as np
-from torch import Tensor
-
-from boildown.codec import dtypes
-from boildown.codec.blocks import Piece
-from boildown.codec.bytewise import VARINT_MOST, Reader, varint
-from boildown.codec.coder import Anatomy, Plan
+from boildown.codec.dtypes import to_tensor
+from boildown.codec.entry import Config, Opened, Progress, State
 from boildown.codec.error import CodecError
-from boildown.codec.header import (
-    Entry,
-    Header,
-    check_shape,
-    pack_header,
-    plain_config,
-    unpack_header,
-)
-from boildown.codec.kernels import Words
-from boildown.codec.tensor import plan, read_tensor
+from boildown.codec.version1 import open_version1
+from boildown.codec.version2 import open_version2
+from boildown.codec.writing import MAGIC, dense_bytes, written
 from boildown.files.atomic import replace_file
 from boildown.files.regular import open_regular
 
-MAGIC = b"BOIL"
-VERSION = 1
-BYTES_PER_BYTE = 8192
-_LEAST_ITEM = 4  # bytes that an element counts as, at the least
-_EARLY_MOST = 1 << 24  # such bytes, in a file whose fill counts elements of any size, as once
-CRC_BYTES = 4
-_DAMAGED = "it was damaged after it was written; copy it again, or pack the checkpoint again"
-_FOREIGN = (
-    "the checksum is right, so the file was written like this: by a newer boildown, in which case "
-    "update yours, or by something else"
-)
-_DIGEST_BYTES = 16
-_FIXED_BYTES = len(MAGIC) + 1
-_CHUNK = 1 << 20
+if TYPE_CHECKING:
+    from torch import Tensor
 
-State = Mapping[str, Tensor]
-Config = Mapping[str, Any]
+__all__ = [
+    "MAGIC",
+    "decode",
+    "dense_bytes",
+    "encode",
+    "estimate",
+    "naming",
+    "open_file",
+    "pack",
+    "read_config",
+    "unpack",
+]
 
 
-def encode(state: State, config: Config | None = None, *, zero_signs: bool = True) -> bytes:
+def encode(
+    state: State,
+    config: Config | None = None,
+    *,
+    coder: str = "auto",
+    zero_signs: bool = True,
+    base: State | None = None,
+) -> bytes:
     """A state dict as the bytes of a file.
 
     Args:
         state: name -> tensor. Tensors that are the same view of one storage are stored once.
         config: plain data to store beside it: dicts with str keys, lists, strings, numbers.
+        coder: "best", for the smallest file; "fast"; "huffman", for what Deep Compression has,
+            codebooks, gaps and Huffman codes; "auto", for best below 256 MiB of tensors, else fast.
         zero_signs: whether -0.0 stays -0.0. `weight * mask` leaves it wherever a negative weight
             was, and each sign takes a bit; without them it comes back as 0.0, which is equal.
+        base: a state dict to store the differences to, where a tensor has the same name, dtype and
+            shape in it. The file cannot be read without it, and is small where little differs.
 
     Raises:
-        CodecError: for what is no dense tensor of a known dtype, or a config that is not plain.
+        CodecError: for what is no dense tensor of a known dtype, a config that is not plain, or
+            another coder.
     """
-    return b"".join(_pieces(state, config, zero_signs))
+    return b"".join(written(state, config, coder=coder, zero_signs=zero_signs, base=base))
 
 
 def pack(
@@ -85,15 +69,24 @@ def pack(
     path: str | os.PathLike[str],
     *,
     config: Config | None = None,
+    coder: str = "auto",
     zero_signs: bool = True,
+    base: State | None = None,
+    progress: Progress | None = None,
 ) -> int:
     """Write a state dict to a file, which appears whole or not at all.
+
+    Sections are written as they are made, and tensors met one by one: of a mapping that loads each
+    tensor when asked for it, few are held at a time.
 
     Args:
         state: name -> tensor, as for `encode`.
         path: of the file; replaced if it exists.
         config: plain data to store beside it.
+        coder: as for `encode`.
         zero_signs: as for `encode`.
+        base: as for `encode`.
+        progress: called with the bytes of tensors that are done, and of those there are.
 
     Returns:
         Bytes of the file.
@@ -102,60 +95,86 @@ def pack(
         CodecError: as for `encode`.
         OSError: if the file cannot be written.
     """
-    return replace_file(path, _pieces(state, config, zero_signs))
+    return replace_file(
+        path,
+        written(state, config, coder=coder, zero_signs=zero_signs, base=base, progress=progress),
+    )
 
 
-def estimate(state: State, config: Config | None = None, *, zero_signs: bool = True) -> int:
-    """The bytes `encode` would give, exactly, from counts alone: no stream is written.
+def estimate(
+    state: State,
+    config: Config | None = None,
+    *,
+    coder: str = "auto",
+    zero_signs: bool = True,
+    base: State | None = None,
+) -> int:
+    """The bytes `encode` would give, exactly, without keeping them.
 
     Args:
         state: name -> tensor, as for `encode`.
         config: as for `encode`.
+        coder: as for `encode`.
         zero_signs: as for `encode`.
+        base: as for `encode`.
 
     Raises:
         CodecError: as for `encode`.
     """
-    entries = [entry for entry, _ in _planned(state, zero_signs)]
-    header = Header(plain_config(config), tuple(entries))
-    start = _start(header)
-    return len(start) + _payload_bytes(header) + _fill(header, len(start)) + _DIGEST_BYTES
+    return sum(map(len, written(state, config, coder=coder, zero_signs=zero_signs, base=base)))
 
 
-def decode(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+def decode(
+    data: bytes, *, base: State | None = None
+) -> "tuple[dict[str, Tensor], dict[str, Any] | None]":
     """The state dict and the config in the bytes of a file.
 
     Args:
         data: untrusted.
+        base: the state dict that the file tells the differences to, if it does.
 
     Returns:
         name -> tensor on the CPU, bit for bit as packed, in the same order; tied names have one
         tensor. And the config, None if there is none.
 
     Raises:
-        CodecError: unless this is an intact file, saying what is wrong and where.
+        CodecError: unless this is an intact file, saying what is wrong and where; or if it needs
+            another base, saying the digest of that.
     """
     opened = open_file(io.BytesIO(data))
-    return _tensors(opened), opened.header.config
+    return _tensors(opened, range(len(opened.entries)), base, None), opened.config
 
 
-def unpack(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+def unpack(
+    path: str | os.PathLike[str],
+    keys: Iterable[str] | None = None,
+    *,
+    base: State | None = None,
+    progress: Progress | None = None,
+) -> "dict[str, Tensor]":
     """The state dict in a file, as `decode` gives it.
 
     Args:
         path: of the file; its content is untrusted.
+        keys: names of the tensors to give, in this order; by default all. What others alone take
+            is neither read nor checked.
+        base: as for `decode`.
+        progress: called with the bytes of tensors that are done, and of those to be given.
 
     Raises:
-        CodecError: unless this is an intact file, saying what is wrong and where.
+        CodecError: as for `decode`, and for a key that the file does not have.
         OSError: if the file cannot be read.
     """
     with open_regular(path) as file, naming(path):
-        return _tensors(open_file(file))
+        opened = open_file(file)
+        return _tensors(opened, _places(opened, keys), base, progress)
 
 
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """The config stored in a file, None if there is none.
 
+    Of a file of over 64 KiB its tensors are not read, and so not checked.
+
     Args:
         path: of the file; its content is untrusted.
 
@@ -164,16 +183,7 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         OSError: if the file cannot be read.
     """
     with open_regular(path) as file, naming(path):
-        return open_file(file).header.config
-
-
-def dense_bytes(state: State) -> int:
-    """Bytes of all elements as dense fp32, tied tensors once: what ratios are measured against.
-
-    Args:
-        state: name -> tensor.
-    """
-    return sum(4 * tensor.numel() for tensor in {_identity(t): t for t in state.values()}.values())
+        return open_file(file).config
 
 
 @contextmanager
@@ -185,229 +195,84 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
         raise CodecError(f"{os.fspath(path)}: {error}") from None
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A file whose header and digest have been checked.
-
-    Attributes:
-        file: to read from.
-        size: bytes of the file.
-        header: what it holds.
-        start: byte at which the payloads begin.
-    """
-
-    file: BinaryIO
-    size: int
-    header: Header
-    start: int
-
-    def payloads(self) -> Iterator[tuple[Entry, Words, Anatomy]]:
-        """The stored tensors one by one, decoded.
-
-        Raises:
-            CodecError: if a payload does not hold what the header says.
-        """
-        for entry, at in _offsets(self.header, self.start):
-            payload = _payload(self.file, entry, at)
-            try:
-                words, anatomy = read_tensor(payload, entry.dtype, entry.numel)
-            except CodecError as error:
-                raise CodecError(
-                    f"tensor {entry.name!r} at byte {at}: {error} ({_FOREIGN})"
-                ) from None
-            yield entry, words, anatomy
-
-
 def open_file(file: BinaryIO) -> Opened:
-    """Read the header and check the whole file against its digest.
+    """Read what a file tells of itself, and check it.
 
-    Nothing the header promises is allocated here.
+    Nothing that it promises is allocated here. Tensors of version 2 in a file of over 64 KiB are
+    checked when they are read.
 
     Args:
-        file: at its start; untrusted.
+        file: untrusted.
 
     Raises:
         CodecError: unless this is an intact file, saying what is wrong and where.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    read = Reader(file.read(_FIXED_BYTES + VARINT_MOST))
-    if bytes(read.data[: len(MAGIC)]) != MAGIC:
+    start = file.read(len(MAGIC) + 1)
+    if start[: len(MAGIC)] != MAGIC:
         raise CodecError(
             "this is not a boil file: it does not begin with BOIL; boildown pack makes one of a "
             "checkpoint"
         )
-    read.take(len(MAGIC))
-    version = read.byte()
-    if version != VERSION:
+    version = start[len(MAGIC) :]
+    if version not in _VERSIONS:
         raise CodecError(
-            f"the file is of format version {version}; this boildown reads version {VERSION}: "
+            f"the file is of format version {version[0]}; this boildown reads versions 1 and 2: "
             "update boildown, or pack the checkpoint with this one"
+            if version
+            else "the file is cut short after BOIL; copy it again"
         )
-    length, deflated = divmod(read.varint(), 2)
-    if length > size - read.at - _DIGEST_BYTES:
-        raise CodecError(
-            f"the file is cut short: its header has {length} bytes from byte {read.at} on, and the "
-            f"file ends at {size}; copy it again"
-        )
-    file.seek(read.at)
-    header = unpack_header(file.read(length), bool(deflated))
-    start = read.at + length
-    fill = _fill(header, start)
-    expected = start + _payload_bytes(header) + fill + _DIGEST_BYTES
-    if size < expected and _promised(header) <= _EARLY_MOST:
-        fill = _early_fill(header, start)
-        expected = start + _payload_bytes(header) + fill + _DIGEST_BYTES
-    if size != expected:
-        what = "cut short" if size < expected else "followed by something else"
-        raise CodecError(
-            f"the file is {what}: it has {size} bytes, its header asks for {expected}; "
-            "copy it again"
-        )
-    if _digest(file, size - _DIGEST_BYTES) != file.read(_DIGEST_BYTES):
-        for entry, at in _offsets(header, start):
-            _payload(file, entry, at)
-        raise CodecError(f"the digest is wrong, though each tensor's checksum is right: {_DAMAGED}")
-    file.seek(start + _payload_bytes(header))
-    if any(file.read(fill)):
-        raise CodecError("the bytes that fill the file are not zero")
-    return Opened(file, size, header, start)
+    return _VERSIONS[version](file, size)
 
 
-def _planned(state: State, zero_signs: bool) -> Iterator[tuple[Entry, Plan | None]]:
-    """Each name with the cheapest way to write its tensor; None where it is tied to another."""
-    if not isinstance(state, Mapping):
-        raise CodecError(
-            f"a {type(state).__name__} is no state dict: give model.state_dict(), names -> tensors"
-        )
-    seen: dict[tuple[Any, ...], tuple[int, Entry]] = {}
-    for place, (name, tensor) in enumerate(state.items()):
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            kind = type(tensor).__name__
-            raise CodecError(
-                f"{name!r} is a {kind}; only named tensors can be packed: leave it out"
-            )
-        try:
-            dtype = dtypes.name_of(tensor)
-            check_shape(tensor.shape)
-        except CodecError as error:
-            raise CodecError(f"tensor {name!r}: {error}") from None
-        identity = _identity(tensor)
-        if tensor.numel() and identity in seen:
-            other, first = seen[identity]
-            yield Entry(name, first.dtype, first.shape, 0, other), None
-            continue
-        words = dtypes.to_words(tensor)
-        channel = words.size // len(tensor) if tensor.dim() > 1 and words.size else 0
-        chosen = plan(words, dtype, zero_signs=zero_signs, channel=channel)
-        entry = Entry(name, dtype, tuple(tensor.shape), chosen.size)
-        seen[identity] = place, entry
-        yield entry, chosen
+_VERSIONS: dict[bytes, Callable[[BinaryIO, int], Opened]] = {
+    b"\1": open_version1,
+    b"\2": open_version2,
+}
 
 
-def _identity(tensor: Tensor) -> tuple[Any, ...]:
-    """Equal for views that show the same elements of one storage in the same order."""
-    return (
-        tensor.device,
-        tensor.untyped_storage().data_ptr(),
-        tensor.storage_offset(),
-        tuple(tensor.shape),
-        tensor.stride(),
-        tensor.dtype,
-        tensor.is_conj(),
-        tensor.is_neg(),
-    )
+def _places(opened: Opened, keys: Iterable[str] | None) -> Sequence[int]:
+    """Places of entries, by their names.
+
+    Raises:
+        CodecError: for a name that there is none of, with the nearest that there are.
+    """
+    if keys is None:
+        return range(len(opened.entries))
+    if isinstance(keys, str):
+        raise CodecError(f"keys are the text {keys!r}; give a list of names, [{keys!r}]")
+    places = {entry.name: place for place, entry in enumerate(opened.entries)}
+    found = []
+    for key in keys:
+        if key not in places:
+            near = difflib.get_close_matches(str(key), places, n=3, cutoff=0.5)
+            near = near or list(places)[:3]
+            there = f"there is {', '.join(near)}" if near else "it holds no tensors"
+            raise CodecError(f"it has no tensor {key!r}: {there}")
+        found.append(places[key])
+    return list(dict.fromkeys(found))
 
 
-def _pieces(state: State, config: Config | None, zero_signs: bool) -> Iterator[Piece]:
-    """The file, piece by piece."""
-    plain = plain_config(config)
-    planned = list(_planned(state, zero_signs))
-    header = Header(plain, tuple(entry for entry, _ in planned))
-    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
-    start = _start(header)
-    fill = bytes(_fill(header, len(start)))
-    for piece in itertools.chain([start], _checked(planned), [fill]):
-        digest.update(piece)
-        yield piece
-    yield digest.digest()
+def _tensors(
+    opened: Opened, places: Sequence[int], base: State | None, progress: Progress | None
+) -> "dict[str, Tensor]":
+    entries = opened.entries
+    stored: dict[int, int] = {place: _of(opened, place) for place in places}
+    wanted = set(stored.values())
+    in_all = sum(entries[place].bytes for place in wanted) if progress is not None else 0
+    made: dict[int, Tensor] = {}
+    done = 0
+    for one in opened.stored(None if len(wanted) == len(entries) else wanted, base):
+        entry = entries[one.place]
+        made[one.place] = to_tensor(one.words, entry.dtype, entry.shape)
+        if progress is not None:
+            done += entry.bytes
+            progress(done, in_all)
+    return {entries[place].name: made[stored[place]] for place in places}
 
 
-def _checked(planned: list[tuple[Entry, Plan | None]]) -> Iterator[Piece]:
-    """The payloads, each followed by its CRC."""
-    for _, chosen in planned:
-        if chosen is None:
-            continue
-        crc = 0
-        for piece in chosen.write():
-            crc = zlib.crc32(piece, crc)
-            yield piece
-        yield crc.to_bytes(CRC_BYTES, "little")
-
-
-def _start(header: Header) -> bytes:
-    """Everything before the payloads."""
-    packed, deflated = pack_header(header)
-    return MAGIC + bytes([VERSION]) + varint(len(packed) * 2 + deflated) + packed
-
-
-def _payload_bytes(header: Header) -> int:
-    return sum(entry.size + CRC_BYTES for entry in header.stored)
-
-
-def _promised(header: Header) -> int:
-    """Bytes of all tensors, small elements counting as larger ones."""
-    return sum(e.numel * max(dtypes.itemsize(e.dtype), _LEAST_ITEM) for e in header.stored)
-
-
-def _fill(header: Header, start: int, promised: int | None = None) -> int:
-    """How many zero bytes stand before the digest."""
-    promised = _promised(header) if promised is None else promised
-    least = -(-promised // BYTES_PER_BYTE)
-    return max(0, least - start - _payload_bytes(header) - _DIGEST_BYTES)
-
-
-def _early_fill(header: Header, start: int) -> int:
-    """The same in files from before elements of 8 and 16 bytes counted as several."""
-    return _fill(header, start, _LEAST_ITEM * sum(entry.numel for entry in header.stored))
-
-
-def _offsets(header: Header, start: int) -> Iterator[tuple[Entry, int]]:
-    for entry in header.stored:
-        yield entry, start
-        start += entry.size + CRC_BYTES
-
-
-def _payload(file: BinaryIO, entry: Entry, at: int) -> memoryview:
-    """The bytes of a tensor, placed so that raw values, from the second byte on, are aligned."""
-    file.seek(at)
-    payload = np.empty(_ALIGNED - 1 + entry.size, np.uint8)[_ALIGNED - 1 :].data
-    file.readinto(payload)  # type: ignore[attr-defined]
-    if zlib.crc32(payload).to_bytes(CRC_BYTES, "little") != file.read(CRC_BYTES):
-        raise CodecError(f"tensor {entry.name!r} at byte {at}: the checksum is wrong: {_DAMAGED}")
-    return payload
-
-
-_ALIGNED = 16  # bytes
-
-
-def _digest(file: BinaryIO, size: int) -> bytes:
-    """Digest of the first `size` bytes, after which the file is positioned."""
-    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
-    file.seek(0)
-    for at in range(0, size, _CHUNK):
-        digest.update(file.read(min(_CHUNK, size - at)))
-    return digest.digest()
-
-
-def _tensors(opened: Opened) -> dict[str, Tensor]:
-    stored = (
-        dtypes.to_tensor(words, entry.dtype, entry.shape) for entry, words, _ in opened.payloads()
-    )
-    state: dict[str, Tensor] = {}
-    for entry in opened.header.entries:
-        tied = entry.tied
-        state[entry.name] = (
-            next(stored) if tied is None else state[opened.header.entries[tied].name]
-        )
-    return state
+def _of(opened: Opened, place: int) -> int:
+    """The place of the tensor that an entry has."""
+    tied = opened.entries[place].tied
+    return place if tied is None else tied

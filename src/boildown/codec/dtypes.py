@@ -1,14 +1,19 @@
-"""Tensors as flat arrays of bit patterns, and back; the codec meets torch's dtypes only here."""
+"""Tensors as flat arrays of bit patterns, and back; the codec meets torch's dtypes only here.
+
+Torch is imported where a tensor is met, so that a file is looked into without it.
+"""
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from boildown.codec.error import CodecError
 from boildown.codec.kernels import Words
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Files hold a dtype as its place in this list: append to it, never reorder it.
 NAMES = (
@@ -35,15 +40,18 @@ NAMES = (
     "float4_e2m1fn_x2",
     "complex32",
 )
+_ITEMSIZES = (4, 8, 2, 2, 1, 1, 2, 4, 8, 1, 8, 16, 2, 4, 8, 1, 1, 1, 1, 1, 1, 4)  # of `NAMES`
 _WORD_MOST = 8  # bytes of a word; an element of complex128 is two words
 
 
-def name_of(tensor: Tensor) -> str:
+def name_of(tensor: "Tensor") -> str:
     """The dtype's name.
 
     Raises:
         CodecError: if the codec does not know it, or the tensor is not an ordinary dense one.
     """
+    import torch
+
     name = str(tensor.dtype).removeprefix("torch.")
     if name not in NAMES or tensor.layout is not torch.strided or tensor.is_meta:
         kind = f"{name}, {tensor.layout}, on {tensor.device}"
@@ -54,7 +62,9 @@ def name_of(tensor: Tensor) -> str:
     return name
 
 
-def _remedy(tensor: Tensor) -> str:
+def _remedy(tensor: "Tensor") -> str:
+    import torch
+
     if tensor.layout is not torch.strided:
         return "pack its to_dense()"
     if tensor.is_meta:
@@ -66,8 +76,7 @@ def _remedy(tensor: Tensor) -> str:
 
 def itemsize(dtype: str) -> int:
     """Bytes of an element."""
-    size: int = getattr(torch, dtype).itemsize
-    return size
+    return _ITEMSIZES[NAMES.index(dtype)]
 
 
 def word_type(dtype: str) -> np.dtype[np.unsignedinteger]:
@@ -80,7 +89,7 @@ def word_count(dtype: str, numel: int) -> int:
     return numel * itemsize(dtype) // word_type(dtype).itemsize
 
 
-def to_words(tensor: Tensor) -> Words:
+def to_words(tensor: "Tensor") -> Words:
     """The bit patterns of a tensor, in the order of its elements.
 
     Args:
@@ -89,11 +98,13 @@ def to_words(tensor: Tensor) -> Words:
     Returns:
         (words,), a view where the tensor is contiguous and on the CPU.
     """
+    import torch
+
     plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
     return plain.view(torch.uint8).numpy().view(word_type(name_of(tensor)))
 
 
-def to_tensor(words: Words, dtype: str, shape: Sequence[int]) -> Tensor:
+def to_tensor(words: Words, dtype: str, shape: Sequence[int]) -> "Tensor":
     """The inverse of `to_words`, without a copy.
 
     Args:
@@ -101,6 +112,8 @@ def to_tensor(words: Words, dtype: str, shape: Sequence[int]) -> Tensor:
         dtype: one of `NAMES`.
         shape: of the tensor; may be empty or hold zeros.
     """
+    import torch
+
     if math.prod(shape) == 0:
         return torch.empty(tuple(shape), dtype=getattr(torch, dtype))
     flat = torch.from_numpy(words.view(np.uint8)).view(getattr(torch, dtype))

@@ -1,4 +1,10 @@
-"""The one exception of the codec."""
+"""The one exception of the codec, and what it says to do."""
+
+DAMAGED = "it was damaged after it was written; copy it again, or pack the checkpoint again"
+FOREIGN = (
+    "the checksum is right, so the file was written like this: by a newer boildown, in which case "
+    "update yours, or by something else"
+)
 
 
 class CodecError(ValueError):

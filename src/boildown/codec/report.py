@@ -11,8 +11,8 @@ import numpy as np
 from boildown.codec import zeros
 from boildown.codec.blocks import Blocks
 from boildown.codec.codebook import find_codebook
-from boildown.codec.container import CRC_BYTES, naming, open_file
-from boildown.codec.header import Entry
+from boildown.codec.container import naming, open_file
+from boildown.codec.entry import Entry, Stored
 from boildown.codec.kernels import Words
 from boildown.files.regular import open_regular
 
@@ -40,7 +40,7 @@ class TensorReport:
         position_bits_coded: average bits of a gap.
         fillers: gaps that stand for zeros alone, because one gap could not hold them all. So
             positions take (nonzero + fillers) * position_bits_coded bits in all.
-        bytes: payload and checksum, codebook and code lengths included.
+        bytes: codebook and code lengths included; rounded where tensors share a stream.
         fraction: of the bytes of the file, in [0, 1].
 
     The bits are None where the representation has no such thing.
@@ -69,7 +69,7 @@ class FileReport:
     Attributes:
         tensors: in the order of the state dict.
         bytes: of the file.
-        header: bytes that belong to no tensor: names, shapes, config, digest.
+        header: bytes that belong to no tensor: names, shapes, config, checksums.
     """
 
     tensors: list[TensorReport]
@@ -107,35 +107,40 @@ def inspect_file(path: str | os.PathLike[str]) -> FileReport:
     """
     with open_regular(path) as file, naming(path):
         opened = open_file(file)
-        payloads = opened.payloads()
+        stored = opened.stored()
         tensors: list[TensorReport] = []
-        for entry in opened.header.entries:
+        exact = given = 0.0  # bytes of a stream that tensors share are fractions
+        for entry in opened.entries:
             if entry.tied is not None:
                 tensors.append(_tied(entry.name, tensors[entry.tied]))
                 continue
-            _, words, anatomy = next(payloads)
-            nonzero, distinct = _count(words, entry)
-            size = entry.size + CRC_BYTES
-            tensors.append(
-                TensorReport(
-                    name=entry.name,
-                    shape=entry.shape,
-                    dtype=entry.dtype,
-                    numel=entry.numel,
-                    nonzero=nonzero,
-                    distinct=distinct,
-                    coder=anatomy.coder,
-                    weight_bits=anatomy.weight_bits,
-                    weight_bits_coded=anatomy.weight_bits_coded,
-                    position_bits=anatomy.position_bits,
-                    position_bits_coded=anatomy.position_bits_coded,
-                    fillers=anatomy.fillers,
-                    bytes=size,
-                    fraction=size / opened.size,
-                )
-            )
+            one = next(stored)
+            exact += one.size
+            size = round(exact - given)
+            given += size
+            tensors.append(_report(entry, one, size, opened.size))
     header = opened.size - sum(tensor.bytes for tensor in tensors)
     return FileReport(tensors, opened.size, header)
+
+
+def _report(entry: Entry, one: Stored, size: int, in_all: int) -> TensorReport:
+    nonzero, distinct = _count(one.words, entry)
+    return TensorReport(
+        name=entry.name,
+        shape=entry.shape,
+        dtype=entry.dtype,
+        numel=entry.numel,
+        nonzero=nonzero,
+        distinct=distinct,
+        coder=one.anatomy.coder,
+        weight_bits=one.anatomy.weight_bits,
+        weight_bits_coded=one.anatomy.weight_bits_coded,
+        position_bits=one.anatomy.position_bits,
+        position_bits_coded=one.anatomy.position_bits_coded,
+        fillers=one.anatomy.fillers,
+        bytes=size,
+        fraction=size / in_all,
+    )
 
 
 def _tied(name: str, other: TensorReport) -> TensorReport:

@@ -73,12 +73,17 @@ def read_tensor(data: bytes | memoryview, dtype: str, numel: int) -> tuple[Words
         CodecError: for anything that `plan` does not write.
     """
     source = Reader(data)
-    words, anatomy = _read(source, dtype, word_count(dtype, numel), CODERS)
+    words, anatomy = read_words(source, dtype, word_count(dtype, numel))
     if source.left:
         raise CodecError(
             f"{source.left} bytes are left over after the tensor, at its byte {source.at}"
         )
     return words, anatomy
+
+
+def read_words(source: Reader, dtype: str, size: int) -> tuple[Words, Anatomy]:
+    """The next tensor of several; as `read_tensor`, of so many words."""
+    return _read(source, dtype, size, CODERS)
 
 
 def _read(
