@@ -89,6 +89,32 @@ def states() -> Iterator[tuple[str, State, Any]]:
     normal = torch.randn(700, 800, generator=generator)
     parts = {"a": normal.half(), "b": normal.bfloat16(), "c": normal[:300].clone()}
     yield "sections", parts, None  # over a MiB, and over 64 KiB in the file
+    yield "filled", {"w": torch.zeros(18_400_000, dtype=torch.int8)}, None
+
+
+def base_state() -> State:
+    """What some files are told by their differences to."""
+    generator = torch.Generator().manual_seed(1)
+    normal = torch.randn(50, 70, generator=generator)
+    return {
+        "a": normal,
+        "b": normal.bfloat16(),
+        "c": normal.half(),
+        "d": (normal * 20).round().to(torch.int8),
+        "e": torch.where(normal.abs() > 1, (normal * 4).round() / 4, 0.0),
+        "f": torch.arange(9),
+    }
+
+
+def based_states() -> Iterator[tuple[str, State]]:
+    """States near the base: a little further on, in part, the same, and with a stranger."""
+    generator, base = torch.Generator().manual_seed(2), base_state()
+    noise = torch.randn(50, 70, generator=generator)
+    on = base | {n: (base[n] + 0.001 * noise).to(base[n].dtype) for n in "abc"}
+    yield "a step on", on
+    yield "one row", base | {"a": torch.cat([base["a"][:7], noise[:1], base["a"][8:]])}
+    yield "the same", base
+    yield "codes", {"d": base["d"] + (noise > 2), "e": base["e"].roll(1, 0), "new": noise}
 
 
 def write1(state: State, config: Any) -> bytes:
@@ -129,3 +155,7 @@ def artifacts() -> Iterator[tuple[str, bytes]]:
                     dtypes.to_words(tensor) if tensor.numel() else np.empty(0),
                 ), (name, way, key)
             yield f"{way}, {name}", data
+    encode: Any = codec.encode
+    if "base" in inspect.signature(encode).parameters:
+        for name, state in based_states():
+            yield f"differences, {name}", encode(state, base=base_state())

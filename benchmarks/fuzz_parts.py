@@ -19,6 +19,7 @@ from boildown.codec.dtypes import NAMES, itemsize
 MAGIC = b"BOIL"
 FREE, PER_BYTE = 64 << 20, 8192  # bytes of tensors that a file of version 2 may promise
 _DIGEST, _CRC, _FIXED = 16, 4, 5
+_LEAST = 4  # bytes that an element counts as, at the least
 _FILL_MOST = 1 << 18  # more is not added for a shape that grew
 
 
@@ -67,40 +68,36 @@ def packed_index(parts: Parts) -> bytes:
     return bytes(msgpack.packb(parts.index, unicode_errors="surrogatepass"))
 
 
-def promised_bytes(parts: Parts) -> int:
-    """Bytes of the tensors that the index promises; 0 if it makes no sense."""
-    index = parts.index
-    if index is None:
-        try:
-            index = unpacked(parts.packed)
-        except Exception:  # noise
-            return 0
+def promised_bytes(parts: Parts, least: int = 1) -> int:
+    """Bytes of the tensors that the index promises; 0 if it makes no sense.
+
+    Args:
+        parts: of a file.
+        least: bytes that an element counts as at the least.
+    """
     try:
-        return sum(_promised1(index) if parts.version == 1 else _promised2(index))
-    except (TypeError, ValueError, IndexError, KeyError):
+        index = parts.index if parts.index is not None else unpacked(parts.packed)
+        rows = _rows1(index) if parts.version == 1 else _rows2(index[3])
+        sizes = [math.prod(sides) * max(itemsize(NAMES[dtype]), least) for dtype, sides in rows]
+        return sum(size for size in sizes if size >= 0)
+    except Exception:  # noise
         return 0
 
 
-def _promised1(index: Any) -> list[int]:
-    return [
-        math.prod(row[3:]) * itemsize(NAMES[row[1]])
-        for row in index[1:]
-        if row[1] >= 0 and min(row[3:], default=0) >= 0
-    ]
+def _rows1(index: Any) -> list[tuple[int, list[int]]]:
+    """Dtype and sides of each stored tensor."""
+    return [(row[1], row[3:]) for row in index[1:] if row[1] >= 0]
 
 
-def _promised2(index: Any) -> list[int]:
-    kinds, at, found = index[3], 0, []
+def _rows2(kinds: list[int]) -> list[tuple[int, list[int]]]:
+    at, found = 0, []
     while at < len(kinds):
-        dtype = kinds[at]
-        at += 1
-        if dtype < 0:
+        if kinds[at] < 0:
+            at += 1
             continue
-        sides = kinds[at]
-        shape = kinds[at + 1 : at + 1 + sides]
-        at += 1 + sides
-        if min(shape, default=0) >= 0:
-            found.append(math.prod(shape) * itemsize(NAMES[dtype]))
+        end = at + 2 + kinds[at + 1]
+        found.append((kinds[at], kinds[at + 2 : end]))
+        at = max(end, at + 1)
     return found
 
 
@@ -127,19 +124,8 @@ def _seal1(parts: Parts) -> bytes:
     body = MAGIC + b"\x01" + varint(2 * len(packed) + parts.deflated) + packed
     for payload in parts.payloads:
         body += payload + zlib.crc32(payload).to_bytes(_CRC, "little")
-    least = -(-_counted(parts) // PER_BYTE) - _DIGEST - len(body)
-    body += bytes(least if 0 < least < _FILL_MOST else 0)
+    body += _fill(promised_bytes(parts, _LEAST), len(body) + _DIGEST)
     return body + hashlib.blake2b(body, digest_size=_DIGEST).digest()
-
-
-def _counted(parts: Parts) -> int:
-    """Promised bytes, elements of less than 4 counting as 4."""
-    try:
-        index = parts.index if parts.index is not None else unpacked(parts.packed)
-        rows = [row for row in index[1:] if row[1] >= 0]
-        return sum(math.prod(row[3:]) * max(itemsize(NAMES[row[1]]), 4) for row in rows)
-    except Exception:  # noise
-        return 0
 
 
 def _dictionary() -> bytes:
@@ -168,6 +154,7 @@ def _apart2(data: bytes) -> Parts:
 
 def _seal2(parts: Parts) -> bytes:
     body = b"".join(parts.payloads)
+    sections = len(body)
     if parts.sums and parts.index is not None:
         parts = replace(parts, index=_summed(parts, body))
     packed = packed_index(parts)
@@ -175,9 +162,18 @@ def _seal2(parts: Parts) -> bytes:
         squeeze = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, _dictionary())
         packed = squeeze.compress(packed) + squeeze.flush()
     tail = packed + varint(4 * len(packed) + 2 * parts.sums + parts.deflated)[::-1]
+    if parts.payloads and (parts.index is None or parts.index[1:2] != [[]]):
+        beyond = promised_bytes(parts, _LEAST) - FREE
+        body += _fill(beyond, _FIXED + len(body) + len(tail) + _CRC)
     head = MAGIC + b"\x02"
-    checked = head + tail if parts.sums else head + body + tail
+    checked = head + body[sections:] + tail if parts.sums else head + body + tail
     return head + body + tail + zlib.crc32(checked).to_bytes(_CRC, "little")
+
+
+def _fill(promised: int, size: int) -> bytes:
+    """Zero bytes, so that a file of otherwise `size` bytes has one for each 8192 promised."""
+    least = -(-promised // PER_BYTE) - size
+    return bytes(least if 0 < least < _FILL_MOST else 0)
 
 
 def _summed(parts: Parts, body: bytes) -> Any:
