@@ -20,6 +20,7 @@ from boildown.codec import steps as stepping
 from boildown.codec import values
 from boildown.codec.blocks import BLOCK, Blocks, joined
 from boildown.codec.bytewise import Reader, varint
+from boildown.codec.codebook import Codebook, find_codebook
 from boildown.codec.coder import Anatomy, Plan, Survey
 from boildown.codec.dtypes import word_type
 from boildown.codec.error import CodecError
@@ -35,7 +36,7 @@ _SUBNORMAL = np.finfo(np.float32).tiny  # below it a processor may be told to ta
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """Steps (rows, 1) or (rows, 2) of blocks of so many elements."""
 
     length: int
@@ -50,7 +51,7 @@ class CodeBlocks(Blocks):
         grid: steps and length of its blocks.
     """
 
-    grid: _Found
+    grid: Found
 
     @property
     def word(self) -> np.dtype[Any]:
@@ -110,8 +111,7 @@ def read(
         raise CodecError(f"blocks of {length} elements do not make up its {size}")
     rows = size // length
     steps = nested("float32", rows * (1 + by_sign))[0].view(np.float32)
-    if not (np.isfinite(steps) & (steps >= _SUBNORMAL)).all():
-        raise CodecError("a step of its grid is not a normal number above 0")
+    check_steps(steps)
     start, whole = source.at, _WIDE if wide else _NARROW
     words, anatomy = nested(whole, size)
     codes = words.view(whole)
@@ -129,14 +129,33 @@ def read(
     )
 
 
-def _grid_of(survey: Survey, limit: int) -> _Found | None:
+def check_steps(steps: Floats) -> None:
+    """Refuse steps that are no normal numbers above 0."""
+    if not (np.isfinite(steps) & (steps >= _SUBNORMAL)).all():
+        raise CodecError("a step of its grid is not a normal number above 0")
+
+
+def find(blocks: Blocks) -> Found | None:
+    """The grid of the longest blocks, whatever it takes; none for two values or fewer.
+
+    Args:
+        blocks: of float32, without -0.0.
+    """
+    book = find_codebook(blocks)
+    if book is not None and book.words.size <= _FEW:
+        return None
+    found = _whole(book, blocks.size) or _by_blocks(blocks, 4 * blocks.size)
+    return None if found is None or found.steps.min() < _SUBNORMAL else found
+
+
+def _grid_of(survey: Survey, limit: int) -> Found | None:
     """The grid of the longest blocks; none where a codebook takes a byte or less for each value."""
     blocks, book = survey.blocks, survey.book
     if survey.dtype != "float32":
         return None
     if book and (book.words.size <= _FEW or values.grid_step(book.words, "float32") is not None):
         return None
-    found = _whole(survey) or _by_blocks(blocks, limit)
+    found = _whole(book, blocks.size) or _by_blocks(blocks, limit)
     if found is None or found.steps.min() < _SUBNORMAL:
         return None
     if not blocks.unsigned and any((block == _NEGATIVE_ZERO).any() for block in blocks):
@@ -144,14 +163,13 @@ def _grid_of(survey: Survey, limit: int) -> _Found | None:
     return found
 
 
-def _whole(survey: Survey) -> _Found | None:
-    book = survey.book
+def _whole(book: Codebook | None, size: int) -> Found | None:
     if book is None or not 1 <= book.words.size <= 2 * MOST:
         return None
-    return _steps(book.words, book.words.size, survey.blocks.size)
+    return _steps(book.words, book.words.size, size)
 
 
-def _by_blocks(blocks: Blocks, limit: int) -> _Found | None:
+def _by_blocks(blocks: Blocks, limit: int) -> Found | None:
     for length in _lengths(blocks.channel):
         if _STEP_LEAST_BYTES * (blocks.size // length) >= limit:
             return None
@@ -171,10 +189,10 @@ def _lengths(channel: int) -> Iterator[int]:
             yield length
 
 
-def _steps(words: Words, row: int, length: int) -> _Found | None:
+def _steps(words: Words, row: int, length: int) -> Found | None:
     matrix = words.view(np.float32).reshape(-1, row)
     for by_sign in (False, True):
         steps = find_steps(matrix, by_sign=by_sign)
         if steps is not None:
-            return _Found(length, steps.reshape(len(matrix), -1))
+            return Found(length, steps.reshape(len(matrix), -1))
     return None

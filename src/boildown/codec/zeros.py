@@ -14,7 +14,7 @@ from boildown.codec.dtypes import word_type
 from boildown.codec.error import CodecError
 from boildown.codec.kernels import Bytes, Words
 
-_SIGNED = (
+SIGNED = (
     "float32",
     "float64",
     "float16",
@@ -40,7 +40,7 @@ def unsigned(words: Words, dtype: str) -> Words:
         words: (n,).
         dtype: of the tensor.
     """
-    if dtype not in _SIGNED:
+    if dtype not in SIGNED:
         return words
     floats = _floats(words, dtype)
     unsigned = np.empty_like(floats)
@@ -55,7 +55,7 @@ def signs_size(blocks: Iterable[Words], dtype: str) -> int:
         blocks: (n,) words each; gone through twice.
         dtype: of the tensor.
     """
-    if dtype not in _SIGNED:
+    if dtype not in SIGNED:
         return 0
     floats = (_floats(words, dtype) for words in blocks)
     if not any((part == _negative_zero(part)).any() for part in floats):
@@ -96,7 +96,7 @@ def size_of(words: Words, dtype: str) -> int:
     Raises:
         CodecError: if the zeros of this dtype have no sign.
     """
-    if dtype not in _SIGNED:
+    if dtype not in SIGNED:
         raise CodecError(f"it stores signs of zeros, and zeros of {dtype} have none")
     return -(-sum(int(np.count_nonzero(part == 0)) for part in _parts(words, dtype)) // 8)
 

@@ -1,0 +1,272 @@
+"""How the words of a tensor become symbols and bits: a closed table, each form both ways.
+
+Words are folded into keys: floats with their sign as the lowest bit, signed integers in zigzag.
+So keys rise with magnitudes, and what is around 0 is small.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boildown.codec.dtypes import word_type
+from boildown.codec.error import CodecError
+from boildown.codec.kernels import Words
+from boildown.codec.mixed import stream as places
+from boildown.codec.mixed.matrices import SIZES_MOST, code_matrix
+from boildown.codec.mixed.stream import Full, Stream
+
+Keys = NDArray[np.uint64]
+
+MANTISSAS = {"float32": 23, "float16": 10, "bfloat16": 7, "float64": 52}
+FLOATS = {*MANTISSAS, "float8_e4m3fn", "float8_e5m2"}
+_SIGNED = {"int8", "int16", "int32", "int64"}
+_BYTE = 8
+FINE_MOST = 3  # bits of an integer after the first that symbols tell
+_CODED_MOST = 6  # bytes of a mantissa
+_FEW_VALUED = 7.5  # bits of entropy, below which a byte of mantissas is worth symbols
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is known of a tensor without its words.
+
+    Attributes:
+        dtype: its name.
+        size: words.
+        columns: of the matrix that they are, row by row; 1 or more.
+    """
+
+    dtype: str
+    size: int
+    columns: int
+
+    @property
+    def channel(self) -> int:
+        """Words to each place along the tensor's first side; 0 where it has no other."""
+        return 0 if self.columns == self.size else self.columns
+
+
+def fold(words: Words, dtype: str) -> Keys:
+    """Words as keys, (n,)."""
+    bits = 8 * words.itemsize
+    wide = words.astype(np.uint64)
+    top = wide >> np.uint64(bits - 1)
+    if dtype in FLOATS:
+        return (wide << np.uint64(1) | top) & _mask(bits)
+    if dtype in _SIGNED:
+        return (wide << np.uint64(1) ^ (np.uint64(0) - top)) & _mask(bits)
+    return wide
+
+
+def unfold(keys: Keys, dtype: str) -> Words:
+    """The inverse of `fold`."""
+    word = word_type(dtype)
+    bits = np.uint64(8 * word.itemsize - 1)
+    low, half = keys & np.uint64(1), keys >> np.uint64(1)
+    if dtype in FLOATS:
+        keys = half | low << bits
+    elif dtype in _SIGNED:
+        keys = half ^ (np.uint64(0) - low)
+    return keys.astype(word)
+
+
+def _mask(bits: int) -> np.uint64:
+    return np.uint64((1 << bits) - 1)
+
+
+def _trailing(keys: Keys) -> int:
+    """Zero bits at the end of all keys but 0."""
+    ored = int(np.bitwise_or.reduce(keys, initial=0))
+    return (ored & -ored).bit_length() - 1 if ored else 0
+
+
+def code_codebook(stream: Stream, kind: Kind, keys: Keys | None, book: Keys | None) -> Keys:
+    """Distinct keys, rising, and the place of each element's among them."""
+    size = stream.number(places.SIZE, 0 if book is None else book.size - 1) + 1
+    if size > min(SIZES_MOST, kind.size):
+        raise CodecError(f"a codebook of {size} values")
+    float_ = kind.dtype in FLOATS
+    bits = 8 * word_type(kind.dtype).itemsize
+    drop = 0
+    if float_:
+        drop = stream.number(places.DROP, 0 if book is None else _trailing(book >> np.uint64(1)))
+        if drop >= bits:
+            raise CodecError(f"{drop} zeros at the end of a value")
+    deltas = np.zeros(size, np.int64)
+    if book is not None:
+        if bits == 64 and int(book[-1]) >> 62:
+            raise Full  # beyond what a number holds
+        deltas = np.diff(_shortened(book, drop).astype(np.int64), prepend=-1) - 1
+    stream.numbers(places.KEYS, deltas)
+    if book is None:
+        most = 2.0 ** (bits - drop)
+        if float(np.cumsum(deltas + 1.0)[-1]) > min(most, 2.0**62):
+            raise CodecError("a value of its codebook has too many bits")
+        book = _lengthened((np.cumsum(deltas + 1) - 1).astype(np.uint64), drop)
+    symbols = np.zeros(kind.size, np.int32)
+    if keys is not None:
+        symbols = np.searchsorted(book, keys).astype(np.int32)
+    code_matrix(stream, symbols, kind.columns, size)
+    return book[symbols]
+
+
+def _shortened(keys: Keys, drop: int) -> Keys:
+    one = np.uint64(1)
+    return keys >> np.uint64(drop + 1) << one | keys & one
+
+
+def _lengthened(keys: Keys, drop: int) -> Keys:
+    one = np.uint64(1)
+    return keys >> one << np.uint64(drop + 1) | keys & one
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where the keys of floats are cut: symbols from their exponents, the rest as it is.
+
+    Attributes:
+        drop: zero bits at the end of all mantissas.
+        low: bits of a mantissa below its symbol, without those.
+        coded: such bytes, the lowest first, that are symbols themselves.
+    """
+
+    drop: int
+    low: int
+    coded: int
+
+
+def cut_of(keys: Keys, dtype: str, more: int) -> Cut:
+    """The cut for these keys.
+
+    Args:
+        keys: (n,), of floats.
+        dtype: of the tensor.
+        more: bits of the mantissa that go with the exponent.
+    """
+    sizes = keys >> np.uint64(1)
+    drop = _trailing(sizes)
+    low = max(MANTISSAS[dtype] - more - drop, 0)
+    below = sizes[sizes != 0] >> np.uint64(drop)
+    coded = 0
+    while _BYTE * (coded + 1) <= low and _few_valued(below >> np.uint64(_BYTE * coded)):
+        coded += 1
+    return Cut(drop, low, coded)
+
+
+def _few_valued(values: Keys) -> bool:
+    counts = np.bincount((values & np.uint64(255)).astype(np.int64), minlength=256)
+    used = counts[counts > 0]
+    if used.size == 0 or values.size < 4 * used.size:
+        return False
+    return float((used * np.log2(values.size / used)).sum()) < _FEW_VALUED * values.size
+
+
+def code_floats(stream: Stream, kind: Kind, keys: Keys | None, cut: Cut | None) -> Keys:
+    """Exponents as a matrix of symbols, 0 for a zero if there are any; signs and mantissas."""
+    given = cut or Cut(0, 0, 0)
+    bits = 8 * word_type(kind.dtype).itemsize - 1
+    drop = stream.number(places.DROP, given.drop)
+    low = stream.number(places.WIDTH, given.low)
+    coded = stream.small(places.CODED, given.coded, _CODED_MOST)
+    shift = drop + low
+    if shift >= bits or _BYTE * coded > low:
+        raise CodecError(f"{low} bits of mantissas above {drop} zeros")
+    sizes = np.zeros(kind.size, np.uint64) if keys is None else keys >> np.uint64(1)
+    heads = (sizes >> np.uint64(shift)).astype(np.int64)
+    full = sizes != 0
+    zeros = stream.small(places.ZERO, int(not full.all()), 1)
+    least = stream.number(places.FIRST, int(heads[full].min(initial=1 << 60)) if full.any() else 0)
+    span = int(heads.max(initial=0)) - least + 1 + zeros
+    span = stream.number(places.SIZE, max(span, 1) - 1) + 1
+    if span > SIZES_MOST:
+        if stream.reading:
+            raise CodecError(f"{span} exponents")
+        raise Full
+    symbols = np.where(full, heads - least + zeros, 0).astype(np.int32)
+    code_matrix(stream, symbols, kind.columns, span)
+    full = symbols >= zeros
+    count = int(np.count_nonzero(full))
+    below = sizes[full] >> np.uint64(drop) & _mask(low)
+    signs = np.zeros(count, np.uint64) if keys is None else keys[full] & np.uint64(1)
+    below = _code_below(stream, below, signs, low, coded)
+    found = np.zeros(kind.size, np.uint64)
+    heads = symbols[full].astype(np.uint64) + np.uint64(least) - np.uint64(zeros)
+    if least + span > 1 << bits - shift:
+        raise CodecError("an exponent beyond what its type has")
+    one = np.uint64(1)
+    found[full] = (heads << np.uint64(shift) | below >> one << np.uint64(drop)) << one | below & one
+    return found
+
+
+def _code_below(stream: Stream, below: Keys, signs: Keys, low: int, coded: int) -> Keys:
+    """Mantissas and signs: coded bytes first; the result has the sign as the lowest bit."""
+    left = np.uint64(_BYTE * coded)
+    lowest = np.zeros_like(below)
+    for i in range(coded):
+        shift = np.uint64(_BYTE * i)
+        symbols = (below >> shift & np.uint64(255)).astype(np.int32)
+        code_matrix(stream, symbols, max(symbols.size, 1), 256)
+        lowest |= symbols.astype(np.uint64) << shift
+    rest = below >> left << np.uint64(1) | signs
+    width = low - _BYTE * coded + 1
+    stream.room_for(width * rest.size)
+    stream.plain(rest, np.array([width], np.uint8))
+    return (rest >> np.uint64(1) << left | lowest) << np.uint64(1) | rest & np.uint64(1)
+
+
+def code_integers(stream: Stream, kind: Kind, keys: Keys | None, fine: int | None) -> Keys:
+    """The highest bits of keys as a matrix of symbols, and the others as they are.
+
+    Keys of n bits have 2^`fine` symbols, which tell the `fine` bits after the first.
+    """
+    bits = 8 * word_type(kind.dtype).itemsize
+    fine = stream.small(places.CODED, fine or 0, FINE_MOST)
+    symbols, widths = np.zeros(kind.size, np.int32), np.zeros(kind.size, np.uint8)
+    if keys is not None:
+        symbols, widths = heads_of(keys, fine)
+    size = stream.number(places.SIZE, int(symbols.max(initial=0))) + 1
+    if size > (bits - fine + 1) << fine:
+        raise CodecError(f"integers of {size} kinds")
+    code_matrix(stream, symbols, kind.columns, size)
+    widths = np.maximum((symbols >> fine) - 1, 0).astype(np.uint8)
+    stream.room_for(int(widths.sum(dtype=np.int64)))
+    rest = np.zeros(kind.size, np.uint64) if keys is None else keys & _masks(widths)
+    stream.plain(rest, widths)
+    heads = symbols.astype(np.uint64)
+    large = widths > 0
+    one = np.uint64(1) << np.uint64(fine)
+    heads[large] = heads[large] & one - np.uint64(1) | one
+    return heads << widths.astype(np.uint64) | rest
+
+
+def heads_of(keys: Keys, fine: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """The symbols of `code_integers`, and how many bits of each key are left."""
+    widths = np.maximum(lengths_of(keys) - 1 - fine, 0)
+    heads = (keys >> widths.astype(np.uint64)).astype(np.int32) + (widths << fine)
+    return heads.astype(np.int32), widths.astype(np.uint8)
+
+
+def lengths_of(keys: Keys) -> NDArray[np.int32]:
+    """Bits of each key."""
+    lengths = np.zeros(keys.size, np.int32)
+    left = keys.copy()
+    for step in (32, 16, 8, 4, 2, 1):
+        more = left >> np.uint64(step) != 0
+        lengths[more] += step
+        left[more] >>= np.uint64(step)
+    return lengths + (left != 0).astype(np.int32)
+
+
+def _masks(widths: NDArray[np.uint8]) -> Keys:
+    return (np.uint64(1) << widths.astype(np.uint64)) - np.uint64(1)
+
+
+def code_plain(stream: Stream, kind: Kind, keys: Keys | None, _: Any) -> Keys:
+    """Keys as they are."""
+    bits = 8 * word_type(kind.dtype).itemsize
+    stream.room_for(bits * kind.size)
+    found = np.zeros(kind.size, np.uint64) if keys is None else keys.copy()
+    stream.plain(found, np.array([bits], np.uint8))
+    return found
