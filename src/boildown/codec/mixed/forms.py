@@ -193,7 +193,7 @@ def code_floats(stream: Stream, kind: Kind, keys: Keys | None, cut: Cut | None) 
     below = _code_below(stream, below, signs, low, coded)
     found = np.zeros(kind.size, np.uint64)
     heads = symbols[full].astype(np.uint64) + np.uint64(least) - np.uint64(zeros)
-    if least + span > 1 << bits - shift:
+    if least + span - zeros > 1 << bits - shift:
         raise CodecError("an exponent beyond what its type has")
     one = np.uint64(1)
     found[full] = (heads << np.uint64(shift) | below >> one << np.uint64(drop)) << one | below & one
