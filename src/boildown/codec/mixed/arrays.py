@@ -98,7 +98,8 @@ def code_keys(
         raise CodecError(f"form {number} stands for no way of storing a tensor")
     if number == _DIFFERENCE and base is None:
         raise CodecError("it is a difference to another tensor, which is not there")
-    return table[number].code(stream, kind, None, base), table[number].name
+    known = base if number == _DIFFERENCE else None
+    return table[number].code(stream, kind, None, known), table[number].name
 
 
 def _write(stream: Stream, kind: Kind, keys: Keys, number: int, prepared: Any) -> None:
