@@ -65,10 +65,12 @@ def _streams(tensor: Tensor) -> Iterator[Stream]:
     values, codes = np.unique(words, return_inverse=True)
     if values.size > 256 and dtype == "float32" and tensor.dim() > 1:
         matrix = words.view(np.float32).reshape(len(tensor), -1)
-        if (steps := find_steps(matrix, most=128)) is not None:
+        steps = find_steps(matrix, most=128)
+        steps = find_steps(matrix, by_sign=True, most=128) if steps is None else steps
+        if steps is not None:
             symbols = (codes_of(matrix, steps).reshape(-1) + 128).astype(np.uint8)
             yield Stream(symbols, CODES, columns, 128)
-            yield Stream(steps.view(np.uint32), dtype, 1)
+            yield Stream(steps.reshape(-1).view(np.uint32), dtype, 1)
             return
     narrower = values.size <= (256 if words.itemsize == 2 else MOST) and words.itemsize > 1
     if narrower and values.size <= words.size // 4:
