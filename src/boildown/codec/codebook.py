@@ -18,7 +18,7 @@ from boildown.codec.blocks import BLOCK, Blocks, Piece
 from boildown.codec.bytewise import Reader
 from boildown.codec.error import CodecError
 from boildown.codec.kernels import Words
-from boildown.codec.symbols import SYMBOL_CODERS
+from boildown.codec.symbols import PAPER, SYMBOL_CODERS
 
 _FORM_SHIFT = 4  # of the byte before the table: below is the coder, above the form
 
@@ -89,7 +89,13 @@ class Code:
 
 
 def cheapest_code(
-    words: Words, counts: NDArray[np.int64], dtype: str, form: int, limit: int
+    words: Words,
+    counts: NDArray[np.int64],
+    dtype: str,
+    form: int,
+    limit: int,
+    *,
+    paper: bool,
 ) -> Code | None:
     """The coder and form that take the fewest bytes.
 
@@ -99,6 +105,7 @@ def cheapest_code(
         dtype: of the tensor.
         form: the narrowest that fits all values.
         limit: bytes.
+        paper: whether it must be a coder of Deep Compression's.
 
     Returns:
         None if the cheapest takes `limit` bytes or more. For a large codebook that is known early,
@@ -112,7 +119,8 @@ def cheapest_code(
     if size + entropy / 8 >= limit:
         return None
 
-    coded = ((coder, row.plan(words, counts)) for coder, row in SYMBOL_CODERS.items())
+    rows = {coder: SYMBOL_CODERS[coder] for coder in PAPER} if paper else SYMBOL_CODERS
+    coded = ((coder, row.plan(words, counts)) for coder, row in rows.items())
     coder, symbols = min(
         ((coder, symbols) for coder, symbols in coded if symbols is not None),
         key=lambda c: len(c[1].table) + c[1].size,

@@ -27,6 +27,7 @@ class Survey:
         book: the distinct values among them; None if there are over 65536.
         form: the narrowest, `values.GRID` aside, that holds every value.
         gaps: how the places of the survivors are written; None if none or all words are 0.
+        paper: whether only what Deep Compression has may be used.
     """
 
     blocks: Blocks
@@ -35,6 +36,7 @@ class Survey:
     book: Codebook | None
     form: int
     gaps: GapCode | None
+    paper: bool
 
     @property
     def words(self) -> Words:
@@ -51,7 +53,7 @@ class Plan:
     """A way to write one tensor.
 
     Attributes:
-        size: bytes, exactly.
+        size: bytes, exactly, or a few more than it takes.
         write: makes them, in pieces. It is kept until then, so it should hold little beside the
             tensor; and pieces made one by one keep little memory.
         extra: 0 to 63, for the upper bits of the first byte: for the three coders that have them.
@@ -91,7 +93,7 @@ class Coder:
     read: Callable[[Reader, str, int, int], tuple[Words, Anatomy]]
 
 
-def survey_of(blocks: Blocks) -> Survey:
+def survey_of(blocks: Blocks, *, paper: bool = False) -> Survey:
     """Look through a tensor, which may be empty."""
     gaps = np.zeros(kernels.GAPS_COUNTED, np.int64)
     long = np.zeros((9, 256), np.int64)
@@ -103,4 +105,4 @@ def survey_of(blocks: Blocks) -> Survey:
     form = values.narrowest_form(blocks if book is None else [book.words], blocks.dtype)  # of 0 too
     sparse = 0 < nonzero < blocks.size
     code = cheapest_gaps(kernels.gap_histograms(gaps, long)) if sparse else None
-    return Survey(blocks, blocks.dtype, nonzero, book, form, code)
+    return Survey(blocks, blocks.dtype, nonzero, book, form, code, paper)

@@ -25,7 +25,7 @@ def plan(survey: Survey, limit: int) -> Plan | None:
         counts = np.append(counts, zeros)
     if found.size > kernels.DISTINCT_MOST:
         return None
-    code = cheapest_code(found, counts, survey.dtype, survey.form, limit)
+    code = cheapest_code(found, counts, survey.dtype, survey.form, limit, paper=survey.paper)
     if code is None:
         return None
     return Plan(code.size, lambda: chain([code.head], code.stream(blocks)))

@@ -90,10 +90,14 @@ def encode_section(pieces: Sequence[Piece], coder: str, *, zero_signs: bool) -> 
         coder: "best", "fast" or "huffman".
         zero_signs: whether -0.0 stays -0.0.
     """
-    plans = [plan(p.words, p.dtype, zero_signs=zero_signs, channel=p.channel) for p in pieces]
     data, kind = b"", PLAIN
     if coder == "best":
         kind, data = _mixed(pieces, zero_signs)
+    paper = coder == "huffman"
+    plans = [
+        plan(p.words, p.dtype, zero_signs=zero_signs, channel=p.channel, paper=paper)
+        for p in pieces
+    ]
     if kind == PLAIN or len(data) > sum(p.size for p in plans):
         kind, data = PLAIN, _plain(plans)
     section = Section(kind, len(pieces), len(data), zlib.crc32(data))

@@ -34,7 +34,10 @@ def plan(survey: Survey, limit: int) -> Plan | None:
     blocks, book, gaps = survey.blocks, survey.book, survey.gaps
     if gaps is None or book is None:
         return None
-    code = cheapest_code(book.words, book.counts, survey.dtype, survey.form, limit - gaps.size)
+    left = limit - gaps.size
+    code = cheapest_code(
+        book.words, book.counts, survey.dtype, survey.form, left, paper=survey.paper
+    )
     if code is None:
         return None
     return Plan(

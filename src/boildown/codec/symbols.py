@@ -1,7 +1,7 @@
 """How codes, numbered by their place in a codebook, are written as bits: a closed table.
 
 A coder of symbols is two functions and a row of `SYMBOL_CODERS`. Its number takes the low four bits
-of the byte before a codebook: 2 to 15 are free.
+of the byte before a codebook: 3 to 15 are free.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from boildown.codec import huffman, kernels
+from boildown.codec import huffman, kernels, ranges
 from boildown.codec.blocks import BLOCK, Piece
 from boildown.codec.bytewise import Reader, varint
 from boildown.codec.error import CodecError
 from boildown.codec.kernels import Words
 
-FIXED, HUFFMAN = range(2)
+FIXED, HUFFMAN, RANGE = range(3)
+PAPER = (HUFFMAN, FIXED)  # what Deep Compression has
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Symbols:
     Attributes:
         order: (k,), the entries of the codebook by symbol: the most frequent first, for one.
         table: bytes that tell a reader the number of entries, and how they are coded.
-        size: bytes of the stream, exactly.
+        size: bytes of the stream, exactly but for `RANGE`, where it is a bound.
         write: makes it, in pieces, from symbols that come in blocks.
     """
 
@@ -103,7 +104,27 @@ def _read_stream(read: Reader, lengths: huffman.Lengths, count: int) -> Iterator
     return blocks()
 
 
+def _plan_range(words: Words, counts: NDArray[np.int64]) -> Symbols | None:
+    if not 2 <= words.size <= ranges.MOST:
+        return None
+    order = np.lexsort((words, -counts))
+    parts = ranges.frequencies_of(counts[order])
+
+    def write(symbols: Iterable[NDArray[np.uint16]]) -> Iterable[Piece]:
+        return [ranges.encode(np.concatenate(list(symbols)), parts)]
+
+    return Symbols(
+        order, ranges.pack_frequencies(parts), ranges.bound(counts[order], parts), write
+    )
+
+
+def _read_range(read: Reader) -> tuple[int, Callable[[int], Iterable[NDArray[Any]]]]:
+    parts = ranges.read_frequencies(read)
+    return parts.size, lambda count: [ranges.decode(read, parts, count)] if count else []
+
+
 SYMBOL_CODERS = {  # the first is taken where two are as small
     HUFFMAN: SymbolCoder("huffman", _plan_huffman, _read_huffman),
     FIXED: SymbolCoder("fixed", _plan_fixed, _read_fixed),
+    RANGE: SymbolCoder("range", _plan_range, _read_range),
 }

@@ -8,6 +8,7 @@ The first byte tells the coder; what follows is the coder's own:
     sparse           gaps, codebook and codes of the nonzero elements
     signed zeros     one of the others, of the tensor with 0.0 for -0.0; the signs of the zeros
     grid             steps of blocks; whole numbers, int8 or int16, by one of the first four
+    planes           the lowest bytes of all words, then the next, each by one of the first four
 
 Three of the four values of its low two bits are coders that tell something in the other six. Where
 the low bits are 01, the whole byte is the number of a coder: 1, 5, 9, ... 253.
@@ -19,7 +20,7 @@ from itertools import chain
 
 import numpy as np
 
-from boildown.codec import dense, grid, raw, sparse, zeros
+from boildown.codec import dense, grid, planes, raw, sparse, zeros
 from boildown.codec.blocks import Blocks
 from boildown.codec.bytewise import Reader
 from boildown.codec.coder import Anatomy, Coder, Plan, Survey, survey_of
@@ -28,11 +29,13 @@ from boildown.codec.error import CodecError
 from boildown.codec.kernels import Words
 
 RAW, DENSE, SPARSE_RAW, SPARSE = range(4)
-SIGNED_ZEROS, GRID = 5, 9
+SIGNED_ZEROS, GRID, PLANES = 5, 9, 13
 _MODE_BITS = 2
 
 
-def plan(words: Words, dtype: str, *, zero_signs: bool = True, channel: int = 0) -> Plan:
+def plan(
+    words: Words, dtype: str, *, zero_signs: bool = True, channel: int = 0, paper: bool = False
+) -> Plan:
     """Choose the coder that takes the fewest bytes, all counted.
 
     Args:
@@ -40,12 +43,14 @@ def plan(words: Words, dtype: str, *, zero_signs: bool = True, channel: int = 0)
         dtype: of the tensor.
         zero_signs: whether -0.0 stays -0.0.
         channel: words to each place along the tensor's first axis; 0 if it has no other.
+        paper: whether only what Deep Compression has may be used: codebooks, gaps, Huffman codes.
     """
-    return _cheapest(Blocks(words, dtype, not zero_signs, channel), CODERS)
+    coders = _within(PLANES) if paper else CODERS
+    return _cheapest(Blocks(words, dtype, not zero_signs, channel), coders, paper)
 
 
-def _cheapest(blocks: Blocks, coders: Mapping[int, Coder]) -> Plan:
-    survey = survey_of(blocks)
+def _cheapest(blocks: Blocks, coders: Mapping[int, Coder], paper: bool) -> Plan:
+    survey = survey_of(blocks, paper=paper)
     chosen, best = RAW, raw.plan(survey, 0)  # which stores anything, empty tensors too
     for number, coder in coders.items() if blocks.size else ():
         found = coder.plan(survey, best.size)
@@ -106,7 +111,8 @@ def _plan_signed(survey: Survey, limit: int) -> Plan | None:
     size = zeros.signs_size(blocks, dtype)
     if size == 0:
         return None
-    rest = _cheapest(replace(blocks, unsigned=True), _within(SIGNED_ZEROS))
+    within = _within(SIGNED_ZEROS, PLANES) if survey.paper else _within(SIGNED_ZEROS)
+    rest = _cheapest(replace(blocks, unsigned=True), within, survey.paper)
     return Plan(rest.size + size, lambda: chain(rest.write(), zeros.signs(blocks, dtype)))
 
 
@@ -118,12 +124,24 @@ def _read_signed(source: Reader, dtype: str, size: int, extra: int) -> tuple[Wor
 
 
 def _plan_grid(survey: Survey, limit: int) -> Plan | None:
-    return grid.plan(survey, limit, lambda b: _cheapest(b, _within(SIGNED_ZEROS, GRID)))
+    return grid.plan(survey, limit, lambda b: _cheapest(b, _simple(), survey.paper))
 
 
 def _read_grid(source: Reader, dtype: str, size: int, extra: int) -> tuple[Words, Anatomy]:
-    within = _within(SIGNED_ZEROS, GRID)
-    return grid.read(source, dtype, size, lambda d, n: _read(source, d, n, within))
+    return grid.read(source, dtype, size, lambda d, n: _read(source, d, n, _simple()))
+
+
+def _plan_planes(survey: Survey, limit: int) -> Plan | None:
+    return planes.plan(survey, limit, lambda b: _cheapest(b, _simple(), survey.paper))
+
+
+def _read_planes(source: Reader, dtype: str, size: int, extra: int) -> tuple[Words, Anatomy]:
+    return planes.read(source, dtype, size, lambda d, n: _read(source, d, n, _simple()))
+
+
+def _simple() -> dict[int, Coder]:
+    """The coders that enclose no other."""
+    return _within(SIGNED_ZEROS, GRID, PLANES)
 
 
 def _within(*outside: int) -> dict[int, Coder]:
@@ -131,7 +149,7 @@ def _within(*outside: int) -> dict[int, Coder]:
     return {number: coder for number, coder in CODERS.items() if number not in outside}
 
 
-# Closed: a file must never name code to import. A new coder takes the next free number (13, 17, ...
+# Closed: a file must never name code to import. A new coder takes the next free number (17, 21, ...
 # 253) and keeps it for ever, as files hold it. Of two that take as many bytes the first is chosen.
 CODERS: dict[int, Coder] = {
     RAW: Coder(raw.plan, raw.read),
@@ -140,4 +158,5 @@ CODERS: dict[int, Coder] = {
     SPARSE: Coder(sparse.plan, sparse.read),
     SIGNED_ZEROS: Coder(_plan_signed, _read_signed),
     GRID: Coder(_plan_grid, _read_grid),
+    PLANES: Coder(_plan_planes, _read_planes),
 }
