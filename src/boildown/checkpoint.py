@@ -64,6 +64,7 @@ class Checkpoint:
         other_keys: keys of what looks like another state dict.
         not_loaded: names of classes and functions elsewhere in the file, which were not run.
         metadata: texts beside the tensors of a safetensors file.
+        files: of safetensors, if all tensors are from such.
     """
 
     state: dict[str, Tensor]
@@ -72,6 +73,7 @@ class Checkpoint:
     other_keys: list[str]
     not_loaded: list[str] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
 
 
 def load_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Checkpoint:
@@ -121,7 +123,7 @@ def load_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
     _check_views(state, read.size, file)
     others = [str(name) for name, value in held.items() if name != key and _is_state_dict(value)]
     others = [] if key is None else others
-    return Checkpoint(state, left_out, key, others, read.not_loaded, read.metadata)
+    return Checkpoint(state, left_out, key, others, read.not_loaded, read.metadata, read.files)
 
 
 def _needs_code(file: Path, names: Collection[str]) -> str:
@@ -229,12 +231,14 @@ class _Content:
         size: bytes.
         not_loaded: as in `Checkpoint`.
         metadata: as in `Checkpoint`.
+        files: as in `Checkpoint`.
     """
 
     held: Any
     size: int
     not_loaded: list[str] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
 
 
 def _read(file: Path) -> _Content:
@@ -253,7 +257,7 @@ def _read(file: Path) -> _Content:
             if file.suffix == ".safetensors" or head[8:10] == b'{"':
                 with safe_open(file, "pt") as tensors:
                     held = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
-                    return _Content(held, size, [], dict(tensors.metadata() or {}))
+                    return _Content(held, size, [], dict(tensors.metadata() or {}), [file])
             found = unpickle(opened)
             return _Content(found.held, size, found.left)
         except (OSError, MemoryError):
@@ -323,10 +327,12 @@ def _join(index: Path) -> _Content:
     state: dict[str, Tensor] = {}
     size, not_loaded = 0, dict[str, None]()
     metadata: dict[str, str] = {}
+    parts: list[_Content] = []
     for name in names:
         if not isinstance(name, str) or not re.fullmatch(r"[^/\\:\0]*[^/\\:\0.]", name):
             raise ValueError(f"{index} names {name!r}, which is no file beside it")
         part = _read(index.with_name(name))
+        parts.append(part)
         shard = part.held
         size, metadata = size + part.size, metadata | part.metadata
         not_loaded |= dict.fromkeys(part.not_loaded)
@@ -336,7 +342,10 @@ def _join(index: Path) -> _Content:
     missing = [name for name in files if name not in state]
     if missing:
         raise ValueError(f"{index}: {some(missing)} is in none of the files {some(names)}")
-    return _Content(state, size, list(not_loaded), metadata)
+    late = [file for part in parts for file in part.files]
+    return _Content(
+        state, size, list(not_loaded), metadata, late if len(late) == len(parts) else []
+    )
 
 
 def _choose(held: Mapping[Any, Any], file: Path) -> str | None:

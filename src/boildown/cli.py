@@ -50,7 +50,9 @@ def pack(args: argparse.Namespace) -> None:
     """Pack a checkpoint."""
     from boildown.packing import pack_checkpoint
 
-    pack_checkpoint(args.checkpoint, args.key, args.out, args.fold_masks, args.drop_zero_signs)
+    pack_checkpoint(
+        args.checkpoint, args.key, args.out, args.fold_masks, args.drop_zero_signs, args.coder
+    )
 
 
 def unpack(args: argparse.Namespace) -> None:
@@ -258,6 +260,13 @@ def _add_files(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     _add_reading(command)
     command.add_argument("-o", "--out", type=Path, help="default: beside it, a new .boil")
+    command.add_argument(
+        "--coder",
+        default="auto",
+        metavar="NAME",
+        help="best: the smallest file; fast; huffman: as Deep Compression has it; default: auto, "
+        "best below 256 MiB of tensors, else fast",
+    )
     command.set_defaults(run=pack)
 
     command = commands.add_parser("unpack", help="a .boil file into a checkpoint")

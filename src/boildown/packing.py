@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,19 @@ from boildown.checkpoint import (
     save_torch,
     some,
 )
+from boildown.files.progress import later_progress
 from boildown.foreign_masks import find_masked, fold_masks
 from boildown.printable import printable, say
+from boildown.tensor_file import TensorFile
 
 
 def pack_checkpoint(
-    checkpoint: Path, key: str | None, out: Path | None, fold: bool, drop_zero_signs: bool
+    checkpoint: Path,
+    key: str | None,
+    out: Path | None,
+    fold: bool,
+    drop_zero_signs: bool,
+    coder: str = "auto",
 ) -> None:
     """Pack a checkpoint, and tell what was gained, what was left out and what would gain more.
 
@@ -32,6 +40,7 @@ def pack_checkpoint(
         out: the file to write; by default beside the checkpoint, if there is none yet.
         fold: whether masks become part of the weights.
         drop_zero_signs: whether -0.0 becomes 0.0.
+        coder: as for `boildown.codec.pack`.
 
     Raises:
         ValueError: with the remedy.
@@ -40,28 +49,33 @@ def pack_checkpoint(
     file = find_file(checkpoint)
     out = output_path(out or _beside(file, ENDINGS, ".boil"), file, named=out is not None)
     found = load_checkpoint(file, key)
-    state = found.state
-    masked = [one.name for one in find_masked(state)]
-    if fold:
-        state = fold_masks(state)
+    masked = [one.name for one in find_masked(found.state)]
+    loaded = fold_masks(found.state) if fold else found.state
+    before, dense = _tensor_bytes(loaded), codec.dense_bytes(loaded)
+    state = loaded if fold else _late(found)
     config = _config_of(found.metadata)
-    after = codec.pack(state, out, config=config, zero_signs=not drop_zero_signs)
+    pack = partial(codec.pack, config=config, coder=coder, zero_signs=not drop_zero_signs)
+    with later_progress("packing") as tell:
+        after = pack(state, out, progress=tell)
     _say_what_is_missing(found, key)
     if fold:
         say(f"folded the masks of {len(masked)} tensors{_such_as(masked)}")
-    before, dense = _tensor_bytes(state), codec.dense_bytes(state)
     ratio = _smaller(before, after)
     if _smaller(dense, after) != ratio:
         ratio += f" ({_smaller(dense, after)} than as dense fp32)"
     print(f"{printable(str(out))}: {before:,} -> {after:,} bytes, {ratio}")
     negative = 0 if drop_zero_signs else _negative_zeros(state)
-    without = codec.estimate(state, config, zero_signs=False) if negative else after
+    without = after
+    if negative and before <= _ESTIMATED_MOST:
+        without = codec.estimate(state, config, coder=coder, zero_signs=False)
     if masked and not fold:
         say(
             f"{len(masked)} tensors{_such_as(masked)} are pruned, but only by masks beside them: "
             "torch.nn.utils.prune leaves weight_orig and weight_mask until prune.remove: "
             "--fold-masks makes them zeros in the weight itself, and the file small"
         )
+    elif negative and before > _ESTIMATED_MOST:
+        say(f"{negative:,} zeros are -0.0: --drop-zero-signs makes them 0.0 and the file smaller")
     elif without < after:
         say(
             f"{negative:,} zeros are -0.0, as weight * mask leaves them: --drop-zero-signs makes "
@@ -69,6 +83,13 @@ def pack_checkpoint(
         )
     elif before < _GAIN * after:
         say(_LITTLE)
+
+
+def _late(found: Checkpoint) -> Mapping[str, Tensor]:
+    """The tensors, loaded one by one where the files allow it."""
+    if not found.files:
+        return found.state
+    return TensorFile(found.files, list(found.state), _tensor_bytes(found.state))
 
 
 def _say_what_is_missing(checkpoint: Checkpoint, key: str | None) -> None:
@@ -104,6 +125,7 @@ METADATA = "__metadata__"  # in the config
 _METADATA_MOST = 1_000_000
 
 
+_ESTIMATED_MOST = 1 << 24  # bytes of tensors that are packed twice for the sake of a hint
 _GAIN = 1.1
 _LITTLE = (
     "little is gained where few weights are zero and most of their values differ: prune or share "
@@ -152,7 +174,8 @@ def unpack_file(file: Path, out: Path | None) -> None:
             f"-o {out}: the name must end in .safetensors, or in {', '.join(_TORCH)} for a file of "
             "torch.save"
         )
-    state = codec.unpack(file)
+    with later_progress("unpacking") as tell:
+        state = codec.unpack(file, progress=tell)
     metadata = (codec.read_config(file) or {}).get(METADATA)
     if not isinstance(metadata, dict) or not all(type(v) is str for v in metadata.values()):
         metadata = {}

@@ -183,6 +183,18 @@ def names() -> State:
     }
 
 
+def lenet() -> State:
+    """LeNet-300-100 of 8x8 pixels, pruned and shared."""
+    shapes = {"fc1": (300, 64), "fc2": (100, 300), "fc3": (10, 100)}
+    state: State = {}
+    for i, (name, shape) in enumerate(shapes.items()):
+        values = torch.tensor([-0.5, -0.25, 0.25, 0.5])[torch.randint(0, 4, shape, generator=g(i))]
+        state[f"{name}.weight"] = values * _kept(0.1, shape, i + 5) + 0.0
+        state[f"{name}.bias"] = torch.randn(shape[0], generator=g(i)).half().float()
+    return state
+
+
+LENET = {"_target_": "boildown.models.lenet.LeNet300", "input_shape": [1, 8, 8], "num_classes": 10}
 CONFIG = {
     "_target_": "my.Model",
     "nested": {
@@ -203,12 +215,26 @@ def large() -> State:
     }
 
 
+def divided() -> State:
+    """Tensors beyond a block of 2^21 words: divided by rows, and within a row; one tied."""
+    rows = torch.zeros(1100, 2000)
+    rows[::7, ::50] = 0.5
+    return {
+        "small": torch.randn(9, generator=g()),
+        "rows": rows,
+        "row": torch.arange((1 << 21) + 9).remainder(97).eq(0).to(torch.uint8),
+        "last": torch.arange(5),
+        "tied": rows,
+    }
+
+
 FILES: dict[str, tuple[State, Any]] = {
     "nothing": ({}, None),
     "one": ({"w": torch.tensor([1.5, -2.0])}, None),
     "config": ({"w": torch.arange(5)}, CONFIG),
     "deflated": ({f"layer.{i}.weight": torch.full((2, 3), float(i)) for i in range(30)}, {"a": 1}),
     "filled": ({"w": torch.zeros(300, 1000, dtype=torch.float64), "v": torch.ones(10)}, None),
+    "lenet": (lenet(), LENET),
     "dtypes": (dtypes(), None),
     "forms": (forms(), None),
     "codes": (codes(), None),
@@ -217,6 +243,8 @@ FILES: dict[str, tuple[State, Any]] = {
     "grids": (grids(), None),
     "names": (names(), {"a": "b"}),
     "large": (large(), None),
+    "divided": (divided(), None),
+    "promised": ({"w": torch.zeros(17_300_000, dtype=torch.int8)}, None),
 }
 
 
