@@ -37,6 +37,7 @@ from boildown.files.progress import progress
 
 HANG, STEP = 30.0, 0.5  # seconds until a worker is given up, and between looks at it
 WARMING = -1
+KEPT = 20  # files of a kind of finding; all are counted
 
 
 def artifact(corpus: list[Parts], seed: int, number: int) -> tuple[bytes, Parts | None, str]:
@@ -109,10 +110,11 @@ class Run:
         """A finding, with its artifact."""
         data, _, how = artifact(corpus, self.seed, number)
         path = self.out / f"{kind}-{self.seed}-{number}.boil"
-        path.write_bytes(data)
+        if sum(finding["kind"] == kind for finding in self.findings) < KEPT:
+            path.write_bytes(data)
+            print(f"{kind}: {path}: {how}: {seen[:200]}", file=sys.stderr, flush=True)
         found = {"seed": self.seed, "number": number, "kind": kind, "seen": seen, "damage": how}
         self.findings.append(found)
-        print(f"{kind}: {path}: {how}: {seen[:200]}", file=sys.stderr, flush=True)
 
     def collect(self, corpus: list[Parts], folder: Path, read: int) -> int:
         """Take in what workers have written since; returns up to where it has been read."""
