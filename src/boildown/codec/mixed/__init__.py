@@ -67,8 +67,9 @@ def encode(pieces: Sequence[Piece], *, zero_signs: bool = True) -> Encoded:
     bits, names = [0.0], []
     for piece in pieces:
         words = piece.words if zero_signs else zeros.unsigned(piece.words, piece.dtype)
-        kind, words = _parts(Kind(piece.dtype, words.size, piece.columns), words)
-        base = None if piece.base is None else _parts(kind, piece.base)[1]
+        told = Kind(piece.dtype, words.size, piece.columns)
+        base = _parts(told, piece.base)[1]
+        kind, words = _parts(told, words)
         names.append(code_words(stream, kind, words, base)[1])
         bits.append(stream.bits())
     return Encoded(stream.written(), tuple(np.diff(bits).tolist()), tuple(names))
