@@ -19,6 +19,7 @@ HOMES = {  # files of the repository -> where they are in the site
     "benchmarks/README.md": "benchmarks.md",
     "CHANGELOG.md": "changes.md",
 }
+AS_THEY_ARE = {"decoders/boil.js", "decoders/boil.py", "decoders/digits.html"}  # not made pages of
 INNER = {  # parts that only boildown itself and its command line call
     "benching", "cli", "compiled", "files", "foreign_masks", "forward", "inspecting", "locate",
     "name_matching", "printable", "report", "run", "seeds", "stopwatch", "unpickling", "verifying",
@@ -54,12 +55,15 @@ def on_files(files: Files, config: Any) -> Files:
     for file in [*HOMES, *(f"docs/{page.src_uri}" for page in files.documentation_pages())]:
         for target, _ in LINK.findall((ROOT / file).read_text(encoding="utf-8")):
             path = _resolved(file, target)
-            if not path.startswith("docs/") and path not in HOMES and (ROOT / path).is_file():
+            made_of = not path.startswith("docs/") and path not in {*HOMES, *AS_THEY_ARE}
+            if made_of and (ROOT / path).is_file():
                 made[_home(path)] = _source(path)
     made["reference/configs.md"] = _configs()
     made |= {f"reference/{room}.md": _code(room) for room in _rooms()}
     for uri, content in made.items():
         files.append(File.generated(config, uri, content=content))
+    for path in AS_THEY_ARE:
+        files.append(File.generated(config, path, abs_src_path=str(ROOT / path)))
     return files
 
 
@@ -92,8 +96,8 @@ def _resolved(file: str, target: str) -> str:
 
 def _home(path: str) -> str:
     """Where a file of the repository is in the site."""
-    if path in HOMES:
-        return HOMES[path]
+    if path in HOMES or path in AS_THEY_ARE:
+        return HOMES.get(path, path)
     return path.removeprefix("docs/") if path.startswith("docs/") else f"code/{path}.md"
 
 

@@ -110,6 +110,10 @@ ONE_W = [21, PLAIN, 1, 9]
         ([None, [21], ["w"], [0, 1, 2]], "0 integers make no sections"),
         ([None, [21, 0, 1], ["w"], [0, 1, 2]], "2 integers make no sections"),
         ([None, [10, PLAIN, 2, 9], ["w"], [0, 1, 1025]], "section 0 holds a part of the tensor"),
+        (
+            [None, [21, PLAIN, 2, 9], ["w", "v"], [0, 1, 2**20] * 2],
+            "several tensors of 8,388,608 bytes, where 4,194,304 are allowed",
+        ),
         ([None, [], ["w"], [0, 1, 0]], "9 bytes stand before the index, and no tensor"),
         ([None, [], [], []], "9 bytes stand before the index, and no tensor"),
         (
@@ -190,6 +194,25 @@ def test_promises_cost_no_memory() -> None:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 8_000_000 + 64 * min(len(bomb), 1_000_000)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex128, torch.uint8])
+@pytest.mark.parametrize("noise", [True, False])
+def test_decoding_takes_little_more_memory_than_the_tensors(
+    dtype: torch.dtype, noise: bool
+) -> None:
+    size = (1 << 26) // dtype.itemsize
+    many = torch.randint(0, 256 if noise else 2, (1 << 26,), dtype=torch.uint8)
+    tensor = many.view(dtype).reshape(-1, 1 << 10) if noise else torch.arange(size) % 2 == 0
+    state = {"w": tensor.to(dtype), "v": torch.ones(5)}
+    data = codec.encode(state, coder="huffman")
+    codec.decode(codec.encode({"w": tensor[:3].to(dtype)}, coder="huffman"))
+    tracemalloc.start()
+    back, _ = codec.decode(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert_same(state, back)
+    assert peak < sum(t.nbytes for t in state.values()) + (1 << 26)
 
 
 def test_a_config_costs_little_memory() -> None:

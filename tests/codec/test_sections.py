@@ -20,7 +20,7 @@ from boildown.codec import CodecError
 from boildown.codec.base import digest_of
 from boildown.codec.container import open_file
 from boildown.codec.entry import Entry
-from boildown.codec.in_order import AHEAD, in_order
+from boildown.codec.in_order import AHEAD, ROOM, in_order
 from boildown.codec.index import DIFFERENCE, MIXED
 from boildown.codec.pieces import count_of, spans_of
 from boildown.codec.sections import CODERS
@@ -185,6 +185,23 @@ def test_progress_goes_up_to_all(tmp_path: Path) -> None:
     assert seen[-1] == (state["rows"].nbytes + state["first"].nbytes,) * 2
 
 
+def unsized(i: int) -> int:
+    return 0
+
+
+def test_large_work_waits_for_its_turn() -> None:
+    most = 0
+    taken = list[int]()
+
+    def sized(i: int) -> int:
+        taken.append(i)
+        return ROOM // 2
+
+    for i, _ in enumerate(in_order(lambda i: i, range(20), sized)):
+        most = max(most, len(taken) - i)
+    assert most == 3  # two at a time, and one that waits
+
+
 def test_work_comes_back_in_order_and_little_of_it_waits() -> None:
     taken: list[int] = []
     threads = set()
@@ -200,13 +217,13 @@ def test_work_comes_back_in_order_and_little_of_it_waits() -> None:
         threads.add(threading.current_thread())
         return i * i
 
-    for i, result in enumerate(in_order(work, items())):
+    for i, result in enumerate(in_order(work, items(), unsized)):
         assert result == i * i
-        assert len(taken) <= i + 1 + AHEAD + 1
+        assert len(taken) <= i + 1 + AHEAD
         assert i > 9 or taken[-1] <= 9 or i == 9
     assert threading.main_thread() not in threads
-    assert list(in_order(work, [None])) == list(in_order(work, [])) == []
-    assert list(in_order(work, [3])) == [9]
+    assert list(in_order(work, [None], unsized)) == list(in_order(work, [], unsized)) == []
+    assert list(in_order(work, [3], unsized)) == [9]
     assert threading.main_thread() in threads
 
 
@@ -218,7 +235,7 @@ def test_what_fails_in_a_thread_fails_here() -> None:
 
     found = []
     with pytest.raises(CodecError, match="three"):
-        found.extend(in_order(work, range(100)))
+        found.extend(in_order(work, range(100), unsized))
 
 
 @pytest.mark.parametrize("coder", CODERS)

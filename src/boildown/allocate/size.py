@@ -50,7 +50,7 @@ class AskedSize:
     asked: str = "compression.bytes"
 
     def amount(self, weights: Mapping[str, Tensor]) -> float:
-        """How much the open technique is to compress, by bisection.
+        """How much the open technique is to compress, by bisection and interpolation in turns.
 
         Args:
             weights: all parameters of the file as they are now.
@@ -62,21 +62,36 @@ class AskedSize:
         Raises:
             UnreachableSizeError: if the largest amount gives too large a file.
         """
-        self.check_reach(weights)
-        low, high = 0.0, 1.0
+        smallest = self.check_reach(weights)
+        low, high, largest = 0.0, 1.0, math.inf  # and the sizes that they give
         entries = sum(weight.numel() for weight in weights.values())
-        for _ in range(math.ceil(math.log2(entries + 1)) + 1):
+        for step in range(2 * math.ceil(math.log2(entries + 1)) + 2):
             middle = (low + high) / 2
+            if step % 2 and largest < math.inf:
+                middle = self._between(low, largest, high, smallest)
             size = self._size(weights, middle)
             if (1.0 - LANDING) * self.bytes <= size <= self.bytes:
                 return middle
             if middle == 0.5 and size <= self.bytes and self._size(weights, 0.0) <= self.bytes:
                 return 0.0
-            low, high = (middle, high) if size > self.bytes else (low, middle)
+            if size > self.bytes:
+                low, largest = middle, size
+            else:
+                high, smallest = middle, size
         return high
 
-    def check_reach(self, weights: Mapping[str, Tensor]) -> None:
+    def _between(self, low: float, largest: float, high: float, smallest: float) -> float:
+        """Where a size that falls evenly by percents meets the asked one, not too near an end."""
+        wanted = math.log(self.bytes * (1.0 - LANDING / 2))
+        fall = max(math.log(largest) - math.log(smallest), 1e-12)
+        part = (math.log(largest) - wanted) / fall
+        return low + (high - low) * min(max(part, 0.02), 0.98)
+
+    def check_reach(self, weights: Mapping[str, Tensor]) -> int:
         """Refuse a size that the largest amount exceeds.
+
+        Returns:
+            The bytes that it gives.
 
         Raises:
             UnreachableSizeError: naming the size within reach.
@@ -89,6 +104,7 @@ class AskedSize:
                 f"{self.dense / smallest:.4g}; ask for less, or take a recipe that does more, "
                 "such as compression=lowrank_deep"
             )
+        return smallest
 
     def _size(self, weights: Mapping[str, Tensor], amount: float) -> int:
         content = self.open(weights, amount)

@@ -10,10 +10,13 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 THREADS = 2
-AHEAD = 3  # items taken whose results have not been given yet, beside the one that is taken now
+AHEAD = 3  # items taken whose results have not been given yet
+ROOM = 40 << 20  # bytes that these may take, unless it is one
 
 
-def in_order(function: Callable[[T], R], items: Iterable[T | None]) -> Iterator[R]:
+def in_order(
+    function: Callable[[T], R], items: Iterable[T | None], size: Callable[[T], int]
+) -> Iterator[R]:
     """Apply a function to each item in threads of its own, and give the results in order.
 
     Items are taken in the calling thread, few of them ahead of the results. An item of None is no
@@ -23,6 +26,7 @@ def in_order(function: Callable[[T], R], items: Iterable[T | None]) -> Iterator[
     Args:
         function: should spend its time in code that lets other threads run.
         items: taken one by one.
+        size: bytes that an item and its result take.
 
     Raises:
         Exception: what the function raised, in place of its result.
@@ -32,20 +36,25 @@ def in_order(function: Callable[[T], R], items: Iterable[T | None]) -> Iterator[
     if len(first) < 2:
         yield from (function(item) for item in first if item is not None)
         return
-    waiting: deque[Future[R]] = deque()
+    waiting: deque[tuple[Future[R], int]] = deque()
     everything = chain(first, left)
     del first
+    taken = 0
     with ThreadPoolExecutor(THREADS) as pool:
         try:
             for item in everything:
+                own, most = (0, 0) if item is None else (size(item), AHEAD - 1)
+                while waiting and (len(waiting) > most or taken + own > ROOM):
+                    future, freed = waiting.popleft()
+                    yield future.result()
+                    taken -= freed
+                    del future
                 if item is not None:
-                    waiting.append(pool.submit(function, item))
-                most = AHEAD if item is not None else 0
+                    waiting.append((pool.submit(function, item), own))
+                    taken += own
                 del item  # which may be large
-                while len(waiting) > most:
-                    yield waiting.popleft().result()
             while waiting:
-                yield waiting.popleft().result()
+                yield waiting.popleft()[0].result()
         finally:
-            for future in waiting:
+            for future, _ in waiting:
                 future.cancel()

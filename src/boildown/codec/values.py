@@ -136,12 +136,14 @@ def load(data: memoryview, dtype: str, form: int, word: np.dtype[Any]) -> Words:
         (n,), not writable where the form is `OWN`.
 
     Raises:
-        CodecError: for a bool that is neither 0 nor 1.
+        CodecError: for a bool that is neither 0 nor 1, and a step that is no number above 0.
     """
     if form == OWN:
         words = np.frombuffer(data, word)
     elif form == GRID:
         step = np.frombuffer(data[:_STEP_BYTES], np.float32)[0]
+        if not 0 < step < np.inf:
+            raise CodecError("the step of its values is not a number above 0")
         words = _on_grid(np.frombuffer(data[_STEP_BYTES:], np.int8), step)
     else:
         words = _widen(np.frombuffer(data, _STORED[form]), dtype, form)

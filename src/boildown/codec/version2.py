@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from threading import Lock
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -35,7 +36,8 @@ CRC_BYTES = 4
 START = 5  # bytes before the sections
 PROMISED_ANYWAY, BYTES_PER_BYTE = 1 << 26, 8192
 _LEAST_ITEM = 4  # bytes that an element counts as, at the least
-_SECTION_ANYWAY, _SECTION_MOST = 4096, 2  # bytes of a section, and times the bytes of its tensors
+_SECTION_ANYWAY, _SECTION_EACH = 4096, 16  # bytes of a section beyond its tensors, and for each
+POOL_MOST = 1 << 22  # bytes of tensors that share a section
 _CHUNK = 1 << 20
 _ALIGNED = 16  # bytes
 
@@ -101,9 +103,16 @@ class OpenedVersion2:
         ]
         differs = any(group.section.kind == DIFFERENCE for group in groups)
         base = check_base(self.base if differs else None, base)
+        lock = Lock()  # on the file and the base
+
+        def decoded(group: Group) -> list[tuple[Span, Decoded]]:
+            with lock:
+                data, rooms = self._read(group, base)
+            return _decoded(group, data, rooms)
+
         pieces = (
             (span, piece)
-            for found in in_order(_decoded, (self._read(group, base) for group in groups))
+            for found in in_order(decoded, groups, self._room)
             for span, piece in found
             if wanted is None or span.place in wanted
         )
@@ -111,7 +120,12 @@ class OpenedVersion2:
             if entry.tied is None and (wanted is None or place in wanted):
                 yield _assembled(place, entry, pieces)
 
-    def _read(self, group: Group, base: State | None) -> "tuple[Group, memoryview, list[Room]]":
+    def _room(self, group: Group) -> int:
+        """Bytes that a section and what is in it take."""
+        spans = group.spans
+        return group.section.size + sum(bytes_of(self.entries[s.place], s) for s in spans)
+
+    def _read(self, group: Group, base: State | None) -> tuple[memoryview, list[Room]]:
         """The bytes of a section, placed so that raw values, after a byte, are aligned."""
         self.file.seek(group.at)
         data = np.empty(_ALIGNED - 1 + group.section.size, np.uint8)[_ALIGNED - 1 :].data
@@ -129,11 +143,10 @@ class OpenedVersion2:
             given = base_words(base if group.section.kind == DIFFERENCE else None, entry)
             part = None if given is None else given[span.start : span.start + span.size]
             rooms.append(Room(entry.name, entry.dtype, span.size, span.columns, part))
-        return group, data, rooms
+        return data, rooms
 
 
-def _decoded(read: tuple[Group, memoryview, list[Room]]) -> list[tuple[Span, Decoded]]:
-    group, data, rooms = read
+def _decoded(group: Group, data: memoryview, rooms: Sequence[Room]) -> list[tuple[Span, Decoded]]:
     try:
         found = decode_section(group.section.kind, data, rooms)
     except CodecError as error:
@@ -295,7 +308,12 @@ def _only_group(index: Index, spans: tuple[Span, ...], end: int) -> tuple[Group,
 
 def _group(index: Index, section: Section, at: int, spans: tuple[Span, ...]) -> Group:
     dense = sum(bytes_of(index.entries[span.place], span) for span in spans)
-    if section.size > _SECTION_ANYWAY + _SECTION_MOST * dense:
+    if len(spans) > 1 and dense > POOL_MOST:
+        raise CodecError(
+            f"the section at byte {at} holds several tensors of {dense:,} bytes, where "
+            f"{POOL_MOST:,} are allowed"
+        )
+    if section.size > _SECTION_ANYWAY + _SECTION_EACH * len(spans) + dense:
         raise CodecError(
             f"the section at byte {at} has {section.size} bytes for tensors of {dense}, more than "
             "any way of storing them takes"

@@ -5,7 +5,8 @@ sections, little of them ahead of what is written.
 """
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -64,7 +65,8 @@ def written(
     source = _Source(state, base)
     sections: list[Section] = []
     done, size, crc = 0, len(MAGIC) + 1, zlib.crc32(MAGIC + bytes([VERSION]))
-    for coded in in_order(lambda job: encode_section(job, coder, zero_signs=zero_signs), source):
+    encode = partial(encode_section, coder=coder, zero_signs=zero_signs)
+    for coded in in_order(encode, source, _room):
         sections.append(coded.section)
         size += len(coded.data)
         if size <= _SUMS_FROM:
@@ -75,6 +77,11 @@ def written(
             progress(done, max(done, in_all))
         del coded
     yield from _end(packed, source.entries, sections, size, crc, digest)
+
+
+def _room(pieces: Sequence[Piece]) -> int:
+    """Bytes that a section takes, as it is and coded."""
+    return 2 * sum(piece.words.nbytes for piece in pieces)
 
 
 def _end(

@@ -66,10 +66,10 @@ def encode(pieces: Sequence[Piece], *, zero_signs: bool = True) -> Encoded:
     stream = Stream(room=sum(p.words.nbytes + _ROOM for p in pieces))
     bits, names = [0.0], []
     for piece in pieces:
-        words = piece.words if zero_signs else zeros.unsigned(piece.words, piece.dtype)
-        told = Kind(piece.dtype, words.size, piece.columns)
+        given = piece.words if zero_signs else zeros.unsigned(piece.words, piece.dtype)
+        told = Kind(piece.dtype, given.size, piece.columns)
+        kind, words = _parts(told, given)
         base = _parts(told, piece.base)[1]
-        kind, words = _parts(told, words)
         names.append(code_words(stream, kind, words, base)[1])
         bits.append(stream.bits())
     return Encoded(stream.written(), tuple(np.diff(bits).tolist()), tuple(names))
@@ -94,6 +94,8 @@ def decode(
     for i, kind in enumerate(kinds):
         inner, base = _parts(kind, None if bases is None else bases[i])
         words, name = code_words(stream, inner, None, base)
+        if kind.dtype == "bool" and words.max(initial=0) > 1:
+            raise CodecError("its elements are bools, and one is neither 0 nor 1")
         after = stream.bits()
         anatomy = Anatomy(name, weight_bits_coded=(after - before) / max(kind.size, 1))
         found.append((words.view(word_type(kind.dtype)), anatomy))

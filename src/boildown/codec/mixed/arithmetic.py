@@ -73,7 +73,7 @@ def decide(state: State, data: Bytes, probability: Any, bit: Any, reading: bool)
 def renewed(counter: Any, bit: Any, most: int) -> Any:
     """A counter after a decision; an int64."""
     seen, chance = counter & 1023, counter >> 10
-    chance += ((bit << 22) - chance) * RATE[seen] >> 16
+    chance += ((bit << 22) - chance) * RATE[np.uint64(seen)] >> 16
     return chance << 10 | (seen + 1 if seen < most else seen)
 
 

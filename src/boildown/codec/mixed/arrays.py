@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,11 +41,13 @@ class Form:
         code: writes or reads them; `keys` and what is prepared are None where they are read.
         ways: to write keys so: about the bits that each takes, and what `code` is told; none where
             this is no way.
+        dtypes: that it is for; None for all.
     """
 
     name: str
     code: Callable[[Stream, Kind, Keys | None, Any], Keys]
     ways: Callable[[Kind, Keys, Words | None, float], Iterator[tuple[float, Any]]]
+    dtypes: Collection[str] | None = None
 
 
 def code_words(
@@ -96,10 +98,12 @@ def code_keys(
     number = stream.small(places.FORM, 0, len(FORMS))
     if number >= len(table):
         raise CodecError(f"form {number} stands for no way of storing a tensor")
+    if kind.dtype not in (table[number].dtypes or (kind.dtype,)):
+        raise CodecError(f"form {number} stands for no way of storing {kind.dtype}")
     if number == _DIFFERENCE and base is None:
         raise CodecError("it is a difference to another tensor, which is not there")
-    known = base if number == _DIFFERENCE else None
-    return table[number].code(stream, kind, None, known), table[number].name
+    told = base if number == _DIFFERENCE else None
+    return table[number].code(stream, kind, None, told), table[number].name
 
 
 def _write(stream: Stream, kind: Kind, keys: Keys, number: int, prepared: Any) -> None:
@@ -325,12 +329,12 @@ def _code_deflated(
 # Closed: a file must never name code to import. A new form comes last and keeps its place for ever.
 FORMS: tuple[Form, ...] = (
     Form("codebook", forms.code_codebook, _books),
-    Form("floats", forms.code_floats, _cuts),
+    Form("floats", forms.code_floats, _cuts, MANTISSAS),
     Form("integers", forms.code_integers, _integers),
     Form("plain", forms.code_plain, _plain),
     Form("deflated", _code_deflated, _deflated),
-    Form("steps", _code_deltas, _deltas),
-    Form("grid", _code_grid, _grids),
+    Form("steps", _code_deltas, _deltas, _INTEGERS),
+    Form("grid", _code_grid, _grids, ("float32",)),
     Form("difference", _code_difference, _differences),
 )
 _DEFLATED, _DIFFERENCE = 4, 7

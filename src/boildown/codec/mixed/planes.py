@@ -98,14 +98,16 @@ def _code(
 ) -> bool:
     nodes = len(children)
     starts, steps = np.empty(INPUTS, np.int64), np.ones(INPUTS, np.int64)
-    places, inputs = np.empty(INPUTS, np.int64), np.empty(INPUTS, np.int64)
+    places, inputs = np.empty(INPUTS, np.uint64), np.empty(INPUTS, np.int64)
     steps[3], steps[4], steps[5] = _NEAR, _BOTH, _ALONE
-    overall, everything = np.int64(_MIDDLE), 0
+    overall, everything, mean, count = np.int64(_MIDDLE), 0, np.int64(_MIDDLE), 0
     top = min(_TOP, nodes) if own else 0
     column_counters = 2 * nodes
+    column = columns - 1
     for at in range(symbols.size):
-        column = at % columns
-        if column == 0:
+        column += 1
+        if column == columns:
+            column = 0
             counters[nodes : 2 * nodes] = UNKNOWN
             mean, count = overall, 0
         kept = column if own else 0
@@ -119,9 +121,9 @@ def _code(
         ages = _age(count) * 4 + _age(seen[kept])
         while node >= 0:
             for i in range(INPUTS):
-                places[i] = starts[i] + node * steps[i]
+                places[i] = np.uint64(starts[i] + node * steps[i])
             if node < top:
-                places[2] = column_counters + column * top + node
+                places[2] = np.uint64(column_counters + column * top + node)
             depth -= 1
             bit = 0 if reading else codes[symbol] >> depth & 1
             which = mixing[min(node, 3) * 16 + ages]
@@ -210,7 +212,7 @@ def _mixed(
     for i in range(INPUTS):
         inputs[i] = STRETCH[counters[places[i]] >> np.uint32(20)]
         sum_ += which[i] * inputs[i]
-    chance = SQUASH[min(max(sum_ >> 16, -MOST), MOST) + MOST]
+    chance = SQUASH[np.uint64(min(max(sum_ >> 16, -MOST), MOST) + MOST)]
     bit = decide(state, data, chance, bit, reading)
     error = ((bit << 16) - chance) * _LEARNING
     for i in range(INPUTS):
