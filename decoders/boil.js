@@ -190,7 +190,7 @@
     const stored = entries.filter((entry) => entry.tied === null);
     const promised = stored.reduce(
       (sum, entry) => sum + numel(entry) * Math.max(DTYPES[entry.dtype][1], 4), 0);
-    const least = Math.max(0, Math.ceil((promised - 2 ** 26) / 8192));
+    const least = Math.max(0, Math.ceil((promised - 2 ** 24) / 8192));
     check(least <= data.length, `the file has ${data.length} bytes, its tensors ask for ${least}`);
     const pieces = stored.flatMap((entry) => piecesOf(entry, block));
     if (!sections.length && pieces.length) sections.push([1, pieces.length, end - 5, 0]);
@@ -243,9 +243,9 @@
     }
     check(read.at === read.data.length && new Set(names).size === names.length &&
       names.length <= 2 ** 20, "the index goes on after its list, or has a name twice or too many");
-    const row = sums ? 4 : 3, block = told.length ? told[0] : 21, sections = [], entries = [];
+    const row = sums ? 4 : 3, block = told.length ? told[0] : 20, sections = [], entries = [];
     for (let i = 1; i < told.length; i += row) sections.push([...told.slice(i, i + row), 0]);
-    check(block >= 10 && block <= 21 && told.length % row === (told.length ? 1 : 0) &&
+    check(block >= 10 && block <= 20 && told.length % row === (told.length ? 1 : 0) &&
       (sections.length || !(told.length || sums)) &&
       sections.every(([kind, pieces, size, crc]) => kind >= 0 && kind <= 2 && pieces > 0 &&
         size > 0 && crc >= 0 && crc < 2 ** 32) &&

@@ -229,7 +229,7 @@ def _version2(
     config, entries, sections, block, digest = _index(Reader(index), sums)
     stored = [entry for entry in entries if entry.tied is None]
     promised = sum(math.prod(e.shape) * max(4, DTYPES[e.dtype][0]) for e in stored)
-    least = max(0, -(-(promised - (1 << 26)) // 8192))
+    least = max(0, -(-(promised - (1 << 24)) // 8192))
     if least > len(data):
         raise BoilError(f"the file has {len(data)} bytes, its tensors ask for {least}")
     pieces = [piece for entry in stored for piece in _pieces(entry, block)]
@@ -283,10 +283,10 @@ def _index(read: Reader, sums: int) -> tuple[Any, list[Entry], list[Any], int, b
         digest = bytes(read.take(16))
     if read.at != len(read.data) or len(set(names)) < len(names) or len(names) > 1 << 20:
         raise BoilError("the index goes on after its list, or has a name twice or too many")
-    block, row, entries = told[0] if told else 21, 4 if sums else 3, list[Entry]()
+    block, row, entries = told[0] if told else 20, 4 if sums else 3, list[Entry]()
     sections = [(*told[i : i + row], 0)[:4] for i in range(1, len(told), row)]
     if not (
-        10 <= block <= 21
+        10 <= block <= 20
         and len(told) % row == bool(told)
         and (len(sections) > 0 if told or sums else True)
         and all(s[0] in (0, 1, 2) and min(s[1:3]) > 0 and 0 <= s[3] < 1 << 32 for s in sections)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from boildown.codec.dtypes import word_type
 from boildown.codec.entry import Entry
 
-BLOCK_LOG = 21  # of the words that a tensor may have and not be divided
+BLOCK_LOG = 20  # of the words that a tensor may have and not be divided
 _COLUMNS_MOST = 1 << 20
 
 

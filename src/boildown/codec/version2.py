@@ -8,7 +8,7 @@
     varint    from its last byte to its first: 4 * bytes of the index + 2 * sums + deflated
     4 bytes   CRC-32 of all before it; where `sums` is 1, of all before it but the sections
 
-The fill bounds what a reader may be asked to allocate: a file of n bytes holds at most 64 MiB +
+The fill bounds what a reader may be asked to allocate: a file of n bytes holds at most 16 MiB +
 8192 n bytes of tensors, an element of less than 4 bytes counting as 4.
 """
 
@@ -34,7 +34,7 @@ from boildown.codec.sections import Decoded, Room, decode_section, joined_anatom
 
 CRC_BYTES = 4
 START = 5  # bytes before the sections
-PROMISED_ANYWAY, BYTES_PER_BYTE = 1 << 26, 8192
+PROMISED_ANYWAY, BYTES_PER_BYTE = 1 << 24, 8192
 _LEAST_ITEM = 4  # bytes that an element counts as, at the least
 _SECTION_ANYWAY, _SECTION_EACH = 4096, 16  # bytes of a section beyond its tensors, and for each
 POOL_MOST = 1 << 22  # bytes of tensors that share a section

@@ -20,7 +20,7 @@ from boildown.codec.mixed.stream import Stream
 
 __all__ = ["Encoded", "Kind", "Piece", "decode", "encode"]
 
-_ROOM = 256  # bytes of a piece beyond its words
+_ROOM = 512  # bytes of a piece beyond its words
 _PARTS = {"complex32": "float16", "complex64": "float32", "complex128": "float64"}
 
 
@@ -63,13 +63,13 @@ def encode(pieces: Sequence[Piece], *, zero_signs: bool = True) -> Encoded:
         pieces: each of at least one word.
         zero_signs: whether -0.0 stays -0.0.
     """
-    stream = Stream(room=sum(p.words.nbytes + _ROOM for p in pieces))
+    stream = Stream(room=sum(p.words.nbytes * 9 // 8 + _ROOM for p in pieces))  # signs of zeros too
     bits, names = [0.0], []
     for piece in pieces:
-        given = piece.words if zero_signs else zeros.unsigned(piece.words, piece.dtype)
-        told = Kind(piece.dtype, given.size, piece.columns)
-        kind, words = _parts(told, given)
-        base = _parts(told, piece.base)[1]
+        words = piece.words if zero_signs else zeros.unsigned(piece.words, piece.dtype)
+        whole = Kind(piece.dtype, words.size, piece.columns)
+        kind, words = _parts(whole, words)
+        base = _parts(whole, piece.base)[1]
         names.append(code_words(stream, kind, words, base)[1])
         bits.append(stream.bits())
     return Encoded(stream.written(), tuple(np.diff(bits).tolist()), tuple(names))
