@@ -17,7 +17,7 @@ from boildown.codec.bytewise import Reader, varint
 from boildown.codec.dtypes import NAMES, itemsize
 
 MAGIC = b"BOIL"
-FREE, PER_BYTE = 64 << 20, 8192  # bytes of tensors that a file of version 2 may promise
+FREE, PER_BYTE = 16 << 20, 8192  # bytes of tensors that a file of version 2 may promise
 _DIGEST, _CRC, _FIXED = 16, 4, 5
 _LEAST = 4  # bytes that an element counts as, at the least
 _FILL_MOST = 1 << 18  # more is not added for a shape that grew
@@ -78,6 +78,9 @@ def promised_bytes(parts: Parts, least: int = 1) -> int:
     try:
         index = parts.index if parts.index is not None else unpacked(parts.packed)
         rows = _rows1(index) if parts.version == 1 else _rows2(index[3])
+        assert all(
+            type(side) is int for _, sides in rows for side in sides
+        )  # a text times a number
         sizes = [math.prod(sides) * max(itemsize(NAMES[dtype]), least) for dtype, sides in rows]
         return sum(size for size in sizes if size >= 0)
     except Exception:  # noise

@@ -165,7 +165,9 @@ def main() -> None:
                     print(f"seed {arguments.seed}, state {number}: {said}", file=sys.stderr)
             advance(1)
     print(f"{arguments.count} states, {time.monotonic() - begun:.0f} s")
-    print("\n".join(f"{count:>6}  {said}" for said, count in failed.most_common(40)) or "no failure")
+    print(
+        "\n".join(f"{count:>6}  {said}" for said, count in failed.most_common(40)) or "no failure"
+    )
     sys.exit(bool(failed))
 
 
