@@ -42,7 +42,14 @@ def frequencies_of(counts: Frequencies) -> Frequencies:
     left = WHOLE - int(parts.sum())
     while left:  # what is left over, or owed, goes where it changes the least
         change = 1 if left > 0 else -1
-        gain = np.where(parts + change > 0, counts * np.log2((parts + change) / parts, where=parts + change > 0, out=np.full(parts.size, -np.inf)), -np.inf)
+        gain = np.where(
+            parts + change > 0,
+            counts
+            * np.log2(
+                (parts + change) / parts, where=parts + change > 0, out=np.full(parts.size, -np.inf)
+            ),
+            -np.inf,
+        )
         best = int(gain.argmax())
         parts[best] += change
         left -= change

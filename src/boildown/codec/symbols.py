@@ -113,9 +113,7 @@ def _plan_range(words: Words, counts: NDArray[np.int64]) -> Symbols | None:
     def write(symbols: Iterable[NDArray[np.uint16]]) -> Iterable[Piece]:
         return [ranges.encode(np.concatenate(list(symbols)), parts)]
 
-    return Symbols(
-        order, ranges.pack_frequencies(parts), ranges.bound(counts[order], parts), write
-    )
+    return Symbols(order, ranges.pack_frequencies(parts), ranges.bound(counts[order], parts), write)
 
 
 def _read_range(read: Reader) -> tuple[int, Callable[[int], Iterable[NDArray[Any]]]]:

@@ -76,7 +76,9 @@ def code_words(
     back = unfold(found, kind.dtype)
     if signed:
         at = np.flatnonzero(found == 0)
-        flags = np.zeros(at.size, np.uint64) if words is None else (words[at] != 0).astype(np.uint64)
+        flags = (
+            np.zeros(at.size, np.uint64) if words is None else (words[at] != 0).astype(np.uint64)
+        )
         stream.room_for(flags.size)
         stream.plain(flags, np.ones(1, np.uint8))
         back[at[flags == 1]] = back.dtype.type(1 << 8 * back.itemsize - 1)
@@ -139,7 +141,9 @@ def _entropy(counts: NDArray[np.int64]) -> float:
     return float((used * np.log2(used.sum() / used)).sum()) if used.size else 0.0
 
 
-def _books(kind: Kind, keys: Keys, base: Words | None, least: float) -> Iterator[tuple[float, Keys]]:
+def _books(
+    kind: Kind, keys: Keys, base: Words | None, least: float
+) -> Iterator[tuple[float, Keys]]:
     book = find_codebook(Blocks(keys, "uint64"))
     if book is None:
         return
@@ -155,7 +159,9 @@ def _books(kind: Kind, keys: Keys, base: Words | None, least: float) -> Iterator
         yield _entropy(counts) + found.size * bits / 2, found
 
 
-def _cuts(kind: Kind, keys: Keys, base: Words | None, least: float) -> Iterator[tuple[float, forms.Cut]]:
+def _cuts(
+    kind: Kind, keys: Keys, base: Words | None, least: float
+) -> Iterator[tuple[float, forms.Cut]]:
     if kind.dtype in MANTISSAS:
         cut = forms.cut_of(keys, kind.dtype, int(kind.size >= _MANY))
         heads = (keys >> np.uint64(cut.drop + cut.low + 1)).astype(np.int64)
@@ -168,11 +174,15 @@ def _cuts(kind: Kind, keys: Keys, base: Words | None, least: float) -> Iterator[
             yield _entropy(np.bincount(heads)) + below, cut
 
 
-def _plain(kind: Kind, keys: Keys, base: Words | None, least: float) -> Iterator[tuple[float, None]]:
+def _plain(
+    kind: Kind, keys: Keys, base: Words | None, least: float
+) -> Iterator[tuple[float, None]]:
     yield 8 * word_type(kind.dtype).itemsize * keys.size, None
 
 
-def _integers(kind: Kind, keys: Keys, base: Words | None, least: float) -> Iterator[tuple[float, int]]:
+def _integers(
+    kind: Kind, keys: Keys, base: Words | None, least: float
+) -> Iterator[tuple[float, int]]:
     if kind.dtype in _INTEGERS:
         yield _entropy_of_integers(keys, _fine(kind)), _fine(kind)
 
@@ -186,7 +196,9 @@ def _entropy_of_integers(keys: Keys, fine: int = 0) -> float:
     return _entropy(np.bincount(symbols)) + float(widths.sum(dtype=np.int64))
 
 
-def _deltas(kind: Kind, keys: Keys, base: Words | None, least: float) -> Iterator[tuple[float, Keys]]:
+def _deltas(
+    kind: Kind, keys: Keys, base: Words | None, least: float
+) -> Iterator[tuple[float, Keys]]:
     if kind.dtype in _INTEGERS and kind.size > 1:
         word = word_type(kind.dtype)
         words = np.diff(unfold(keys, kind.dtype), prepend=word.type(0))
@@ -238,13 +250,17 @@ def _unordered(words: Keys, kind: Kind) -> Keys:
     return sizes << np.uint64(1) | below.astype(np.uint64)
 
 
-def _differences(kind: Kind, keys: Keys, base: Words | None, least: float) -> Iterator[tuple[float, Words]]:
+def _differences(
+    kind: Kind, keys: Keys, base: Words | None, least: float
+) -> Iterator[tuple[float, Words]]:
     if base is not None:
         given = _difference(kind, keys, _ordered(fold(base, kind.dtype), kind))
         yield _entropy_of_integers(given), base
 
 
-def _grids(kind: Kind, keys: Keys, base: Words | None, least: float) -> Iterator[tuple[float, grid.Found]]:
+def _grids(
+    kind: Kind, keys: Keys, base: Words | None, least: float
+) -> Iterator[tuple[float, grid.Found]]:
     if kind.dtype != "float32" or kind.size < _TINY:
         return
     words = unfold(keys, kind.dtype)
@@ -282,7 +298,9 @@ def _code_grid(stream: Stream, kind: Kind, keys: Keys | None, found: grid.Found 
     return fold(values.reshape(-1).view(np.uint32), "float32")
 
 
-def _deflated(kind: Kind, keys: Keys, base: Words | None, least: float) -> Iterator[tuple[float, tuple[int, bytes]]]:
+def _deflated(
+    kind: Kind, keys: Keys, base: Words | None, least: float
+) -> Iterator[tuple[float, tuple[int, bytes]]]:
     """Where something repeats: all bytes of the keys, the lowest of all first, row by row or not."""
     if kind.size < _FEW_BYTES:
         return

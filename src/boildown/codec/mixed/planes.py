@@ -67,7 +67,9 @@ def code_plane(
     if alone:
         counters = np.full(nodes, UNKNOWN, np.uint32)
         return bool(
-            _code_alone(state, data, symbols, tree.children, tree.codes, tree.lengths, counters, reading)
+            _code_alone(
+                state, data, symbols, tree.children, tree.codes, tree.lengths, counters, reading
+            )
         )
     single = symbols.size == columns
     own = 0 if single else columns * min(_TOP, nodes)

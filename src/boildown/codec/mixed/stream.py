@@ -19,6 +19,7 @@ FORM, SIGNED, ZERO, CODED, SHAPE, LIVE, ALIVE, TURNED, ALONE, GRID = range(0, 16
 SIZE, DROP, WIDTH, FIRST, LENGTH = range(160, 480, 64)
 KEYS, LENGTHS, _COUNTERS = 480, 608, 1472
 
+
 class Full(Exception):
     """What is written takes more than it may."""
 
@@ -57,9 +58,7 @@ class Stream:
         """A number from 0 to `most`, at most 16."""
         self._check()
         return int(
-            coding.small(
-                self.state, self.front, self.counters, place, value, most, self.reading
-            )
+            coding.small(self.state, self.front, self.counters, place, value, most, self.reading)
         )
 
     def number(self, place: int, value: int) -> int:
@@ -73,9 +72,7 @@ class Stream:
 
     def numbers(self, place: int, values: NDArray[np.int64]) -> None:
         """Numbers below 2^63; read into `values`."""
-        self._go(
-            coding.numbers(self.state, self.front, self.counters, place, values, self.reading)
-        )
+        self._go(coding.numbers(self.state, self.front, self.counters, place, values, self.reading))
 
     def plain(self, values: NDArray[np.uint64], widths: NDArray[np.uint8]) -> None:
         """The low bits of values, as they are; read into `values`."""
@@ -87,16 +84,12 @@ class Stream:
 
     def flags(self, place: int, flags: NDArray[np.int64]) -> None:
         """Bits, each by the three before it; read into `flags`."""
-        self._go(
-            coding.flags(self.state, self.front, self.counters, place, flags, self.reading)
-        )
+        self._go(coding.flags(self.state, self.front, self.counters, place, flags, self.reading))
 
     def lengths(self, lengths: NDArray[np.int64]) -> None:
         """Numbers below 32, each by the one before it, the first by 0; read into `lengths`."""
         self._go(
-            coding.lengths(
-                self.state, self.front, self.counters, LENGTHS, lengths, self.reading
-            )
+            coding.lengths(self.state, self.front, self.counters, LENGTHS, lengths, self.reading)
         )
 
     def plane(self, symbols: NDArray[np.int32], columns: int, tree: Tree, alone: bool) -> None:

@@ -20,10 +20,7 @@ STRETCH = np.array(
 )
 # 65536 / (1 + e^-x), 1 to 65535.
 SQUASH = np.array(
-    [
-        min(max(round(65536 / (1 + math.exp(-x / SCALE))), 1), 65535)
-        for x in range(-MOST, MOST + 1)
-    ],
+    [min(max(round(65536 / (1 + math.exp(-x / SCALE))), 1), 65535) for x in range(-MOST, MOST + 1)],
     np.int64,
 )
 # 65536 times what a counter moves towards its n-th decision: 1 / (n + 1.6).
