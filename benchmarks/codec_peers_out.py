@@ -87,11 +87,15 @@ def draw(figures: list[Figure], path: Path) -> None:
                 markersize=12 if peer == "entropy" else 7,
                 label=peer,
                 color="black" if peer == "entropy" else f"C{i % 10}",
-                zorder=3 if mine else 2,
+                zorder=20 - i if mine else 2,
             )
         axis.set_yticks(range(len(names)), names)
         axis.invert_yaxis()
-        axis.set_xscale("log" if kind == "maps" else "linear")
+        if kind == "maps":
+            axis.set_xscale("log")
+            ticks = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5]
+            axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
+            axis.minorticks_off()
         axis.set_xlabel("bytes / bytes of the tensors")
         axis.grid(alpha=0.3)
     axes[0][-1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
