@@ -125,7 +125,7 @@ def decode(read: Reader, parts: Frequencies, count: int) -> NDArray[np.uint16]:
 
 
 @compiled
-def _encode(symbols: Any, parts: Any, starts: Any, words: Any) -> int:
+def _encode(symbols: Any, parts: Any, starts: Any, words: Any) -> Any:
     """Write from the end to the front; where the stream begins."""
     states = np.full(STATES, _LEAST, np.uint64)
     at = words.size
@@ -146,7 +146,7 @@ def _encode(symbols: Any, parts: Any, starts: Any, words: Any) -> int:
 
 
 @compiled
-def _decode(words: Any, size: int, table: Any, symbols: Any) -> int:
+def _decode(words: Any, size: int, table: Any, symbols: Any) -> Any:
     """Words read, -1 where there are too few, or a state does not end where it began.
 
     All is unsigned and without branches, which makes it 20 times as fast.

@@ -68,9 +68,8 @@ def encode(pieces: Sequence[Piece], *, zero_signs: bool = True) -> Encoded:
     for piece in pieces:
         words = piece.words if zero_signs else zeros.unsigned(piece.words, piece.dtype)
         whole = Kind(piece.dtype, words.size, piece.columns)
-        kind, words = _parts(whole, words)
-        base = _parts(whole, piece.base)[1]
-        names.append(code_words(stream, kind, words, base)[1])
+        (kind, parts), (_, base) = _parts(whole, words), _parts(whole, piece.base)
+        names.append(code_words(stream, kind, parts, base)[1])
         bits.append(stream.bits())
     return Encoded(stream.written(), tuple(np.diff(bits).tolist()), tuple(names))
 

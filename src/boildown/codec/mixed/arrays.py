@@ -4,6 +4,7 @@ import math
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ def code_keys(
     table = FORMS[:most]
     if keys is not None:
         ways = _likely(table, kind, keys, base)
-        best = stream.cheapest((lambda way=way: _write(stream, kind, keys, *way)) for way in ways)
+        best = stream.cheapest([partial(_write, stream, kind, keys, *way) for way in ways])
         if best is None:
             raise Full
         return keys, table[ways[best][0]].name
@@ -247,7 +248,8 @@ def _unordered(words: Keys, kind: Kind) -> Keys:
     half = np.uint64(1) << np.uint64(8 * word.itemsize - 1)
     below = words & half != 0
     sizes = np.where(below, ~words, words) & (half - np.uint64(1))
-    return sizes << np.uint64(1) | below.astype(np.uint64)
+    keys: Keys = sizes << np.uint64(1) | below.astype(np.uint64)
+    return keys
 
 
 def _differences(
@@ -301,7 +303,7 @@ def _code_grid(stream: Stream, kind: Kind, keys: Keys | None, found: grid.Found 
 def _deflated(
     kind: Kind, keys: Keys, base: Words | None, least: float
 ) -> Iterator[tuple[float, tuple[int, bytes]]]:
-    """Where something repeats: all bytes of the keys, the lowest of all first, row by row or not."""
+    """Where something repeats: the bytes of the keys, the lowest of all first."""
     if kind.size < _FEW_BYTES:
         return
     for turn in (0, 1) if kind.channel > 1 else (0,):

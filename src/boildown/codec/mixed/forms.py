@@ -16,6 +16,7 @@ from boildown.codec.kernels import Words
 from boildown.codec.mixed import stream as places
 from boildown.codec.mixed.matrices import SIZES_MOST, code_matrix
 from boildown.codec.mixed.stream import Full, Stream
+from boildown.compiled import compiled
 
 Keys = NDArray[np.uint64]
 
@@ -98,7 +99,8 @@ def code_codebook(stream: Stream, kind: Kind, keys: Keys | None, book: Keys | No
     if book is not None:
         if bits == 64 and int(book[-1]) >> 62:
             raise Full  # beyond what a number holds
-        deltas = np.diff(_shortened(book, drop).astype(np.int64), prepend=-1) - 1
+        rising = np.append(-1, _shortened(book, drop).astype(np.int64))
+        deltas = rising[1:] - rising[:-1] - 1
     stream.numbers(places.KEYS, deltas)
     if book is None:
         most = 2.0 ** (bits - drop)
@@ -192,11 +194,11 @@ def code_floats(stream: Stream, kind: Kind, keys: Keys | None, cut: Cut | None) 
     signs = np.zeros(count, np.uint64) if keys is None else keys[full] & np.uint64(1)
     below = _code_below(stream, below, signs, low, coded)
     found = np.zeros(kind.size, np.uint64)
-    heads = symbols[full].astype(np.uint64) + np.uint64(least) - np.uint64(zeros)
+    tops = symbols[full].astype(np.uint64) + np.uint64(least) - np.uint64(zeros)
     if least + span - zeros > 1 << bits - shift:
         raise CodecError("an exponent beyond what its type has")
     one = np.uint64(1)
-    found[full] = (heads << np.uint64(shift) | below >> one << np.uint64(drop)) << one | below & one
+    found[full] = (tops << np.uint64(shift) | below >> one << np.uint64(drop)) << one | below & one
     return found
 
 
@@ -238,7 +240,8 @@ def code_integers(stream: Stream, kind: Kind, keys: Keys | None, fine: int | Non
     large = widths > 0
     one = np.uint64(1) << np.uint64(fine)
     heads[large] = heads[large] & one - np.uint64(1) | one
-    return heads << widths.astype(np.uint64) | rest
+    found: Keys = heads << widths.astype(np.uint64) | rest
+    return found
 
 
 def heads_of(keys: Keys, fine: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
@@ -250,13 +253,19 @@ def heads_of(keys: Keys, fine: int) -> tuple[NDArray[np.int32], NDArray[np.uint8
 
 def lengths_of(keys: Keys) -> NDArray[np.int32]:
     """Bits of each key."""
-    lengths = np.zeros(keys.size, np.int32)
-    left = keys.copy()
-    for step in (32, 16, 8, 4, 2, 1):
-        more = left >> np.uint64(step) != 0
-        lengths[more] += step
-        left[more] >>= np.uint64(step)
-    return lengths + (left != 0).astype(np.int32)
+    lengths = np.empty(keys.size, np.int32)
+    _measure(keys, lengths)
+    return lengths
+
+
+@compiled
+def _measure(keys: Keys, lengths: NDArray[np.int32]) -> None:
+    for i in range(keys.size):
+        key, length = keys[i], 0
+        while key:
+            key >>= np.uint64(1)
+            length += 1
+        lengths[i] = length
 
 
 def _masks(widths: NDArray[np.uint8]) -> Keys:

@@ -214,7 +214,8 @@ def _mixed(
     for i in range(INPUTS):
         inputs[i] = STRETCH[counters[places[i]] >> np.uint32(20)]
         sum_ += which[i] * inputs[i]
-    chance = SQUASH[np.uint64(min(max(sum_ >> 16, -MOST), MOST) + MOST)]
+    inside = np.int64(min(max(sum_ >> 16, -MOST), MOST))
+    chance = SQUASH[np.uint64(inside + MOST)]
     bit = decide(state, data, chance, bit, reading)
     error = ((bit << 16) - chance) * _LEARNING
     for i in range(INPUTS):
