@@ -30,6 +30,7 @@ LAYERS: tuple[set[str], ...] = (  # a room imports from its own layer and those 
         "checkpoint",
         "unpickling",
         "foreign_masks",
+        "tensor_file",
         "name_matching",
         "loading",
         "saving",

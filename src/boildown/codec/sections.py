@@ -119,7 +119,7 @@ def _mixed(pieces: Sequence[Piece], zero_signs: bool) -> tuple[int, bytes, bool]
 
     Plain ones have codebooks of more values, which pays where a form of none was taken.
     """
-    from boildown.codec import mixed  # whose machine code takes a while to load
+    from boildown.codec.mixed import pieces as mixed  # whose machine code takes a while to load
 
     kind = MIXED if all(piece.base is None for piece in pieces) else DIFFERENCE
     given = [mixed.Piece(p.words, p.dtype, p.columns, p.base) for p in pieces]
@@ -144,7 +144,7 @@ def decode_section(kind: int, data: memoryview, rooms: Sequence[Room]) -> list[D
     """
     if kind == PLAIN:
         return _read_plain(data, rooms)
-    from boildown.codec import mixed
+    from boildown.codec.mixed import pieces as mixed
 
     kinds = [mixed.Kind(room.dtype, room.size, room.columns) for room in rooms]
     try:

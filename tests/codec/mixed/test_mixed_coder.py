@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from boildown.codec import mixed
 from boildown.codec.dtypes import NAMES, to_words, word_type
 from boildown.codec.error import CodecError
 from boildown.codec.huffman import canonical_codes, code_lengths
+from boildown.codec.mixed import pieces as mixed
 from boildown.codec.mixed import tables, trees
 from boildown.codec.mixed.forms import fold, unfold
 

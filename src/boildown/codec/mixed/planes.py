@@ -210,12 +210,13 @@ def _mixed(
     reading: bool,
 ) -> Any:
     """A decision by the mixture of six counters, all of which learn from it."""
-    sum_ = np.int64(0)
+    sum_: Any = np.int64(0)
     for i in range(INPUTS):
         inputs[i] = STRETCH[counters[places[i]] >> np.uint32(20)]
         sum_ += which[i] * inputs[i]
-    inside = np.int64(min(max(sum_ >> 16, -MOST), MOST))
-    chance = SQUASH[np.uint64(inside + MOST)]
+    odds: Any = sum_ >> 16
+    odds = MOST if odds > MOST else -MOST if odds < -MOST else odds
+    chance = SQUASH[np.uint64(odds + MOST)]
     bit = decide(state, data, chance, bit, reading)
     error = ((bit << 16) - chance) * _LEARNING
     for i in range(INPUTS):
