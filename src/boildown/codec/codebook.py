@@ -42,9 +42,9 @@ def find_codebook(blocks: Blocks) -> Codebook | None:
     A zero in the first block counts as well if there are more blocks. That is for the sake of files
     alone: which coder stores a tensor must not change.
     """
-    slots = np.full(kernels.SLOTS, -1, np.int32)
-    words = np.empty(kernels.DISTINCT_MOST, blocks.word)
-    counts = np.zeros(kernels.DISTINCT_MOST, np.int64)
+    most = min(max(blocks.size, 1), kernels.DISTINCT_MOST)
+    slots = np.full(min(4 << most.bit_length(), kernels.SLOTS), -1, np.int32)
+    words, counts = np.empty(most, blocks.word), np.zeros(most, np.int64)
     size = 0
     for i, block in enumerate(blocks.survivors()):
         size = kernels.distinct(block, slots, words, counts, size)
