@@ -341,19 +341,20 @@ def _lines(columns: Sequence[_Column]) -> list[str]:
     """The table, a string for each line."""
     high = max(len(_titles(column)) for column in columns)
     titles = [["", *_titles(column)][-high:] for column in columns]
+    widths = [_longest(column) for column in columns]
     rule = "-" * _width(columns)
-    lines = [_line(columns, row) for row in zip(*titles, strict=True)]
+
+    def line(cells: Iterable[str]) -> str:
+        padded = []
+        for column, width, cell in zip(columns, widths, cells, strict=True):
+            space = " " * (width - cell_len(cell))
+            padded.append(cell + space if column.words else space + cell)
+        return _GAP.join(padded).rstrip()
+
+    lines = [line(row) for row in zip(*titles, strict=True)]
     for rows in zip(*(column.sections for column in columns), strict=True):
-        lines += [rule, *(_line(columns, row) for row in zip(*rows, strict=True))]
-    return [*lines, rule, _line(columns, [column.total for column in columns])]
-
-
-def _line(columns: Sequence[_Column], cells: Sequence[str]) -> str:
-    padded = []
-    for column, cell in zip(columns, cells, strict=True):
-        space = " " * (_longest(column) - cell_len(cell))
-        padded.append(cell + space if column.words else space + cell)
-    return _GAP.join(padded).rstrip()
+        lines += [rule, *(line(row) for row in zip(*rows, strict=True))]
+    return [*lines, rule, line(column.total for column in columns)]
 
 
 _GAP = "  "
