@@ -45,8 +45,7 @@ def load(
         trust_config: modules of your own that the file may name a class or function of, such as
             ["my_package"], to be built with the arguments in the file. True: build whatever it
             names. That runs code the file chooses: never for a file of unknown origin.
-        base: what the file holds the differences to, if it does: a state dict, or the path of a
-            checkpoint, a .boil file or a directory with either.
+        base: what the file holds the differences to, if it does: as for `boildown.pack`.
 
     Returns:
         The model: `model` itself if given, or a copy of it with the smaller layers that the file
