@@ -22,6 +22,7 @@ import sys
 import zipfile
 import zlib
 from array import array
+from operator import mul
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -1108,7 +1109,7 @@ class Mixing:
                 )  # fmt: skip
                 weights = self.weights[min(node, 3) * 16 + ages]
                 inputs = [STRETCH[counters[place] >> 20] for place in places]
-                total = sum(x * weight for x, weight in zip(inputs, weights, strict=True)) >> 16
+                total = sum(map(mul, inputs, weights)) >> 16
                 chance = SQUASH[min(max(total, -2815), 2815) + 2815]
                 bit = self.decide(chance)
                 error = ((bit << 16) - chance) * 3
