@@ -315,14 +315,21 @@
 
   /** What tells tensors apart. */
   function digestOf({ names, tensors }) {
-    const parts = names.flatMap((name) => {
-      const { dtype, shape, data } = tensors[name], text = encoded(name);
+    const texts = names.map((name) => [name, encoded(name)]).sort(([, a], [, b]) => order(a, b));
+    const parts = texts.flatMap(([name, text]) => {
+      const { dtype, shape, data } = tensors[name];
       return [varint(text.length), text, ...[NAMES.indexOf(dtype), shape.length, ...shape].map(varint),
         new Uint8Array(data.buffer, data.byteOffset, data.byteLength)];
     });
     const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
     parts.reduce((at, part) => (whole.set(part, at), at + part.length), 0);
     return blake2b(whole);
+  }
+
+  /** Below 0 where bytes come before others, above 0 where they come after. */
+  function order(a, b) {
+    const at = a.findIndex((byte, i) => byte !== b[i]);
+    return at < 0 ? a.length - b.length : at < b.length ? a[at] - b[at] : 1;
   }
 
   function varint(value) {

@@ -356,7 +356,7 @@ def _in(base: dict[str, Tensor], piece: Piece) -> array[int] | None:
 def _digest(tensors: dict[str, Tensor]) -> bytes:
     """What tells tensors apart."""
     digest = hashlib.blake2b(digest_size=16)
-    for name, (dtype, shape, data) in tensors.items():
+    for name, (dtype, shape, data) in sorted(tensors.items()):
         text = name.encode("utf-8", "surrogatepass")
         numbers = [NAMES.index(dtype), len(shape), *shape]
         digest.update(_varint(len(text)) + text + b"".join(map(_varint, numbers)) + data)

@@ -183,7 +183,7 @@ def pinned(kept: int) -> tuple[np.ndarray, bytes]:
     codes[at * 31 % 97 % 10 >= kept] = 0
     steps = (np.arange(40, dtype=np.float32) + np.float32(3)) / np.float32(7)
     words = (codes.reshape(40, 64).astype(np.float32) * steps[:, None]).view(np.uint32).reshape(-1)
-    return words, b"".join(plan(words, "float32", channel=64).write())
+    return words, b"".join(plan(words, "float32", channel=64, paper=True).write())
 
 
 @pytest.mark.parametrize(("kept", "digest"), [(10, "1ce9ab8446763270"), (2, "b6013306488ff64c")])

@@ -20,6 +20,7 @@ from boildown.codec.kernels import Bytes, Words
 from boildown.compiled import compiled
 
 _BYTES = "uint8"
+_FEW = 24  # words, of which no bytes of a place save what their codes take to tell
 
 
 def plan(survey: Survey, limit: int, nested: Callable[[Blocks], Plan]) -> Plan | None:
@@ -31,7 +32,7 @@ def plan(survey: Survey, limit: int, nested: Callable[[Blocks], Plan]) -> Plan |
         nested: the cheapest way to write a tensor of bytes.
     """
     blocks = survey.blocks
-    if blocks.word.itemsize == 1:
+    if blocks.word.itemsize == 1 or blocks.size < _FEW:
         return None
     words = blocks.whole()
     plans = []

@@ -176,6 +176,8 @@ def _books(
     if book is None:
         return
     order = np.argsort(book.words)
+    if int(book.words.max(initial=0)) >> 62:
+        return  # beyond what a number holds
     found, counts = book.words[order], book.counts[order]
     zeros = keys.size - int(counts.sum())
     if zeros:

@@ -135,8 +135,9 @@ def _tree(stream: Stream, symbols: Symbols, size: int, shape: int) -> trees.Tree
         lengths = np.zeros(size, np.int64)
         if not stream.reading:
             lengths = code_lengths(np.bincount(symbols, minlength=size))
-            if np.count_nonzero(lengths) < 2:
-                lengths[:2] = 1
+            if np.count_nonzero(lengths) < 2:  # a code of two, one of which is all there is
+                lengths[:] = 0
+                lengths[[int(symbols[0]), int(symbols[0] == 0)]] = 1
         stream.lengths(lengths)
     tree = trees.tree_of(lengths) if lengths.max() <= trees.LONGEST else None
     if tree is None:
