@@ -252,6 +252,7 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("train", help="train, compress, pack and prove; train --help says how")
     _add_files(commands)
+    _add_looking(commands)
 
     _add_bench(commands)
     export_command.add(commands, _add_config)
@@ -293,20 +294,7 @@ def _add_files(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "best below 256 MiB and up to 4,096 tensors, else fast",
     )
     command.set_defaults(run=pack)
-    _add_unpack(commands)
-    _add_inspect(commands)
 
-    command = commands.add_parser(
-        "verify", help="whether a .boil file holds a checkpoint, bit by bit; exits with 0 or 1"
-    )
-    command.add_argument("file", type=Path)
-    command.add_argument("checkpoint", type=Path, help="of any kind that pack reads")
-    _add_reading(command)
-    _add_base(command)
-    command.set_defaults(run=verify)
-
-
-def _add_unpack(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     command = commands.add_parser("unpack", help="a .boil file into a checkpoint")
     command.add_argument("file", type=Path, help="or a directory with a model.boil")
     command.add_argument(
@@ -321,7 +309,7 @@ def _add_unpack(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     command.set_defaults(run=unpack)
 
 
-def _add_inspect(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_looking(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     command = commands.add_parser(
         "inspect", help="where the bytes of a .boil file go, or what two differ in"
     )
@@ -331,13 +319,22 @@ def _add_inspect(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--wide", action="store_true", help="all columns, however wide the terminal is"
     )
     command.add_argument("--json", action="store_true", help="as data, on stdout")
-    _add_base(command)
     command.add_argument(
         "--runner-up",
         action="store_true",
         help="also what the next smallest way to store each tensor would take (slow)",
     )
+    _add_base(command)
     command.set_defaults(run=inspect)
+
+    command = commands.add_parser(
+        "verify", help="whether a .boil file holds a checkpoint, bit by bit; exits with 0 or 1"
+    )
+    command.add_argument("file", type=Path)
+    command.add_argument("checkpoint", type=Path, help="of any kind that pack reads")
+    _add_reading(command)
+    _add_base(command)
+    command.set_defaults(run=verify)
 
 
 def _add_base(command: argparse.ArgumentParser) -> None:
