@@ -6,7 +6,8 @@ DIR holds lenet5-0.pt, lenet5-1.pt, ...: state dicts of `boildown.models.lenet.L
 MNIST. Each is trained for one more epoch on MNIST's 60000 training images, in three ways: all
 layers with a small learning rate, by two optimizers, and the last layer alone. All are packed as
 fp32, as the optimizer left them, and with all weights, old and new, rounded to bfloat16; every file
-is read back and compared bit by bit. Prints Markdown: bytes of files on disk, means over the networks with their standard deviation.
+is read back and compared bit by bit. Prints Markdown: bytes of files on disk, means over the
+networks with their standard deviation.
 """
 
 import argparse
