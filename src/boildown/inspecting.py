@@ -13,7 +13,6 @@ from typing import Any, TypeAlias
 from rich.cells import cell_len
 
 from boildown import codec
-from boildown.base_state import load_base
 from boildown.codec import FileReport, TensorReport
 from boildown.model_directory import packed_file
 from boildown.printable import printable, say
@@ -42,7 +41,11 @@ def inspect_files(
         ValueError: unless they are intact files, and the base the one that they need.
         OSError: if one cannot be read.
     """
-    given = load_base(base)
+    given = None
+    if base is not None:  # a file alone is inspected without torch
+        from boildown.base_state import load_base
+
+        given = load_base(base)
     report = codec.inspect_file(packed_file(file), base=given, runner_up=runner_up)
     if other is None:
         if as_json:
