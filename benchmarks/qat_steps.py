@@ -1,10 +1,11 @@
 """What a step of training costs on grids: LeNet-5 and ResNet-20, in turns with a plain one.
 
-python benchmarks/qat_steps.py [--rounds 60] [--threads 2]
+python benchmarks/qat_steps.py [--rounds 60] [--threads 2] [--nets LeNet-5 ResNet-20] [--processor]
 
 Prints, in Markdown, the median of a step in milliseconds, and of the ratios of neighbours: plain,
 with weights of 4 bits, with inputs of 4 bits too, ternary, and with a rate term. A step is forward,
-backward and Adam of a batch of 64 in a Lightning Trainer; what is timed is from batch to batch.
+backward and Adam of a batch of 64 in a Lightning Trainer; what is timed is from batch to batch, on
+the wall's clock, or with --processor what the process took, which other work disturbs less.
 """
 
 import argparse
@@ -44,17 +45,17 @@ WAYS: dict[str, dict[str, Any] | None] = {
 class Clock(Callback):
     """Seconds of each step but the first few."""
 
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now, self.seconds = now, list[float]()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        self._began = time.perf_counter()
+        self._began = self.now()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        self.seconds.append(time.perf_counter() - self._began)
+        self.seconds.append(self.now() - self._began)
 
 
-def steps(net: str, way: dict[str, Any] | None, count: int) -> float:
+def steps(net: str, way: dict[str, Any] | None, count: int, now: Callable[[], float]) -> float:
     """The median of some steps."""
     build, shape = NETS[net]
     seed_everything(0, verbose=False)
@@ -64,7 +65,7 @@ def steps(net: str, way: dict[str, Any] | None, count: int) -> float:
     )
     task = Classification(build(), optimizer=lambda p: torch.optim.Adam(p, lr=1e-3), num_classes=10)
     pair: list[tuple[Tensor, Tensor]] = [(inputs[:BATCH], targets[:BATCH])]
-    clock = Clock()
+    clock = Clock(now)
     held = [] if way is None else [Quantize(**way, begin=0.0, calibration=lambda: pair)]
     trainer = Trainer(
         accelerator="cpu",
@@ -86,17 +87,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--nets", nargs="+", default=list(NETS), choices=list(NETS))
+    parser.add_argument("--processor", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     print(f"{this_machine(torch.device('cpu'))}\n")
     print("| net | " + " | ".join(WAYS) + " |\n|---|" + "---|" * len(WAYS))
-    for net in NETS:
+    now = time.process_time if given.processor else time.perf_counter
+    for net in given.nets:
         taken: dict[str, list[float]] = {name: [] for name in WAYS}
         for _ in range(given.rounds):
             for name, way in WAYS.items():
-                taken[name].append(steps(net, way, given.steps))
+                taken[name].append(steps(net, way, given.steps, now))
         ratios = {
             name: statistics.median(a / b for a, b in zip(each, taken["plain"], strict=True))
             for name, each in taken.items()

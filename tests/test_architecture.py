@@ -28,9 +28,9 @@ LAYERS: tuple[set[str], ...] = (  # a room imports from its own layer and those 
     {
         "models",
         "checkpoint",
+        "tensor_file",
         "unpickling",
         "foreign_masks",
-        "tensor_file",
         "name_matching",
         "loading",
         "saving",

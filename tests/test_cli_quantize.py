@@ -141,3 +141,13 @@ def test_a_network_of_ones_own_is_quantized_in_python(
     said = capsys.readouterr().err
     assert "no config.yaml beside it" in said
     assert "quantize_oneshot(network, samples, bits)" in said
+
+
+def test_groups_get_one_width(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["quantize", str(run), "--bits", "3", "--json"]
+    spread = ["--allocation", "trace", "--group", "fc1", "fc2"]
+    assert main([*asked, *spread]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert len({layer["bits"] for layer in told["layers"]}) == 1
+    assert main([*asked, "--group", "fc1"]) == 1
+    assert "give --allocation too" in capsys.readouterr().err

@@ -3,9 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 
+from boildown import codec
+
+GOLDEN = Path(__file__).parent / "codec" / "golden"
 TRAINING = ("lightning", "hydra", "wandb")
 LISTS = {  # each in a process of its own, in this order: module -> what must not have come by then
     "command line and report": {
@@ -23,6 +28,12 @@ LISTS = {  # each in a process of its own, in this order: module -> what must no
         "boildown.schedule": ("torch", *TRAINING),
     },
     "configs": {"boildown.run.config": ("torch", "lightning", "wandb")},
+    "files": {
+        "boildown.codec.report": ("torch", "scipy.linalg", "rich", *TRAINING),
+        "boildown.inspecting": ("torch", "scipy.linalg", *TRAINING),
+        "boildown.packing": TRAINING,
+        "boildown.verifying": TRAINING,
+    },
     "files and mathematics": {
         "boildown.codec": ("sklearn", "matplotlib", "rich", *TRAINING),
         "boildown.loading": TRAINING,
@@ -74,3 +85,23 @@ print(len(codec.encode({"weight": torch.eye(3)})) > 0)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"
+
+
+def test_a_file_is_inspected_without_torch_and_unpacked_without_training(tmp_path: Path) -> None:
+    state = {"w": torch.eye(30), "v": torch.randn(40), "grid": torch.arange(90.0) % 7}
+    files = [tmp_path / "model.boil"]
+    codec.pack(state, files[0], config={"a": 1})
+    files += sorted(GOLDEN.rglob("grids.boil"))
+    code = (
+        "import sys\n"
+        "from boildown.cli import main\n"
+        "for file in sys.argv[2:]:\n"
+        "    assert main(['inspect', file]) == 0\n"
+        "seen = [m for m in ('torch', 'scipy.linalg') if m in sys.modules]\n"
+        "for i, file in enumerate(sys.argv[2:]):\n"
+        "    assert main(['unpack', file, '-o', f'{sys.argv[1]}/{i}.pt']) == 0\n"
+        f"print(seen, [m for m in {TRAINING} if m in sys.modules])\n"
+    )
+    line = [sys.executable, "-c", code, str(tmp_path), *map(str, files)]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[] []"

@@ -31,7 +31,9 @@ def network() -> nn.Sequential:
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     state = {f"{DEEP}.{name}": tensor for name, tensor in network().state_dict().items()}
-    codec.pack(state | {"tied": state[f"{DEEP}.3.weight"]}, tmp_path / "model.boil")
+    codec.pack(
+        state | {"tied": state[f"{DEEP}.3.weight"]}, tmp_path / "model.boil", coder="huffman"
+    )
     return tmp_path / "model.boil"
 
 
@@ -105,9 +107,9 @@ def test_two_files_layer_by_layer(
     other = tmp_path / "other.boil"
     small = factorize(network(), {"3": 4})
     small.append(nn.Linear(6, 2))
-    boildown.pack(small, other)
+    boildown.pack(small, other, coder="huffman")
     assert main(["inspect", str(file.with_name("plain.boil")), str(other)]) == 1
-    boildown.pack(network(), tmp_path / "plain.boil")
+    boildown.pack(network(), tmp_path / "plain.boil", coder="huffman")
     capsys.readouterr()
     assert main(["inspect", str(tmp_path / "plain.boil"), str(other)]) == 0
     said = capsys.readouterr().out
@@ -133,9 +135,9 @@ def test_two_files_layer_by_layer(
 def test_the_modules_that_all_names_begin_with_do_not_part_two_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    codec.pack(network().state_dict(), tmp_path / "a.boil")
+    codec.pack(network().state_dict(), tmp_path / "a.boil", coder="huffman")
     state = {f"model.{name}": tensor for name, tensor in network().state_dict().items()}
-    codec.pack(state, tmp_path / "b.boil")
+    codec.pack(state, tmp_path / "b.boil", coder="huffman")
     assert main(["inspect", str(tmp_path / "a.boil"), str(tmp_path / "b.boil")]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [row[-1] for row in rows if row and row[0].isdecimal()] == ["1.00"] * 4
@@ -147,7 +149,9 @@ def test_a_grid_shows_its_nominal_and_its_coded_bits(
     monkeypatch.setenv("COLUMNS", "120")
     torch.manual_seed(0)
     codes = (torch.randn(40, 200) * 3).round().clamp(-8, 7)
-    codec.pack({"fc.weight": codes * torch.rand(40, 1) + 0.0}, tmp_path / "model.boil")
+    codec.pack(
+        {"fc.weight": codes * torch.rand(40, 1) + 0.0}, tmp_path / "model.boil", coder="huffman"
+    )
     assert main(["inspect", str(tmp_path / "model.boil")]) == 0
     assert "grid dense huffman" in (shown := capsys.readouterr().out)
     assert main(["inspect", str(tmp_path / "model.boil"), "--json"]) == 0

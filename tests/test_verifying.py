@@ -126,7 +126,7 @@ def test_as_it_was_packed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         (["none.boil", "a.pt"], "No such file or directory: 'none.boil'"),
         (["a.pt", "a.boil"], "a.pt: this is not a boil file"),
         (["a.boil", "a.boil"], "a.boil is packed already"),
-        (["cut.boil", "a.pt"], "cut.boil: the file is cut short"),
+        (["cut.boil", "a.pt"], "cut.boil: the checksum is wrong: it was damaged"),
     ],
 )
 def test_errors_are_one_line(

@@ -64,9 +64,14 @@ def unpack(args: argparse.Namespace) -> None:
 
 def inspect(args: argparse.Namespace) -> None:
     """Show what each tensor takes, in the columns of Deep Compression's tables 2 to 5."""
+    from boildown.compiled import without_blas
+
+    without_blas()
     from boildown.inspecting import inspect_files
 
-    inspect_files(args.file, args.other, wide=args.wide, as_json=args.json)
+    inspect_files(
+        args.file, args.other, wide=args.wide, as_json=args.json, runner_up=args.runner_up
+    )
 
 
 def verify(args: argparse.Namespace) -> None:
@@ -265,7 +270,7 @@ def _add_files(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         default="auto",
         metavar="NAME",
         help="best: the smallest file; fast; huffman: as Deep Compression has it; default: auto, "
-        "best below 256 MiB of tensors, else fast",
+        "best below 256 MiB and up to 4,096 tensors, else fast",
     )
     command.set_defaults(run=pack)
 
@@ -289,6 +294,11 @@ def _add_files(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--wide", action="store_true", help="all columns, however wide the terminal is"
     )
     command.add_argument("--json", action="store_true", help="as data, on stdout")
+    command.add_argument(
+        "--runner-up",
+        action="store_true",
+        help="also what the next smallest way to store each tensor would take (slow)",
+    )
     command.set_defaults(run=inspect)
 
     command = commands.add_parser(

@@ -17,7 +17,9 @@ from boildown.codec import FileReport, TensorReport
 from boildown.printable import printable, say
 
 
-def inspect_files(file: Path, other: Path | None, *, wide: bool, as_json: bool) -> None:
+def inspect_files(
+    file: Path, other: Path | None, *, wide: bool, as_json: bool, runner_up: bool
+) -> None:
     """Show what each tensor of a file takes, or each layer of two files.
 
     Args:
@@ -25,12 +27,13 @@ def inspect_files(file: Path, other: Path | None, *, wide: bool, as_json: bool) 
         other: to compare it with.
         wide: whether all columns are shown, however wide the terminal is.
         as_json: whether everything is printed as data instead.
+        runner_up: whether it is shown what the next smallest representation would take.
 
     Raises:
         CodecError: unless they are intact files.
         OSError: if one cannot be read.
     """
-    report = codec.inspect_file(file)
+    report = codec.inspect_file(file, runner_up=runner_up)
     if other is None:
         if as_json:
             print(json.dumps(as_data(report), indent=2))
@@ -242,11 +245,18 @@ def _columns(report: FileReport) -> list[_Column]:
         column("fillers", lambda t: "" if t.fillers is None else f"{t.fillers:,}", dispensable=8),
         column("bytes", lambda t: "tied" if _is_tied(t) else f"{t.bytes:,}",
                lambda s: f"{s.bytes:,}", f"{report.header:,}", f"{size:,}"),
+        column("runner-up", _runner_up, words=True),
         column("file %", lambda t: percent(t.bytes), lambda s: percent(s.bytes),
                percent(report.header), "100.00", dispensable=7),
         column("ratio", lambda t: f"{4 * t.numel / t.bytes:.1f}" if t.bytes else "",
                lambda s: s.ratio, total=f"{report.dense_bytes / size:.1f}", dispensable=1),
     ]  # fmt: skip
+
+
+def _runner_up(tensor: TensorReport) -> str:
+    if tensor.runner_up is None:
+        return ""
+    return f"{tensor.runner_up} {tensor.runner_up_bytes:,}"
 
 
 def _layer_columns(layers: Sequence[LayerPair], a: FileReport, b: FileReport) -> list[_Column]:

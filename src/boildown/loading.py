@@ -17,6 +17,7 @@ from boildown.models import build, trusts
 from boildown.name_matching import matched, places
 from boildown.quantize import split_layer
 from boildown.quantize.activations import KEY, grid_on
+from boildown.structure.resize import NUMBERS, SHAPES, has_sizes
 
 # A description may ask for _MORE times the file's tensors, and _FEW besides: a factorised model is
 # first built with its dense layers, and with batch-norms that are folded now.
@@ -157,6 +158,9 @@ def _is_so(module: nn.Module | None, entry: Any) -> bool:
         return [name for name, _ in module.named_children()] == ["v", "u"]
     if "identity" in entry:
         return type(module) is nn.Identity
+    if sizes := {key: entry[key] for key in (SHAPES, NUMBERS) if key in entry}:
+        rest = {key: value for key, value in entry.items() if key not in sizes}
+        return has_sizes(module, sizes) and (not rest or _is_so(module, rest))
     weight = getattr(module, "weight", None)
     widths = [(entry[key], axis) for axis, key in enumerate(("outputs", "inputs")) if key in entry]
     return (

@@ -43,6 +43,14 @@ def _add_widths(command: argparse.ArgumentParser) -> None:
         "or products of a sample times bits; default: bytes",
     )
     command.add_argument(
+        "--group",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="with --allocation, weights that get one number of bits; may be given several times",
+    )
+    command.add_argument(
         "--method",
         default="nearest",
         metavar="{nearest,gptq,adaround}",
@@ -79,6 +87,7 @@ def run(args: argparse.Namespace) -> None:
         samples=args.samples,
         allocation=args.allocation,
         unit=args.unit,
+        groups=args.group,
     )
     quantize_file(
         args.path, args.out, asked, args.config, args.allow, args.batches, as_json=args.json

@@ -30,6 +30,7 @@ class Asked:
         samples: of the training data to calibrate with.
         allocation: None, or what spreads the bits (`boildown.quantize.mixed.spread_bits`).
         unit: in which the bits are a budget then.
+        groups: then, lists of patterns of weights that get one number of bits.
     """
 
     bits: Sequence[str]
@@ -41,6 +42,7 @@ class Asked:
     samples: int
     allocation: str | None
     unit: str
+    groups: Sequence[Sequence[str]] = ()
 
     def plan(self) -> Plan:
         """What it says.
@@ -92,6 +94,7 @@ def _spread(run: TrainedRun, plan: Plan, asked: Asked) -> dict[str, int]:
         run.loss(),
         by=asked.allocation,  # type: ignore[arg-type]
         unit=asked.unit,  # type: ignore[arg-type]
+        groups=asked.groups,
         samples=asked.samples,
     )
 
@@ -123,6 +126,10 @@ def quantize_file(
         OSError: if a file cannot be read or written.
     """
     plan = asked.plan()
+    if asked.groups and asked.allocation is None:
+        raise ValueError(
+            "--group says which weights get one width when bits are spread: give --allocation too"
+        )
     work = opened(
         path, out, config, allow, batches, name="quantized.boil",
         in_python="boildown.quantize.layers.quantize_oneshot(network, samples, bits)",

@@ -17,7 +17,9 @@ def pack(
     path: str | os.PathLike[str],
     *,
     config: Mapping[str, Any] | None = None,
+    coder: str = "auto",
     zero_signs: bool = True,
+    base: Mapping[str, Tensor] | None = None,
 ) -> int:
     """Write a model to a file, which appears whole or not at all.
 
@@ -28,7 +30,9 @@ def pack(
         path: of the file; replaced if it exists.
         config: plain data to store beside it, such as the `_target_` and arguments of the model as
             its class builds it (`boildown.load`).
+        coder: "auto", "best", "fast" or "huffman", see `boildown.codec.encode`.
         zero_signs: whether -0.0 stays -0.0, see `boildown.codec.encode`.
+        base: a state dict to store the differences to, see `boildown.codec.encode`.
 
     Returns:
         Bytes of the file.
@@ -37,10 +41,10 @@ def pack(
         CodecError: for what is no dense tensor of a known dtype, or a config that is not plain.
         OSError: if the file cannot be written.
     """
-    if not isinstance(model, nn.Module):
-        return codec.pack(model, path, config=config, zero_signs=zero_signs)
-    described = structured(model, config)
-    return codec.pack(model.state_dict(), path, config=described, zero_signs=zero_signs)
+    if isinstance(model, nn.Module):
+        config = structured(model, config)
+        model = model.state_dict()
+    return codec.pack(model, path, config=config, coder=coder, zero_signs=zero_signs, base=base)
 
 
 def structured(model: nn.Module, config: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from boildown.allocate.widths import Option, allocate_bits, cost_of, harm_by, options_of
+from boildown.allocate.widths import (
+    Option,
+    allocate_bits,
+    check_groups,
+    cost_of,
+    groups_among,
+    harm_by,
+    least_cost,
+    options_of,
+)
 from boildown.calibrate.curvature import mean_traces
 from boildown.calibrate.evidence import Evidence
 
@@ -43,6 +52,73 @@ def test_no_other_bits_do_less_harm(seed: int, weights: int, widths: int, at: fl
     )
     found = sum(options[n][b].loss for n, b in bits.items())
     assert found == pytest.approx(best, rel=1e-9)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.integers(0, 1000),
+    st.lists(st.integers(0, 2), min_size=1, max_size=6),
+    st.integers(1, 5),
+    st.floats(0.0, 1.0),
+)
+def test_groups_get_the_best_bits_that_are_alike(
+    seed: int, of: list[int], widths: int, at: float
+) -> None:
+    """Against all bits that are alike within the groups 1 and 2; 0 is none."""
+    options = drawn(seed, len(of), widths)
+    groups = [[f"w{i}" for i, one in enumerate(of) if one == group] for group in (1, 2)]
+    groups = [group for group in groups if group]
+    every = [
+        dict(zip(options, each, strict=True))
+        for each in itertools.product(range(2, 2 + widths), repeat=len(of))
+    ]
+    alike = [bits for bits in every if all(len({bits[n] for n in g}) == 1 for g in groups)]
+    costs = [cost_of(options, bits) for bits in alike]
+    assert least_cost(options, groups) == pytest.approx(min(costs))
+    budget = min(costs) + at * (max(costs) - min(costs))
+    found = allocate_bits(options, budget, groups)
+    assert list(found) == list(options)
+    assert all(len({found[name] for name in group}) == 1 for group in groups)
+    assert cost_of(options, found) <= budget * (1 + 1e-9)
+
+    def loss(bits: dict[str, int]) -> float:
+        return sum(options[n][b].loss for n, b in bits.items())
+
+    best = min(loss(b) for b, c in zip(alike, costs, strict=True) if c <= budget)
+    assert loss(found) == pytest.approx(best, rel=1e-9)
+
+
+def test_groups_take_the_widths_that_all_members_have() -> None:
+    options = drawn(0, 2, 3)
+    del options["w0"][2], options["w1"][4]
+    assert allocate_bits(options, 1e9, [["w0", "w1"]]) == {"w0": 3, "w1": 3}
+    del options["w0"][3]
+    with pytest.raises(ValueError, match="w0, w1 have no number of bits in common"):
+        allocate_bits(options, 1e9, [["w0", "w1"]])
+    with pytest.raises(ValueError, match="w7 is none of the weights, w0, w1"):
+        allocate_bits(options, 1e9, [["w0", "w7"]])
+    with pytest.raises(ValueError, match="named twice"):
+        allocate_bits(options, 1e9, [["w0"], ["w0"]])
+
+
+def test_members_are_found_by_patterns_and_bad_groups_are_named() -> None:
+    names = [f"{i}.{part}.weight" for i in (0, 1) for part in ("q", "k", "up")]
+    assert groups_among([["0.q", "0.k"], ["*.up"]], names, "groups") == [
+        ["0.q.weight", "0.k.weight"],
+        ["0.up.weight", "1.up.weight"],
+    ]
+    with pytest.raises(
+        ValueError, match=r"groups: 0\.k\.weight is in two .*\['0\.\?'\] and \['k'\]"
+    ):
+        groups_among([["0.?"], ["k"]], names, "groups")
+    with pytest.raises(ValueError, match=r"quantize\.groups: the pattern 'v' matches no tensor"):
+        groups_among([["q", "v"]], names, "quantize.groups")
+
+
+@pytest.mark.parametrize("given", ["q", ["q", "k"], [[]], [["q"], []], [["q", 3]], 3, [None]])
+def test_what_is_no_list_of_lists_is_refused(given: object) -> None:
+    with pytest.raises(ValueError, match="groups must be a list of lists of names or patterns"):
+        check_groups(given, "groups")
 
 
 def test_two_hundred_layers_take_less_than_a_second() -> None:

@@ -237,6 +237,26 @@ def test_spread_bits_resume_and_keep_to_the_bytes(by: Any, stop: int, tmp_path: 
     assert again.bits_of == held.bits_of
 
 
+@pytest.mark.parametrize("kind", [Quantize, ShareWeights])
+def test_groups_get_one_width(kind: Any) -> None:
+    def bits(**more: Any) -> dict[str, int]:
+        held = kind(bits=3, allocation="trace", begin=0.5, calibration=calibration, **more)
+        go(held)
+        return dict(held.bits_of)
+
+    names = list(bits())
+    found = bits(groups=[["0", "2"]])
+    assert list(found) == names
+    assert len(set(found.values())) == 1
+    who = "quantize" if kind is Quantize else "share"
+    with pytest.raises(ValueError, match=rf"{who}\.groups: the pattern 'q' matches no tensor"):
+        bits(groups=[["q"]])
+    with pytest.raises(ValueError, match=rf"{who}\.groups must be a list of lists"):
+        bits(groups=["0", "2"])
+    with pytest.raises(ValueError, match=rf"{who}\.groups .* give {who}\.allocation too"):
+        kind(bits=3, groups=[["0", "2"]])
+
+
 def test_a_rate_term_makes_codes_shorter() -> None:
     sizes = []
     for rate in (0.0, 3.0):

@@ -107,7 +107,7 @@ GOLDEN = {  # of the bytes that were written when every tensor was coded whole
 
 def bytes_of(name: str) -> tuple[str, Words, bytes]:
     dtype, words = CASES[name][0], CASES[name][1]()
-    return dtype, words, b"".join(plan(words, dtype).write())
+    return dtype, words, b"".join(plan(words, dtype, paper=True).write())
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -117,7 +117,7 @@ def test_the_bytes_are_those_of_ever_and_come_back(name: str) -> None:
     numel = words.nbytes // dtypes.itemsize(dtype)
     back, _ = read_tensor(data, dtype, numel)
     assert (back == words).all()
-    assert plan(words, dtype).size == len(data)
+    assert plan(words, dtype, paper=True).size == len(data)
 
 
 @pytest.mark.parametrize("name", ["31 values and both zeros", "31 values, few, both zeros"])
@@ -135,10 +135,10 @@ def test_few_values_take_little_memory(values: int, kept: float, signs: bool) ->
     """Beside the tensor and its bytes only those of a few blocks."""
     words = shared(24 * BLOCK, kept, values)
     words = signed(words) if signs else words
-    data = b"".join(plan(words, "float32").write())  # all is compiled
+    data = b"".join(plan(words, "float32", paper=True).write())  # all is compiled
     whole = words.nbytes
     tracemalloc.start()
-    for _ in plan(words, "float32").write():
+    for _ in plan(words, "float32", paper=True).write():
         pass
     packing = tracemalloc.get_traced_memory()[1]
     tracemalloc.reset_peak()

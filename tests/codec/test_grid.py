@@ -49,7 +49,7 @@ def ternary(*shape: int, seed: int = 0) -> Tensor:
 def inspected(tensor: Tensor, path: Path) -> codec.TensorReport:
     """What a file says of a tensor that has come back from it."""
     state = {"w": tensor}
-    assert codec.pack(state, path) == codec.estimate(state)
+    assert codec.pack(state, path, coder="huffman") == codec.estimate(state, coder="huffman")
     assert_same(state, codec.unpack(path))
     return codec.inspect(path)[0]
 
@@ -92,8 +92,8 @@ def test_zeros_may_have_signs(tmp_path: Path) -> None:
     signed = torch.where((tensor == 0) & (torch.rand(60, 784) < 0.5), -0.0, tensor)
     found = inspected(signed, tmp_path / "model.boil")
     assert found.coder == "grid dense huffman, signed zeros"
-    bare = codec.encode({"w": signed}, zero_signs=False)
-    assert bare == codec.encode({"w": tensor})
+    bare = codec.encode({"w": signed}, zero_signs=False, coder="huffman")
+    assert bare == codec.encode({"w": tensor}, coder="huffman")
 
 
 def test_codes_beyond_a_byte_are_those_of_affine_grids(tmp_path: Path) -> None:
@@ -146,8 +146,8 @@ def test_any_tensor_of_blocks_comes_back(data: st.DataObject) -> None:
     tensor = on_grid(*shape, bits=bits, seed=seed, kept=data.draw(st.sampled_from([0.05, 1.0])))
     other = data.draw(st.sampled_from([tensor, -tensor, ternary(*shape, seed=seed)]))
     state = {"w": other, "more": other.t() if other.dim() == 2 else other.flatten()}
-    encoded = codec.encode(state)
-    assert codec.estimate(state) == len(encoded)
+    encoded = codec.encode(state, coder="huffman")
+    assert codec.estimate(state, coder="huffman") == len(encoded)
     assert_same(state, codec.decode(encoded)[0])
 
 
@@ -155,17 +155,17 @@ def test_any_tensor_of_blocks_comes_back(data: st.DataObject) -> None:
 def test_blocks_that_lie_across_the_pieces_of_a_large_tensor(kept: float) -> None:
     tensor = on_grid(700, 999, kept=kept)
     assert tensor.numel() > 2 * BLOCK
-    data = codec.encode({"w": tensor})
+    data = codec.encode({"w": tensor}, coder="huffman")
     assert len(data) < tensor.numel() / 2 + 4000
     assert_same({"w": tensor}, codec.decode(data)[0])
 
 
 def test_it_takes_little_memory() -> None:
     words = to_words(on_grid(6000, 1000))
-    data = b"".join(plan(words, "float32", channel=1000).write())  # all is compiled
+    data = b"".join(plan(words, "float32", channel=1000, paper=True).write())  # all is compiled
     assert data[0] == GRID
     tracemalloc.start()
-    for _ in plan(words, "float32", channel=1000).write():
+    for _ in plan(words, "float32", channel=1000, paper=True).write():
         pass
     packing = tracemalloc.get_traced_memory()[1]
     tracemalloc.reset_peak()
@@ -183,7 +183,7 @@ def pinned(kept: int) -> tuple[np.ndarray, bytes]:
     codes[at * 31 % 97 % 10 >= kept] = 0
     steps = (np.arange(40, dtype=np.float32) + np.float32(3)) / np.float32(7)
     words = (codes.reshape(40, 64).astype(np.float32) * steps[:, None]).view(np.uint32).reshape(-1)
-    return words, b"".join(plan(words, "float32", channel=64).write())
+    return words, b"".join(plan(words, "float32", channel=64, paper=True).write())
 
 
 @pytest.mark.parametrize(("kept", "digest"), [(10, "1ce9ab8446763270"), (2, "b6013306488ff64c")])

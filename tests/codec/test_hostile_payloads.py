@@ -50,7 +50,7 @@ TABLE_OF_ONE = b"\x80"
         (b"", "byte 0: 1 bytes should follow, and 0 do"),
         (bytes([RAW | 9 << 2]) + bytes(32), "form 9"),
         (bytes([RAW | 4 << 2]) + bytes(32), "form 4"),
-        (bytes([DENSE | 12]), "first byte, 13, stands for no way of storing"),
+        (bytes([DENSE | 252]), "first byte, 253, stands for no way of storing"),
         (bytes([DENSE, 7]), "coded by method 7"),
         (bytes([DENSE, FIXED, 0]), "a codebook of 0"),
         (bytes([DENSE, FIXED, *varint(65537)]), "a codebook of 65537"),

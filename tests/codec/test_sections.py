@@ -3,6 +3,7 @@
 import resource
 import threading
 import tracemalloc
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -225,6 +226,23 @@ def test_work_comes_back_in_order_and_little_of_it_waits() -> None:
     assert list(in_order(work, [None], unsized)) == list(in_order(work, [], unsized)) == []
     assert list(in_order(work, [3], unsized)) == [9]
     assert threading.main_thread() in threads
+
+
+def test_nothing_is_kept_of_what_is_done() -> None:
+    class Item:
+        pass
+
+    alive = weakref.WeakSet[Item]()
+
+    def items() -> Iterator[Item]:
+        for _ in range(20):
+            item = Item()
+            alive.add(item)
+            yield item
+            del item
+
+    for i, _ in enumerate(in_order(lambda item: None, items(), lambda item: 0)):
+        assert i < 10 or len(alive) <= AHEAD + 2
 
 
 def test_what_fails_in_a_thread_fails_here() -> None:

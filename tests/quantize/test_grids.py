@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from boildown.quantize.activations import InputGrid
 from boildown.quantize.grid import blocks_of, limits, misfit
 from boildown.quantize.observers import OBSERVERS, Observer, fit_grid
 from boildown.quantize.rounding import Ternary, Uniform
@@ -157,3 +158,34 @@ def test_blocks_are_those_of_the_granularity() -> None:
 def test_an_unknown_observer_is_named() -> None:
     with pytest.raises(ValueError, match=r"observer must be one of minmax.*'best'"):
         fit_grid(torch.ones(1, 4), 4, observer="best")  # type: ignore[arg-type]
+
+
+@given(st.integers(0, 1000), st.integers(2, 8))
+def test_latent_weights_are_rounded_as_torchs_operator_does(seed: int, bits: int) -> None:
+    torch.manual_seed(seed)
+    steps = torch.rand(6, 1) * 0.2 + 0.01
+    blocks = torch.randn(6, 40)
+    blocks[:, :5] = steps * torch.tensor([0.0, 0.5, -0.5, 1.5, -0.4])  # ties, and below zero
+    low, high = limits(bits)
+    zeros = torch.zeros(6, dtype=torch.int32)
+    expected = torch.fake_quantize_per_channel_affine(blocks, steps.flatten(), zeros, 0, low, high)
+    seen = Uniform(bits).seen(blocks, steps)
+    assert torch.equal(seen, expected)
+    assert not torch.signbit(seen[seen == 0.0]).any()
+
+
+@given(st.integers(0, 1000), st.integers(2, 8), st.integers(0, 3))
+def test_inputs_are_rounded_as_torchs_operator_does(seed: int, bits: int, zero: int) -> None:
+    torch.manual_seed(seed)
+    step = float(torch.rand(()) * 0.2 + 0.01)
+    inputs, weights = torch.randn(3, 50), torch.randn(3, 50)
+    high = limits(bits, signed=False)[1]
+    grid = InputGrid(torch.tensor(step, requires_grad=True), zero, bits)
+    ours, torchs = (inputs.clone().requires_grad_() for _ in range(2))
+    seen = grid.rounded(ours)
+    expected = torch.fake_quantize_per_tensor_affine(torchs, step, zero, 0, high)
+    assert torch.equal(seen, expected)
+    assert torch.equal(seen, grid.plainly(inputs))
+    (seen * weights).sum().backward()
+    (expected * weights).sum().backward()
+    assert torch.equal(ours.grad, torchs.grad)  # type: ignore[arg-type]

@@ -68,6 +68,47 @@ def test_the_budget_is_kept_and_less_is_lost(
     assert lost(net, mixed, pairs) < lost(net, alike, pairs)
 
 
+@pytest.mark.parametrize("unit", UNITS)
+def test_members_of_a_group_get_one_width(net: nn.Module, pairs: Pairs, unit: Any) -> None:
+    apart = spread_bits(net, pairs, Plan(bits=3), F.mse_loss, unit=unit)
+    assert apart["much.weight"] != apart["little.weight"]
+    groups = [["much", "little"]]
+    bits = spread_bits(net, pairs, Plan(bits=3), F.mse_loss, unit=unit, groups=groups)
+    assert bits["much.weight"] == bits["little.weight"]
+    for bad, said in (([["much"], ["m*"]], "in two groups"), ([["q"]], "'q' matches no tensor")):
+        with pytest.raises(ValueError, match=said):
+            spread_bits(net, pairs, Plan(bits=3), F.mse_loss, groups=bad)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_columns_of_outliers_count_in_the_budget(net: nn.Module, pairs: Pairs, unit: Any) -> None:
+    with torch.no_grad():
+        net.much.weight[:, :3] *= 20.0  # type: ignore[index, operator]
+    data = [x for x, _ in pairs]
+    plan = Plan(bits=3, outliers=0.06)
+    bits = spread_bits(net, pairs, plan, F.mse_loss, unit=unit)
+    alike = quantize_oneshot(net, data, 3, outliers=0.06)
+    mixed = quantize_oneshot(net, data, bits, outliers=0.06)
+    assert sum(".outliers" in name for name, _ in mixed.named_parameters()) > 0
+
+    def cost(model: nn.Module, width: Any) -> float:
+        total = 0.0
+        for name, p in model.named_parameters():
+            layer = name.split(".")[0]
+            if name.endswith("weight") and unit == "bytes":
+                total += coded_bytes(p)
+            elif name.endswith("weight"):
+                total += p.numel() * (16 if "outliers" in name else width(f"{layer}.weight"))
+        return 32 * total if unit == "operations" else total  # inputs are not rounded
+
+    budget = cost(alike, lambda name: 3)
+    assert cost(mixed, bits.__getitem__) <= 1.02 * budget  # the columns follow the bits
+    without = spread_bits(net, pairs, Plan(bits=3), F.mse_loss, unit=unit, budget=budget)
+    tight = spread_bits(net, pairs, plan, F.mse_loss, unit=unit, budget=budget)
+    assert tight == bits
+    assert sum(without.values()) >= sum(bits.values())
+
+
 def test_what_cannot_be_is_named(net: nn.Module, pairs: Pairs) -> None:
     with pytest.raises(ValueError, match="leave out ternary"):
         spread_bits(net, pairs, Plan(bits="ternary"), F.mse_loss)

@@ -2,6 +2,7 @@
 
 import copy
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 import boildown
 from boildown.flops import forward_flops
 from boildown.forward import evaluating, tensors_of
-from boildown.lowrank.factorize import describe, restructure
+from boildown.lowrank.factorize import describe, factorize, restructure
 from boildown.models.resnet import ResNet
 from boildown.structure.dependencies import Group, UntraceableError, call
 from boildown.structure.resize import structure
@@ -57,6 +58,33 @@ def test_the_smaller_network_says_what_the_masked_one_says(name: str) -> None:
             assert torch.equal(value, before[key])
     inputs = example if isinstance(example, Tensor) else None
     assert forward_flops(smaller, inputs) < forward_flops(model, inputs)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "gpt", "vision", "mobile", "unet", "encoder"])
+def test_its_file_is_read_into_a_network_as_its_class_builds_it(name: str, tmp_path: Path) -> None:
+    model, example, _ = case(name)
+    smaller = model
+    for seed in (1, 2):  # a second time too
+        groups, _ = groups_of(smaller, example)
+        smaller = shrink(smaller, some(groups, seed), example, groups)
+    boildown.pack(copy.deepcopy(smaller), tmp_path / "small.boil")
+    read = boildown.load(tmp_path / "small.boil", case(name).model)
+    for one, other in zip(outputs(read, example), outputs(smaller, example), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_so_is_that_of_one_whose_factors_got_smaller(tmp_path: Path) -> None:
+    model, example, _ = case("vision")
+    groups, _ = groups_of(model, example)
+    name = next(n for n, layer in model.named_modules() if isinstance(layer, nn.Linear))
+    made = factorize(shrink(model, some(groups, 1), example, groups), {name: 4})
+    groups, _ = groups_of(made, example)
+    assert any(group.name.startswith(f"{name}.") for group in groups)
+    smaller = shrink(made, some(groups, 2), example, groups)
+    boildown.pack(smaller, tmp_path / "small.boil")
+    read = boildown.load(tmp_path / "small.boil", case("vision").model)
+    for one, other in zip(outputs(read, example), outputs(smaller, example), strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("name", ["resnet20", "gpt", "vision", "mobile", "unet", "encoder"])

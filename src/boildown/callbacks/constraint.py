@@ -114,6 +114,7 @@ class Constraint(Technique):
             )
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_fit_start(trainer, pl_module)
         check_optimizers(trainer)
 
         def before_step(*_: Any) -> None:

@@ -7,25 +7,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
 from boildown.callbacks.budget import callbacks_of
+from boildown.callbacks.trained import listed, trained_in
 from boildown.name_patterns import check_patterns, matches, without
 from boildown.structure.weights import weights_in
-
-NAMED = 8  # names of a longer list that are said, before the number of the others
-
-
-def trained_in(trainer: Trainer) -> set[int]:
-    """The identities of the parameters that the optimizers train.
-
-    A teacher, a copy for averaging or a branch left out is in no optimizer, whatever its
-    `requires_grad` says.
-    """
-    return {
-        id(parameter)
-        for optimizer in trainer.optimizers
-        for group in optimizer.param_groups
-        for parameter in group["params"]
-        if parameter.requires_grad
-    }
 
 
 def to_hold(
@@ -81,7 +65,7 @@ def tell_held(who: str, names: Sequence[str], left: Mapping[str, str]) -> None:
         names: of what is held.
         left: name -> reason, of the weights that are left alone.
     """
-    held = f"{who} holds {_listed(names)}"
+    held = f"{who} holds {listed(names)}"
     rank_zero_info(f"{held}; not {_grouped(left)}" if left else held)
 
 
@@ -90,12 +74,7 @@ def _grouped(left: Mapping[str, str]) -> str:
     groups: dict[str, list[str]] = {}
     for name, why in left.items():
         groups.setdefault(why, []).append(name)
-    return ", ".join(f"{_listed(names)} ({why})" for why, names in groups.items())
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - NAMED
-    return ", ".join(names) if more <= 1 else f"{', '.join(names[:NAMED])} and {more} more"
+    return ", ".join(f"{listed(names)} ({why})" for why, names in groups.items())
 
 
 def check_dense(pl_module: LightningModule, who: str, names: Iterable[str]) -> None:

@@ -18,9 +18,10 @@ from torch.optim import Optimizer
 from boildown.callbacks.budget import clock_of
 from boildown.callbacks.constraint import BrokenConstraintError, Check
 from boildown.callbacks.evidence import OutputForms, weights_read_elsewhere
-from boildown.callbacks.held import tell_held, trained_in
+from boildown.callbacks.held import tell_held
 from boildown.callbacks.learning_rate import rates_before_schedules
 from boildown.callbacks.restructuring import Restructuring
+from boildown.callbacks.trained import trained_in
 from boildown.flops import layer_positions
 from boildown.forward import inputs_of
 from boildown.lowrank import learning_compression as lc

@@ -13,7 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from boildown.allocate.widths import By
+from boildown.allocate.widths import By, Groups
 from boildown.calibrate.evidence import Evidence
 from boildown.callbacks.budget import callbacks_of, clock_of
 from boildown.callbacks.constraint import (
@@ -27,9 +27,9 @@ from boildown.callbacks.held import check_apart, check_dense, tell_held, to_hold
 from boildown.callbacks.input_grids import InputGrids
 from boildown.callbacks.prune import Prune
 from boildown.callbacks.share import ShareWeights
-from boildown.callbacks.steps import Steps
+from boildown.callbacks.steps import Steps, relative_rate
 from boildown.callbacks.technique import is_number, trained_like, trained_matrices
-from boildown.callbacks.widths import Bits, Widths, check_widths, given_bits, nominal
+from boildown.callbacks.widths import Bits, check_widths, given_bits, nominal, widths_of
 from boildown.lowrank.factorize import describe
 from boildown.name_patterns import by_pattern, without
 from boildown.prune.criteria import check_finite
@@ -64,6 +64,7 @@ class Quantize(Constraint):
             8; with `allocation` what the asked size of the file takes.
         allocation: "trace" or "measured" (`boildown.allocate.widths`): the bits are spread, 2 to 8
             for each weight, where they do most; all together take no more bytes than `bits`.
+        groups: lists of patterns of weights that get one number of bits then.
         activations: bits of the inputs of linear and convolution layers whose weights are
             quantized, 2 to 8, or pattern of their weights -> bits; None leaves them alone.
         begin: progress from which the network sees rounded weights, a fraction of the budget.
@@ -101,6 +102,7 @@ class Quantize(Constraint):
         *,
         bits: Bits | Mapping[str, Bits] | None = None,
         allocation: By | None = None,
+        groups: Groups = (),
         activations: int | Mapping[str, int] | None = None,
         begin: float = 0.7,
         end: float | None = None,
@@ -122,7 +124,7 @@ class Quantize(Constraint):
         final = end if end is not None else (begin + 1.0) / 2 if gradual else begin
         check_window("quantize", begin, final)
         check_widths(bits, activations, first_bits)
-        self._widths = None if allocation is None else Widths(allocation, "quantize.allocation")
+        self._widths, self.groups = widths_of(allocation, "quantize", groups), groups
         if self._widths is not None and (first_bits is not None or "ternary" in given_bits(bits)):
             raise ValueError(
                 "quantize.allocation chooses whole bits from 2 to 8 once: leave out "
@@ -160,6 +162,7 @@ class Quantize(Constraint):
         given = {"bits": self.bits, "activations": self.activations}
         plain = {k: dict(v) if isinstance(v, Mapping) else v for k, v in given.items()}
         own = {name: getattr(self, name) for name in [*same, "allocation", "rate"]}
+        own["groups"] = [list(group) for group in self.groups]
         return own | plain | {"exclude": list(self.exclude)}
 
     @property
@@ -217,6 +220,8 @@ class Quantize(Constraint):
             self._check_shape(name, pl_module.get_parameter(name).shape)
         if not self.latents:  # else they were chosen, or taken up, before
             self.bits_of = self._bits_of(names)
+        if self._widths is not None:
+            self._widths.find(names)
         self._inputs.find(pl_module, names)
 
     def _check_shape(self, name: str, shape: torch.Size) -> None:
@@ -389,7 +394,7 @@ class Quantize(Constraint):
             for name, parameter in self._held.items():
                 self.latents[name].copy_(parameter)
             if self.learn:
-                self._steps.move(_relative_rate(stepped))
+                self._steps.move(relative_rate(stepped))
                 self._inputs.follow()
         self._round(pl_module)
 
@@ -466,12 +471,6 @@ class Quantize(Constraint):
         self._corrected = state_dict["corrected"]
         self._steps.load_state_dict(state_dict["steps"])
         self._inputs.load_state_dict(state_dict["inputs"])
-
-
-def _relative_rate(optimizer: Optimizer) -> float:
-    """The learning rate, as a fraction of what it is without a schedule."""
-    group = optimizer.param_groups[0]
-    return float(group["lr"]) / float(group.get("initial_lr", group["lr"]) or 1.0)
 
 
 def _check_choices(

@@ -90,6 +90,7 @@ class QuantizeAfter(Technique):
                 )
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_fit_start(trainer, pl_module)
         bits, exclude = self.plan.bits, self.plan.exclude
         only = ("quantize.bits", bits) if isinstance(bits, Mapping) else None
         self.names, left = to_hold(trainer, pl_module, "quantize", exclude, only)

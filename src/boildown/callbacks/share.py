@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from boildown.allocate.bits import bits_for_ratio
-from boildown.allocate.widths import By
+from boildown.allocate.widths import By, Groups
 from boildown.callbacks.budget import callbacks_of, clock_of
 from boildown.callbacks.constraint import (
     BrokenConstraintError,
@@ -32,7 +32,7 @@ from boildown.callbacks.evidence import evidence_of
 from boildown.callbacks.held import check_apart, check_dense, tell_held, to_hold
 from boildown.callbacks.prune import Prune
 from boildown.callbacks.technique import dtype_named, is_number, trained_like, trained_matrices
-from boildown.callbacks.widths import Widths
+from boildown.callbacks.widths import Widths, widths_of
 from boildown.name_patterns import by_pattern, without
 from boildown.prune.criteria import check_finite
 from boildown.schedule import check_window
@@ -90,6 +90,7 @@ class ShareWeights(Constraint):
         allocation: "trace" or "measured" (`boildown.allocate.widths`): the bits are spread over the
             tensors where they do most, 1 to 8 or the most of `bits`; all together take no more
             bytes than `bits` would.
+        groups: lists of patterns of tensors that get one number of bits then.
         begin: progress at the first clustering, as a fraction of the budget.
         end: progress at which the last round would end; the weights stay shared after it.
         rounds: number of clusterings, at least 1.
@@ -125,6 +126,7 @@ class ShareWeights(Constraint):
         *,
         bits: int | Mapping[str, int] | None = None,
         allocation: By | None = None,
+        groups: Groups = (),
         begin: float = 0.8,
         end: float = 1.0,
         rounds: int = 1,
@@ -158,7 +160,7 @@ class ShareWeights(Constraint):
             raise ValueError(f"share.init must be optimal, linear, density or random, got {init!r}")
         if gradient not in ("mean", "sum"):
             raise ValueError(f"share.gradient must be mean or sum, got {gradient!r}")
-        self._widths = None if allocation is None else Widths(allocation, "share.allocation")
+        self._widths, self.groups = widths_of(allocation, "share", groups), groups
         if type(samples) is not int or samples < 1:
             raise ValueError(f"share.samples must be a whole number of at least 1, got {samples!r}")
         self.allocation, self.calibration, self.samples = allocation, calibration, samples
@@ -182,7 +184,7 @@ class ShareWeights(Constraint):
         bits = dict(self.bits) if isinstance(self.bits, Mapping) else self.bits
         same = ("begin", "end", "rounds", "free", "tune", "gradient", "allocation")
         return {name: getattr(self, name) for name in same} | {
-            "bits": bits, "exclude": list(self.exclude),
+            "bits": bits, "exclude": list(self.exclude), "groups": [list(g) for g in self.groups],
         }  # fmt: skip
 
     @property
@@ -231,6 +233,8 @@ class ShareWeights(Constraint):
         tell_held("share", names, left)
         if not (self._widths is not None and self.begun):  # else they were chosen before
             self.bits_of = self._bits_of(names)
+        if self._widths is not None:
+            self._widths.find(names)
         check_dense(pl_module, "share", self.bits_of)
 
     @property

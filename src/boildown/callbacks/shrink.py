@@ -16,9 +16,10 @@ from torch.optim import Optimizer
 from boildown.callbacks.budget import clock_of
 from boildown.callbacks.constraint import BrokenConstraintError, Check
 from boildown.callbacks.evidence import evidence_of
-from boildown.callbacks.held import tell_held, trained_in
+from boildown.callbacks.held import tell_held
 from boildown.callbacks.restructuring import Restructuring
 from boildown.callbacks.technique import is_number, trained_like
+from boildown.callbacks.trained import trained_in
 from boildown.flops import forward_flops
 from boildown.lowrank.factorize import describe, structure_in
 from boildown.name_patterns import without

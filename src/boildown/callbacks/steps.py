@@ -43,7 +43,9 @@ class Steps:
         if not self._logarithms:
             return
         before = {} if self._adam is None else self._adam.state
-        self._adam = torch.optim.Adam(list(self._logarithms.values()), self.rate, eps=EPSILON)
+        own = list(self._logarithms.values())
+        fused = all(logarithm.device.type == "cpu" for logarithm in own)  # many, and all small
+        self._adam = torch.optim.Adam(own, self.rate, eps=EPSILON, fused=fused)
         kept: dict[Tensor, Any] = {p: before[p] for p in self._logarithms.values() if p in before}
         self._adam.state.update(kept)
 
@@ -93,3 +95,9 @@ class Steps:
             own = {k: v if k == "step" else v.to(parameter.device) for k, v in moments.items()}
             assert self._adam is not None
             self._adam.state[parameter].update({k: v.clone() for k, v in own.items()})
+
+
+def relative_rate(optimizer: torch.optim.Optimizer) -> float:
+    """The learning rate, as a fraction of what it is without a schedule."""
+    group = optimizer.param_groups[0]
+    return float(group["lr"]) / float(group.get("initial_lr", group["lr"]) or 1.0)

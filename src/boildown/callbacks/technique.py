@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, TypeGuard
 
 import torch
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from boildown.allocate.size import AskedSize
+from boildown.callbacks.trained import warn_of_evaluation
 
 HOLDING = ("act", "steer", "hold", "verify")  # what a `Constraint` has
 
@@ -48,6 +49,11 @@ class Technique(Callback):
                 "boildown.callbacks.Constraint acts, steers, holds and verifies; derive it from "
                 "that, or use Lightning's hooks"
             )
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        listed: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        if next(other for other in listed if isinstance(other, Technique)) is self:  # once a fit
+            warn_of_evaluation(trainer, pl_module)
 
     @property
     def before(self) -> dict[str, Any]:

@@ -9,10 +9,14 @@ from boildown.allocate.widths import (
     BYS,
     WIDTHS,
     By,
+    Groups,
     Options,
     allocate_bits,
+    check_groups,
     cost_of,
+    groups_among,
     harm_by,
+    least_cost,
     options_of,
 )
 from boildown.calibrate.evidence import Evidence
@@ -26,19 +30,31 @@ class Widths:
 
     Args:
         by: what says how much harm fewer bits do (`boildown.allocate.widths.harm_by`).
-        where: name of the setting.
+        who: the technique, whose settings `allocation` and `groups` these are.
+        groups: patterns of weights that have one width (`boildown.allocate.widths.groups_among`).
 
     Raises:
         ValueError: for another `by`.
     """
 
-    def __init__(self, by: By, where: str) -> None:
+    def __init__(self, by: By, who: str, groups: Groups = ()) -> None:
         if by not in BYS:
-            raise ValueError(f"{where} must be one of {', '.join(BYS)} or null, got {by!r}")
-        self.by = by
+            raise ValueError(
+                f"{who}.allocation must be one of {', '.join(BYS)} or null, got {by!r}"
+            )
+        self.by, self.groups, self._where = by, groups, f"{who}.groups"
+        self._members: Groups = ()  # of each group
         self._options: Options = {}
         self.made: Callable[[str, Any], Tensor] = _unknown  # a weight of so many bits
         self._state: tuple[tuple[str, int, int], ...] = ()
+
+    def find(self, names: Iterable[str]) -> None:
+        """Find the members of the groups.
+
+        Raises:
+            ValueError: for a pattern that matches nothing, or a weight in two groups.
+        """
+        self._members = groups_among(self.groups, names, self._where)
 
     def look_at(
         self,
@@ -65,12 +81,13 @@ class Widths:
             return float((made - weight).square().sum() / weight.square().sum().clamp(min=1e-30))
 
         self.made = rounded
+        self.find(weights)
         harm = error if evidence is None else harm_by(self.by, evidence, weights)
         self._options, self._state = options_of(weights, rounded, harm, widths=widths), state
 
     def as_many_as(self, bits: Mapping[str, int]) -> dict[str, int]:
         """The best bits that take no more bytes than these."""
-        return allocate_bits(self._options, max(cost_of(self._options, bits), self._least))
+        return self._within(cost_of(self._options, bits))
 
     def of_amount(self, amount: float) -> dict[str, int]:
         """The best bits for so much of the way from the most to the fewest, in [0, 1]."""
@@ -78,12 +95,28 @@ class Widths:
             cost_of(self._options, {n: end(some) for n, some in self._options.items()})
             for end in (max, min)
         )
-        return allocate_bits(self._options, max(most + amount * (fewest - most), self._least))
+        return self._within(most + amount * (fewest - most))
 
-    @property
-    def _least(self) -> float:
-        """What the cheapest cost, which need not be those of the fewest bits."""
-        return sum(min(o.cost for o in some.values()) for some in self._options.values())
+    def _within(self, budget: float) -> dict[str, int]:
+        least = least_cost(self._options, self._members)
+        return allocate_bits(self._options, max(budget, least), self._members)
+
+
+def widths_of(by: By | None, who: str, groups: Groups) -> Widths | None:
+    """What spreads a technique's bits; None if they are as they are given.
+
+    Raises:
+        ValueError: as `Widths`, or for groups that nothing spreads bits over.
+    """
+    check_groups(groups, f"{who}.groups")
+    if by is not None:
+        return Widths(by, who, groups)
+    if groups:
+        raise ValueError(
+            f"{who}.groups says which weights get one width when bits are spread: give "
+            f"{who}.allocation too, trace or measured"
+        )
+    return None
 
 
 def _unknown(name: str, bits: int) -> Tensor:

@@ -51,7 +51,8 @@ def encode(
         state: name -> tensor. Tensors that are the same view of one storage are stored once.
         config: plain data to store beside it: dicts with str keys, lists, strings, numbers.
         coder: "best", for the smallest file; "fast"; "huffman", for what Deep Compression has,
-            codebooks, gaps and Huffman codes; "auto", for best below 256 MiB of tensors, else fast.
+            codebooks, gaps and Huffman codes; "auto", for best below 256 MiB and up to
+            4,096 tensors, else fast.
         zero_signs: whether -0.0 stays -0.0. `weight * mask` leaves it wherever a negative weight
             was, and each sign takes a bit; without them it comes back as 0.0, which is equal.
         base: a state dict to store the differences to, where a tensor has the same name, dtype and

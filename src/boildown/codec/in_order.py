@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain, islice
+from itertools import islice
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -37,12 +37,10 @@ def in_order(
         yield from (function(item) for item in first if item is not None)
         return
     waiting: deque[tuple[Future[R], int]] = deque()
-    everything = chain(first, left)
-    del first
     taken = 0
     with ThreadPoolExecutor(THREADS) as pool:
         try:
-            for item in everything:
+            for item in _all(first, left):
                 own, most = (0, 0) if item is None else (size(item), AHEAD - 1)
                 while waiting and (len(waiting) > most or taken + own > ROOM):
                     future, freed = waiting.popleft()
@@ -58,3 +56,10 @@ def in_order(
         finally:
             for future, _ in waiting:
                 future.cancel()
+
+
+def _all(first: list[T], left: Iterator[T]) -> Iterator[T]:
+    """Some items and those after them; the list of the first is left empty."""
+    while first:
+        yield first.pop(0)
+    yield from left

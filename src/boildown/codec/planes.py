@@ -38,13 +38,24 @@ def plan(survey: Survey, limit: int, nested: Callable[[Blocks], Plan]) -> Plan |
     for place in range(blocks.word.itemsize):
         part = np.empty(blocks.size, np.uint8)
         _take(words, place, part)
-        plans.append(nested(Blocks(part, _BYTES)))
+        plans.append(nested(Blocks(part, _BYTES)) if _may_shrink(part) else _as_it_is(part))
     size = sum(one.size for one in plans)
 
     def write() -> Iterator[Any]:
         return chain.from_iterable(one.write() for one in plans)
 
     return Plan(size, write) if size < limit else None
+
+
+def _may_shrink(part: Bytes) -> bool:
+    """Whether codes of these bytes, and a table of them, can take less than they do."""
+    counts = np.bincount(part, minlength=256)
+    used = counts[counts > 0]
+    return float((used * np.log2(part.size / used)).sum()) + 8 * used.size < 8 * part.size
+
+
+def _as_it_is(part: Bytes) -> Plan:
+    return Plan(1 + part.size, lambda: [b"\0", part.data])  # the coder raw
 
 
 def read(

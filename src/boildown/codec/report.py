@@ -4,17 +4,24 @@ Source: Han, Mao and Dally 2016, tables 2 to 5, https://arxiv.org/abs/1510.00149
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from boildown.codec import zeros
+from boildown.codec import grid, zeros
 from boildown.codec.blocks import Blocks
+from boildown.codec.bytewise import Reader
 from boildown.codec.codebook import find_codebook
 from boildown.codec.container import naming, open_file
 from boildown.codec.entry import Entry, Stored
 from boildown.codec.kernels import Words
+from boildown.codec.mixed.matrices import SIZES_MOST
+from boildown.codec.mixed.pieces import Piece, weigh
+from boildown.codec.steps import codes_of
+from boildown.codec.tensor import plan, read_words
 from boildown.files.regular import open_regular
+
+_MIXED_FEW = ("codebook", "constant", "floats", "grid")
 
 __all__ = ["FileReport", "TensorReport", "inspect", "inspect_file"]
 
@@ -31,7 +38,8 @@ class TensorReport:
         nonzero: elements that are not 0, of either sign.
         distinct: distinct nonzero bit patterns.
         coder: the representation: "raw", "constant", "dense huffman", "sparse huffman",
-            "sparse raw", "grid dense huffman", ... or "tied to NAME" for a tensor stored under
+            "sparse raw", "grid dense huffman", ... of plain sections, "codebook", "floats", "grid",
+            ... of mixed ones; or "tied to NAME" for a tensor stored under
             another name.
         weight_bits: bits of a code of fixed length, ceil(log2(values in the codebook)); of a grid,
             of its whole numbers.
@@ -42,6 +50,9 @@ class TensorReport:
             positions take (nonzero + fillers) * position_bits_coded bits in all.
         bytes: codebook and code lengths included; rounded where tensors share a stream.
         fraction: of the bytes of the file, in [0, 1].
+        runner_up: the representation that would have taken the next fewest bytes; None unless
+            asked for, and where there is no other.
+        runner_up_bytes: what it takes in a stream of its own.
 
     The bits are None where the representation has no such thing.
     """
@@ -60,6 +71,8 @@ class TensorReport:
     fillers: int | None
     bytes: int
     fraction: float
+    runner_up: str | None = None
+    runner_up_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,11 +108,13 @@ def inspect(path: str | os.PathLike[str]) -> list[TensorReport]:
     return inspect_file(path).tensors
 
 
-def inspect_file(path: str | os.PathLike[str]) -> FileReport:
+def inspect_file(path: str | os.PathLike[str], *, runner_up: bool = False) -> FileReport:
     """What a file consists of. Every tensor is decoded, one at a time.
 
     Args:
         path: of the file; its content is untrusted.
+        runner_up: whether all other representations of each tensor are tried, which takes as long
+            as packing it several times.
 
     Raises:
         CodecError: unless this is an intact file.
@@ -118,7 +133,8 @@ def inspect_file(path: str | os.PathLike[str]) -> FileReport:
             exact += one.size
             size = round(exact - given)
             given += size
-            tensors.append(_report(entry, one, size, opened.size))
+            report = _report(entry, one, size, opened.size)
+            tensors.append(_with_runner_up(report, one.words) if runner_up else report)
     header = opened.size - sum(tensor.bytes for tensor in tensors)
     return FileReport(tensors, opened.size, header)
 
@@ -133,7 +149,7 @@ def _report(entry: Entry, one: Stored, size: int, in_all: int) -> TensorReport:
         nonzero=nonzero,
         distinct=distinct,
         coder=one.anatomy.coder,
-        weight_bits=one.anatomy.weight_bits,
+        weight_bits=_nominal(entry, one, distinct),
         weight_bits_coded=one.anatomy.weight_bits_coded,
         position_bits=one.anatomy.position_bits,
         position_bits_coded=one.anatomy.position_bits_coded,
@@ -141,6 +157,42 @@ def _report(entry: Entry, one: Stored, size: int, in_all: int) -> TensorReport:
         bytes=size,
         fraction=size / in_all,
     )
+
+
+def _nominal(entry: Entry, one: Stored, distinct: int) -> int | None:
+    """Bits of a code of fixed length, which streams of mixed predictions do not tell."""
+    form = one.anatomy.coder
+    if one.anatomy.weight_bits is not None or not form.startswith(_MIXED_FEW):
+        return one.anatomy.weight_bits
+    if form.startswith("grid"):
+        words = zeros.unsigned(one.words, entry.dtype)
+        found = grid.find(Blocks(words, entry.dtype, channel=_channel(entry)))
+        if found is not None:
+            numbers = words.view(np.float32).reshape(-1, found.length)
+            return (len(np.unique(codes_of(numbers, found.steps))) - 1).bit_length()
+    few = form.startswith(("codebook", "constant")) or 2 * distinct <= entry.numel
+    return (max(distinct, 1) - 1).bit_length() if few and distinct <= SIZES_MOST else None
+
+
+def _channel(entry: Entry) -> int:
+    return entry.words // entry.shape[0] if len(entry.shape) > 1 else 0
+
+
+def _with_runner_up(report: TensorReport, words: Words) -> TensorReport:
+    """The cheapest representation whose name is another."""
+    if not words.size:
+        return report
+    channel = words.size // report.shape[0] if len(report.shape) > 1 else 0
+    plain = b"".join(bytes(part) for part in plan(words, report.dtype, channel=channel).write())
+    anatomy = read_words(Reader(plain), report.dtype, words.size)[1]
+    ways = [(anatomy.coder, float(len(plain)))]
+    ways += weigh(Piece(words, report.dtype, channel or words.size))
+    chosen = report.coder.partition(",")[0]
+    others = sorted((size, name) for name, size in ways if name.partition(",")[0] != chosen)
+    if not others or chosen == "constant":
+        return report
+    size, name = others[0]
+    return replace(report, runner_up=name, runner_up_bytes=round(size))
 
 
 def _tied(name: str, other: TensorReport) -> TensorReport:

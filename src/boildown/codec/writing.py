@@ -31,6 +31,7 @@ VERSION = 2
 _SUMS_FROM = 1 << 16  # bytes of sections from which each has a checksum of its own
 _POOL = 1 << 21  # bytes of small tensors that share a section
 _BEST_MOST = 1 << 28  # bytes of tensors up to which the coder "auto" is "best"
+_BEST_TENSORS = 1 << 12  # and how many there may be, each of which takes a millisecond
 _CHUNK = 1 << 20
 
 
@@ -59,7 +60,7 @@ def written(
     packed = packed_config(config)
     check_length(packed, None)
     in_all = _check(state)
-    coder = _coder(coder, in_all, base)
+    coder = _coder(coder, in_all, len(state), base)
     digest = None if base is None else digest_of(base)
     yield MAGIC + bytes([VERSION])
     source = _Source(state, base)
@@ -130,7 +131,7 @@ def _index(
     return packed + varint(4 * len(packed) + 2 * sums + deflated)[::-1]
 
 
-def _coder(coder: str, in_all: int, base: State | None) -> str:
+def _coder(coder: str, in_all: int, tensors: int, base: State | None) -> str:
     """The coder that one of `CODERS` stands for.
 
     Raises:
@@ -142,7 +143,8 @@ def _coder(coder: str, in_all: int, base: State | None) -> str:
         raise CodecError(f"coder {coder!r} cannot tell differences to a base; best can")
     if coder != "auto":
         return coder
-    return "best" if in_all < _BEST_MOST or base is not None else "fast"
+    small = in_all < _BEST_MOST and tensors <= _BEST_TENSORS
+    return "best" if small or base is not None else "fast"
 
 
 def _check(state: State) -> int:

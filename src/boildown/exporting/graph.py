@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from boildown.quantize.integers import Integers
 
+SAFE = 64  # the largest code of which sums in 16 bits are never clipped
+
 
 def fold_norms(model: ir.Model, integers: Mapping[str, Integers]) -> dict[str, Integers]:
     """Fold batch norms that follow a layer into it: the codes stay, the steps take the factors.
@@ -98,6 +100,7 @@ def store_integers(
             as runtimes know them: a MatMul of inputs and a weight (inputs, outputs).
     """
     for name, own in integers.items():
+        own = enlarged(own) if name in rounded and own.codes.ndim > 2 else own
         weight = model.graph.initializers[name]
         readers = [use.node for use in weight.uses()]
         matrix = own.codes.ndim == 2 and all(node.op_type == "Transpose" for node in readers)
@@ -115,6 +118,26 @@ def store_integers(
                     _split(model, node)
         model.graph.initializers.pop(name)
     model.graph.sort()
+
+
+def enlarged(integers: Integers) -> Integers:
+    """The same values of larger codes and smaller steps, where codes have few bits.
+
+    onnxruntime rounds the bias of a convolution to whole multiples of the step of its sums, which
+    is that of the inputs times that of the weights. Codes are multiplied by a power of two for each
+    output, as far as 7 bits reach, whose sums no CPU clips.
+    """
+    flat = integers.codes.flatten(1).int()
+    most = torch.maximum(flat.abs().amax(1), integers.zeros.int().abs().amax(1)).clamp(min=1)
+    room = (SAFE / most).log2().floor().clamp(min=0).exp2()
+    if integers.steps.shape[1] > 1:
+        return integers
+    by_output = room.to(torch.int8).view(-1, *[1] * (integers.codes.ndim - 1))
+    return Integers(
+        integers.codes * by_output,
+        integers.steps / room[:, None],
+        integers.zeros * by_output.view(-1, 1),
+    )
 
 
 def _split(model: ir.Model, node: ir.Node) -> None:

@@ -91,14 +91,20 @@ def _without_notes(graph: ir.Model) -> None:
             value.metadata_props.clear()
 
 
-def session_of(path: Path, threads: int = 0) -> Callable[[Any], list[Tensor]]:
+def session_of(
+    path: Path, threads: int = 0, *, to_the_letter: bool = False
+) -> Callable[[Any], list[Tensor]]:
     """What computes a file's outputs from inputs of the network, in onnxruntime.
 
     Args:
         path: of the file.
         threads: within an operator; 0 for onnxruntime's own choice.
+        to_the_letter: whether every operator of the file is computed as it stands there, slowly,
+            instead of several as one.
     """
     options = onnxruntime.SessionOptions()
+    if to_the_letter:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

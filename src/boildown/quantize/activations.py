@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from boildown.calibrate.batches import CalibrationError
 from boildown.forward import evaluating, first_input, hooks, run
-from boildown.quantize.grid import Grid, check_bits, limits
+from boildown.quantize.grid import HALF, Grid, check_bits, limits
 from boildown.quantize.observers import Observer, fit_grid
 from boildown.structure.replace import noted, structure_of
 
@@ -85,9 +85,13 @@ class _Round(torch.autograd.Function):
         ctx: Any, inputs: Tensor, step: Tensor, zero: Tensor, low: int, high: int
     ) -> Tensor:
         seen: Tensor
-        seen, inside = torch.ops.aten._fake_quantize_per_tensor_affine_cachemask_tensor_qparams(
-            inputs, step, zero, torch.ones(1, dtype=torch.int64, device=inputs.device), low, high
-        )
+        if inputs.device.type == "cpu":  # torch's own operator takes ten times as long there
+            codes = torch.mul(inputs, 1.0 / step).round_().add_(zero).clamp_(low, high)
+            seen, inside = codes.sub_(zero).mul_(step), None
+        else:
+            one = torch.ones(1, dtype=torch.int64, device=inputs.device)
+            own = torch.ops.aten._fake_quantize_per_tensor_affine_cachemask_tensor_qparams
+            seen, inside = own(inputs, step, zero, one, low, high)
         ctx.save_for_backward(inputs, seen, inside, step)
         ctx.high = high
         return seen
@@ -96,6 +100,9 @@ class _Round(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         inputs, seen, inside, step = ctx.saved_tensors
         grad = grads[0].reshape(-1)
+        if inside is None:
+            off = (seen - inputs).abs_()
+            inside = torch.le(off, step * HALF, out=off)  # 0 and 1: booleans are slow
         passed, by_step = grad * inside.reshape(-1), None
         if ctx.needs_input_grad[1]:  # of each seen / step, less inputs / step where not clipped
             some = min(grad.numel(), max(grad.numel() // SPARED, LEARNED_FROM))

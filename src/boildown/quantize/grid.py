@@ -10,6 +10,7 @@ Granularity = Literal["tensor", "channel"] | int
 """What has a step of its own: a tensor, a channel (its first axis), or so many inputs of one."""
 
 LEAST_BITS, MOST_BITS = 2, 8
+HALF = 0.5 * (1.0 + 1e-6)  # of a step; what lies further from its grid was clipped
 
 
 @dataclass(frozen=True)

@@ -332,6 +332,17 @@ def quantize_(
     return found
 
 
+def columns_of(
+    model: nn.Module, batches: Sequence[Tensor], plan: Plan, bits: Mapping[str, Bits]
+) -> dict[str, list[int]]:
+    """The columns that a plan leaves at 16 bits, by weight, if the weights have these bits.
+
+    Raises:
+        ValueError: if no weight can have any.
+    """
+    return _Work(Quantized(model), model, batches, plan, bits).outliers
+
+
 def _listed(patterns: Sequence[str]) -> Sequence[str]:
     return [patterns] if isinstance(patterns, str) else patterns
 

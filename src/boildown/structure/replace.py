@@ -17,9 +17,14 @@ def noted(new: nn.Module, old: nn.Module, **change: Any) -> None:
         old: what it takes the place of, whose own note it carries on.
         change: as an entry of `boildown.lowrank.factorize.structure` has it.
     """
-    entry = {**vars(old).get(_NOTE, {}), **change}
+    entry = {**note_of(old), **change}
     if entry:
         setattr(new, _NOTE, entry)
+
+
+def note_of(module: nn.Module) -> dict[str, Any]:
+    """What is noted on a module by itself."""
+    return dict(vars(module).get(_NOTE, {}))
 
 
 def structure_of(model: nn.Module) -> dict[str, dict[str, Any]]:

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from boildown.structure.narrow_norms import is_narrow, narrowed
+from boildown.structure.replace import note_of, noted
 from boildown.structure.rules import whole_groups
 
 SHAPES, NUMBERS = "shapes", "numbers"  # of a module, in a structure
@@ -139,6 +140,20 @@ def structure(before: nn.Module, after: nn.Module) -> dict[str, dict[str, Any]]:
     return found
 
 
+def note_sizes(before: nn.Module, after: nn.Module) -> None:
+    """Keep note, on the modules that got smaller, of the sizes that they have now.
+
+    Args:
+        before: the network, which may have notes.
+        after: what `resized` made of it; a copy, so with the same notes.
+    """
+    for path, entry in structure(before, after).items():
+        old = before.get_submodule(path)
+        known = note_of(old)
+        merged = {key: {**known.get(key, {}), **sizes} for key, sizes in entry.items()}
+        noted(after.get_submodule(path), old, **merged)
+
+
 def restructured(model: nn.Module, structure: Mapping[str, Any]) -> nn.Module:
     """A copy of the network with tensors of other shapes, whose values do not matter.
 
@@ -167,6 +182,17 @@ def restructured(model: nn.Module, structure: Mapping[str, Any]) -> nn.Module:
         return resized(model, tensors, numbers)
     except (ZeroDivisionError, AttributeError, StopIteration, TypeError) as error:
         raise ValueError(f"structure: the network cannot be so: {error}") from error
+
+
+def has_sizes(module: nn.Module, entry: Mapping[str, Any]) -> bool:
+    """Whether a module already has the sizes of an entry, which may be anything."""
+    shapes, numbers = entry.get(SHAPES, {}), entry.get(NUMBERS, {})
+    if not isinstance(shapes, Mapping) or not isinstance(numbers, Mapping):
+        return False
+    now = {name: list(tensor.shape) for name, tensor in _own(module).items()}
+    return all(now.get(name) == shape for name, shape in shapes.items()) and all(
+        vars(module).get(name) == value for name, value in numbers.items()
+    )
 
 
 def _check_entry(path: str, module: nn.Module, entry: Any) -> None:

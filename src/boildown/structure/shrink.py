@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from boildown.forward import evaluating, tensors_of
 from boildown.structure.dependencies import Group, Place, call, coupled
-from boildown.structure.resize import resized, tensors_in
+from boildown.structure.resize import note_sizes, resized, tensors_in
 
 AGREES = 1e-5  # of the largest output, in fp32: the same but for rounding
 MOST_NUMBERS = 3  # of modules, that are tried together
@@ -89,7 +89,8 @@ def shrink(
             they are found.
 
     Returns:
-        The smaller network, on the same device and in the same mode.
+        The smaller network, on the same device and in the same mode. It knows what was changed, so
+        its file (`boildown.pack`) is one that `boildown.load` reads.
 
     Raises:
         ValueError: for a group or unit that is not there, or a group that would lose its last unit.
@@ -107,7 +108,9 @@ def shrink(
     why = _differs(model, plan, groups, example_input)
     if why is not None:
         raise UnshrinkableError(f"without {_told(plan)} the network {why}")
-    return smaller(model, plan, groups, share=False)
+    made = smaller(model, plan, groups, share=False)
+    note_sizes(model, made)
+    return made
 
 
 def masked(model: nn.Module, plan: Plan, groups: Sequence[Group]) -> nn.Module:

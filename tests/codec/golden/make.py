@@ -216,7 +216,7 @@ def large() -> State:
 
 
 def divided() -> State:
-    """Tensors beyond a block of 2^21 words: divided by rows, and within a row; one tied."""
+    """Tensors beyond a block of 2^20 words: divided by rows, and within a row; one tied."""
     rows = torch.zeros(1100, 2000)
     rows[::7, ::50] = 0.5
     return {
@@ -244,7 +244,7 @@ FILES: dict[str, tuple[State, Any]] = {
     "names": (names(), {"a": "b"}),
     "large": (large(), None),
     "divided": (divided(), None),
-    "promised": ({"w": torch.zeros(17_300_000, dtype=torch.int8)}, None),
+    "promised": ({"w": torch.zeros(5_000_000, dtype=torch.int8)}, None),
 }
 
 

@@ -84,7 +84,27 @@ def code_words(
         stream.plain(flags, np.ones(1, np.uint8))
         back[at[flags == 1]] = back.dtype.type(1 << 8 * back.itemsize - 1)
         name = f"{name}, signed zeros"
+    if name == "codebook" and (found == found[0]).all():
+        name = "constant"
     return back, name
+
+
+def weighed(stream: Stream, kind: Kind, words: Words) -> list[tuple[float, str]]:
+    """What each form would take that may take the least, and the name of the form.
+
+    Args:
+        stream: to be written to, which nothing was.
+        kind: of the tensor, none of complex numbers.
+        words: (n,), without -0.0.
+
+    Returns:
+        Bits and names, the fewest first.
+    """
+    keys = fold(words, kind.dtype)
+    ways = _likely(FORMS, kind, keys, None, all_=True)
+    bits = [stream.cost(partial(_write, stream, kind, keys, *way)) for way in ways]
+    names = [FORMS[number].name for number, _ in ways]
+    return sorted((b, name) for b, name in zip(bits, names, strict=True) if b < math.inf)
 
 
 def code_keys(
@@ -119,12 +139,18 @@ def _any_signed(words: Words, kind: Kind) -> bool:
 
 
 def _likely(
-    table: tuple[Form, ...], kind: Kind, keys: Keys, base: Words | None
+    table: tuple[Form, ...],
+    kind: Kind,
+    keys: Keys,
+    base: Words | None,
+    *,
+    all_: bool = False,
 ) -> list[tuple[int, Any]]:
     """The forms, and what each is told, that may take the fewest bits.
 
     Without contexts a form takes about what its symbols' entropy says; contexts gain as much in all
-    forms of one tensor, or nearly. What is far above the least by that measure is not tried.
+    forms of one tensor, or nearly. What is far above the least by that measure is not tried, but
+    where all are asked for.
     """
     ways: list[tuple[float, int, Any]] = []
     for number, form in sorted(enumerate(table), key=lambda row: row[0] == _DEFLATED):
@@ -133,7 +159,7 @@ def _likely(
     few = kind.size <= _FEW
     judged = [bits for bits, number, _ in ways if number != _DEFLATED]
     most = min(judged) * (1.25 if few else 1.03) + (_SLACK if few else 0)
-    return [(number, told) for bits, number, told in ways if bits <= most]
+    return [(number, told) for bits, number, told in ways if bits <= most or all_]
 
 
 def _entropy(counts: NDArray[np.int64]) -> float:

@@ -6,6 +6,7 @@ what the coder has learned, and no byte is spent on where one ends.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,11 +15,13 @@ from boildown.codec.coder import Anatomy
 from boildown.codec.dtypes import word_type
 from boildown.codec.error import CodecError
 from boildown.codec.kernels import Words
-from boildown.codec.mixed.arrays import code_words
+from boildown.codec.mixed.arrays import code_words, weighed
 from boildown.codec.mixed.forms import Kind
 from boildown.codec.mixed.stream import Stream
 
-__all__ = ["Encoded", "Kind", "Piece", "decode", "encode"]
+__all__ = ["Encoded", "Kind", "Piece", "decode", "encode", "weigh"]
+
+T = TypeVar("T", Words, None, Words | None)
 
 _ROOM = 512  # bytes of a piece beyond its words
 _PARTS = {"complex32": "float16", "complex64": "float32", "complex128": "float64"}
@@ -103,11 +106,26 @@ def decode(
     return found
 
 
-def _parts(kind: Kind, words: Words | None) -> tuple[Kind, Words | None]:
+def weigh(piece: Piece) -> list[tuple[str, float]]:
+    """What each form would take for a piece in a stream of its own.
+
+    Args:
+        piece: its base and the signs of its zeros are not looked at.
+
+    Returns:
+        Names of forms and bytes, the fewest first.
+    """
+    words = zeros.unsigned(piece.words, piece.dtype)
+    kind, parts = _parts(Kind(piece.dtype, words.size, piece.columns), words)
+    stream = Stream(room=words.nbytes * 2 + _ROOM)
+    return [(name, bits / 8) for bits, name in weighed(stream, kind, parts)]
+
+
+def _parts(kind: Kind, words: T) -> tuple[Kind, T]:
     """Complex numbers as twice as many real ones."""
     dtype = _PARTS.get(kind.dtype)
     if dtype is None:
         return kind, words
     times = word_type(kind.dtype).itemsize // word_type(dtype).itemsize
     inner = Kind(dtype, kind.size * times, kind.columns * times)
-    return inner, None if words is None else words.view(word_type(dtype))
+    return inner, words if words is None else words.view(word_type(dtype))
