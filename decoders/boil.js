@@ -32,6 +32,7 @@
     int32: [INT8, INT16], int64: [INT8, INT16, INT32],
   };
   const LONGEST = 24; // bits of a code
+  const WITHIN = [5, 9, 13]; // coders that are not within one of the last two
 
   /** The bytes are not an intact file that boildown wrote. */
   class BoilError extends Error {
@@ -204,7 +205,7 @@
       "the bytes that fill the file are too many, too few or not zero");
     check(digest === null || (base && same(digestOf(base), digest)),
       `the file is relative to other tensors: give those of the digest ${digest}`);
-    const found = new Map(stored.map((entry) => [entry, new Uint8Array(byteCount(entry))]));
+    const found = new Map();
     let at = 5, first = 0;
     for (const [kind, count, bytes, checksum] of sections) {
       const held = pieces.slice(first, (first += count));
@@ -214,12 +215,16 @@
       const body = data.subarray(at, (at += bytes));
       check(!sums || crc32(body) === checksum,
         `tensor ${JSON.stringify(held[0].entry.name)}: the checksum is wrong`);
-      section(body, kind, held, base).forEach((words, i) => found.get(held[i].entry).set(
-        new Uint8Array(words.buffer), held[i].start * wordWidth(held[i].entry)));
+      section(body, kind, held, base).forEach((words, i) => {
+        const { entry, start } = held[i], bytes = new Uint8Array(words.buffer);
+        if (start === 0) found.set(entry, new Uint8Array(byteCount(entry)));
+        found.get(entry).set(bytes, start * wordWidth(entry));
+      });
     }
     const tensors = Object.create(null);
     for (const entry of entries) {
-      tensors[entry.name] = entry.tied === null ? finished(entry, found.get(entry).buffer)
+      tensors[entry.name] = entry.tied === null
+        ? finished(entry, (found.get(entry) || new Uint8Array()).buffer)
         : tensors[entries[entry.tied].name];
     }
     return { tensors, names: entries.map((entry) => entry.name), config };
@@ -310,14 +315,21 @@
 
   /** What tells tensors apart. */
   function digestOf({ names, tensors }) {
-    const parts = names.flatMap((name) => {
-      const { dtype, shape, data } = tensors[name], text = encoded(name);
+    const texts = names.map((name) => [name, encoded(name)]).sort(([, a], [, b]) => order(a, b));
+    const parts = texts.flatMap(([name, text]) => {
+      const { dtype, shape, data } = tensors[name];
       return [varint(text.length), text, ...[NAMES.indexOf(dtype), shape.length, ...shape].map(varint),
         new Uint8Array(data.buffer, data.byteOffset, data.byteLength)];
     });
     const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
     parts.reduce((at, part) => (whole.set(part, at), at + part.length), 0);
     return blake2b(whole);
+  }
+
+  /** Below 0 where bytes come before others, above 0 where they come after. */
+  function order(a, b) {
+    const at = a.findIndex((byte, i) => byte !== b[i]);
+    return at < 0 ? a.length - b.length : at < b.length ? a[at] - b[at] : 1;
   }
 
   function varint(value) {
@@ -629,9 +641,10 @@
         : values(read, read.byte(), count, dtype);
       return placed(gaps, filler, survivors, size);
     }
-    check((coder === 5 || coder === 9) && !outer.includes(coder),
+    check(WITHIN.includes(coder) && !outer.includes(coder),
       `the first byte of a tensor, ${first}, stands for no way of storing it`);
     if (coder === 9) return grid(read, dtype, size);
+    if (coder === 13) return planes(read, dtype, size);
     return signed(read, tensor(read, dtype, size, [5]), dtype);
   }
 
@@ -695,7 +708,7 @@
     const head = read.varint(), length = Math.floor(head / 4), bySign = head % 2;
     check(dtype === "float32" && length >= 2 && length <= size && size % length === 0,
       `blocks of ${length} elements make no grid of ${size} of ${dtype}`);
-    const inner = (kind, count) => tensor(read, kind, count, [5, 9]).buffer;
+    const inner = (kind, count) => tensor(read, kind, count, WITHIN).buffer;
     const steps = new Float32Array(inner("float32", (size / length) * (1 + bySign)));
     const numbers = head % 4 < 2 ? new Int8Array(inner("int8", size))
       : new Int16Array(inner("int16", size));
@@ -709,6 +722,18 @@
     check(numbers.every((number) => Math.abs(number) < 256), "a grid has whole numbers beyond 255");
     const side = (odd) => (bySign ? steps.filter((_, i) => i % 2 === odd) : steps);
     return multiplied(numbers, side(0), side(1), length);
+  }
+
+  /** The lowest bytes of all words, then the next, ..., of words whose sign is the lowest bit. */
+  function planes(read, dtype, size) {
+    const width = Math.min(DTYPES[dtype][1], 8), turned = new Uint8Array(width * size);
+    check(width > 1, `words are stored as planes, and there are none of ${dtype}`);
+    for (let place = 0; place < width; place++) {
+      tensor(read, "uint8", size, WITHIN).forEach((byte, i) => { turned[i * width + place] = byte; });
+    }
+    const words = new WORDS[width](turned.buffer);
+    if (width === 8) return words.map((word) => (word >> 1n) | ((word & 1n) << 63n));
+    return words.map((word) => (word >>> 1) + (word & 1) * 2 ** (8 * width - 1));
   }
 
   /** Zeros with their signs, a bit for each. */
@@ -728,7 +753,11 @@
   /** A codebook, and so many codes. */
   function coded(read, count, dtype) {
     const head = read.byte(), method = head & 15;
-    check(method < 2, `values are coded by method ${method}, which there is not`);
+    check(method < 3, `values are coded by method ${method}, which there is not`);
+    if (method === 2) {
+      const parts = frequencies(read), book = values(read, head >> 4, parts.length, dtype);
+      return book.constructor.from(count ? byRanges(read, parts, count) : [], (code) => book[code]);
+    }
     const fixed = method === 0 ? read.varint() : 1;
     check(fixed >= 1 && fixed <= 65536, `a codebook of ${fixed} values, where 1 to 65536 are allowed`);
     const lengths = method === 0 ? even(32 - Math.clz32(fixed - 1)) : rankedLengths(read);
@@ -738,6 +767,40 @@
     const most = codes.reduce((left, right) => Math.max(left, right), 0);
     check(most < size, `code ${most} stands for no value: the codebook has ${size}`);
     return book.constructor.from(codes, (code) => book[code]);
+  }
+
+  /** Falling frequencies that make up 4096. */
+  function frequencies(read) {
+    const size = read.varint(), parts = [];
+    let before = 4096;
+    for (let i = 0; i < Math.min(size, 1025); i++) parts.push((before -= read.varint()));
+    check(size >= 1 && size <= 1024 && before > 0 && parts.reduce((a, b) => a + b) === 4096,
+      `${size} frequencies, which do not make up 4096`);
+    return parts;
+  }
+
+  /** So many symbols of a static range coder, whose four streams take turns. */
+  function byRanges(read, parts, count) {
+    const table = parts.flatMap((part, symbol) =>
+      Array.from({ length: part }, (_, inside) => [symbol, part, inside]));
+    const data = read.data.subarray(read.at, read.at + 16 + 2 * count);
+    const states = [0, 0, 0, 0].map(() => read.number("Uint32", 4, true));
+    const found = new Uint16Array(Math.ceil(count / 4) * 4);
+    let at = 16;
+    for (let i = 0; i < found.length; i++) {
+      const [symbol, part, inside] = table[states[i & 3] % 4096];
+      let state = part * Math.floor(states[i & 3] / 4096) + inside;
+      if (state < 65536) {
+        state = state * 65536 + (data[at] | (data[at + 1] << 8));
+        at += 2;
+      }
+      states[i & 3] = state;
+      found[i] = symbol;
+    }
+    check(at <= data.length && states.every((state) => state === 65536),
+      "a stream of symbols is cut short, or does not end as it began");
+    read.take(at - 16);
+    return found.subarray(0, count);
   }
 
   function even(width) {

@@ -47,6 +47,7 @@ FORMS = {
     "int32": (INT8, INT16), "int64": (INT8, INT16, INT32),
 }  # fmt: skip
 LONGEST = 24  # bits of a code
+WITHIN = (5, 9, 13)  # coders that are not within one of the last two
 MSGPACK = {
     0xC4: ">B", 0xC5: ">H", 0xC6: ">I", 0xCA: ">f", 0xCB: ">d", 0xCC: ">B", 0xCD: ">H",
     0xCE: ">I", 0xCF: ">Q", 0xD0: ">b", 0xD1: ">h", 0xD2: ">i", 0xD3: ">q", 0xD9: ">B",
@@ -356,7 +357,7 @@ def _in(base: dict[str, Tensor], piece: Piece) -> array[int] | None:
 def _digest(tensors: dict[str, Tensor]) -> bytes:
     """What tells tensors apart."""
     digest = hashlib.blake2b(digest_size=16)
-    for name, (dtype, shape, data) in tensors.items():
+    for name, (dtype, shape, data) in sorted(tensors.items()):
         text = name.encode("utf-8", "surrogatepass")
         numbers = [NAMES.index(dtype), len(shape), *shape]
         digest.update(_varint(len(text)) + text + b"".join(map(_varint, numbers)) + data)
@@ -487,6 +488,8 @@ def _tensor(read: Reader, dtype: str, size: int, outer: tuple[int, ...] = ()) ->
         return _signed(read, _tensor(read, dtype, size, (5,)), dtype)
     if coder == 9 and coder not in outer:
         return _grid(read, dtype, size)
+    if coder == 13 and coder not in outer:
+        return _planes(read, dtype, size)
     raise BoilError(f"the first byte of a tensor, {first}, stands for no way of storing it")
 
 
@@ -554,8 +557,8 @@ def _grid(read: Reader, dtype: str, size: int) -> array[int]:
     if dtype != "float32" or not 2 <= length <= size or size % length:
         raise BoilError(f"blocks of {length} elements make no grid of {size} of {dtype}")
     rows = size // length * (1 + by_sign)
-    steps = array("f", _tensor(read, "float32", rows, (5, 9)).tobytes())
-    words = _tensor(read, "int16" if wide else "int8", size, (5, 9))
+    steps = array("f", _tensor(read, "float32", rows, WITHIN).tobytes())
+    words = _tensor(read, "int16" if wide else "int8", size, WITHIN)
     return _on_grid(steps, array("h" if wide else "b", words.tobytes()), length, by_sign)
 
 
@@ -567,6 +570,18 @@ def _on_grid(steps: array[float], numbers: array[int], length: int, by_sign: int
         raise BoilError("a grid has whole numbers beyond 255")
     sides = zip(steps[:: 1 + by_sign], steps[by_sign :: 1 + by_sign], strict=True)
     return _multiplied(numbers, list(sides), length)
+
+
+def _planes(read: Reader, dtype: str, size: int) -> array[int]:
+    """The lowest bytes of all words, then the next, ..., of words whose sign is the lowest bit."""
+    width = min(DTYPES[dtype][0], 8)
+    if width == 1:
+        raise BoilError(f"words are stored as planes, and there are none of {dtype}")
+    turned = bytearray(width * size)
+    for place in range(width):
+        turned[place::width] = _tensor(read, "uint8", size, WITHIN).tobytes()
+    words = _little(array(WORDS[width], bytes(turned)))
+    return array(words.typecode, (word >> 1 | (word & 1) << 8 * width - 1 for word in words))
 
 
 def _signed(read: Reader, words: array[int], dtype: str) -> array[int]:
@@ -596,6 +611,11 @@ def _little(words: array[int]) -> array[int]:
 def _coded(read: Reader, count: int, dtype: str) -> array[int]:
     """A codebook, and so many codes."""
     head = read.take(1)[0]
+    if head & 15 == 2:
+        parts = _frequencies(read)
+        book = _values(read, head >> 4, len(parts), dtype)
+        codes = _by_ranges(read, parts, count) if count else array("H")
+        return array(book.typecode, map(book.__getitem__, codes))
     if head & 15 == 1:
         lengths = _ranked_lengths(read)
         size = len(lengths)
@@ -611,6 +631,38 @@ def _coded(read: Reader, count: int, dtype: str) -> array[int]:
     if count and max(codes) >= size:
         raise BoilError(f"code {max(codes)} stands for no value: the codebook has {size}")
     return array(book.typecode, map(book.__getitem__, codes))
+
+
+def _frequencies(read: Reader) -> list[int]:
+    """Falling frequencies that make up 4096."""
+    size, before, parts = read.varint(), 4096, list[int]()
+    for _ in range(min(size, 1025)):
+        before -= read.varint()
+        parts.append(before)
+    if not 1 <= size <= 1024 or before < 1 or sum(parts) != 4096:
+        raise BoilError(f"{size} frequencies, which do not make up 4096")
+    return parts
+
+
+def _by_ranges(read: Reader, parts: list[int], count: int) -> array[int]:
+    """So many symbols of a static range coder, whose four streams take turns."""
+    start, table, size = read.at, list[tuple[int, int, int]](), 8 + count
+    for symbol, part in enumerate(parts):
+        table += [(symbol, part, inside) for inside in range(part)]
+    states = [read.number("<I") for _ in range(4)]
+    found, data, at = array("H"), bytes(read.data[: start + 2 * size]), read.at
+    for i in range(-(-count // 4) * 4):
+        symbol, part, inside = table[states[i & 3] & 4095]
+        state = part * (states[i & 3] >> 12) + inside
+        if state < 65536:
+            state = state << 16 | int.from_bytes(data[at : at + 2], "little")
+            at += 2
+        states[i & 3] = state
+        found.append(symbol)
+    if at > len(data) or states != [65536] * 4:
+        raise BoilError("a stream of symbols is cut short, or does not end as it began")
+    read.take(at - read.at)
+    return found[:count]
 
 
 def _gaps(read: Reader, extra: int, most: int) -> tuple[array[int], int]:

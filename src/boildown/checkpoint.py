@@ -34,7 +34,7 @@ ENDINGS = (
     ".ckpt",
 )
 # Names of checkpoints in a directory that Hugging Face's tools wrote, in order of preference.
-_IN_DIRECTORY = (
+IN_DIRECTORY = (
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
@@ -214,7 +214,7 @@ def find_file(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if not path.is_dir():
         return path
-    for name in _IN_DIRECTORY:
+    for name in IN_DIRECTORY:
         if (path / name).is_file():
             return path / name
     files = sorted(file.name for file in path.iterdir() if file.name.endswith(ENDINGS))
@@ -314,23 +314,14 @@ _VIEWED_MOST, _VIEWED_ANYWAY = 16, 1 << 26  # times the bytes of a file, and byt
 
 
 def _join(index: Path) -> _Content:
-    """The tensors of the files that an index names, all in its own directory."""
-    try:
-        with open_regular(index) as opened:
-            files = json.load(opened)["weight_map"]
-        names = list(dict.fromkeys(files.values()))
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        raise ValueError(
-            f"{index} is no index of a checkpoint's files: it has no weight_map; "
-            f"give a file that ends in {', '.join(ENDINGS)}"
-        ) from None
+    """The tensors of the files that an index names."""
+    files = index_of(index)
+    names = list(dict.fromkeys(files.values()))
     state: dict[str, Tensor] = {}
     size, not_loaded = 0, dict[str, None]()
     metadata: dict[str, str] = {}
     parts: list[_Content] = []
     for name in names:
-        if not isinstance(name, str) or not re.fullmatch(r"[^/\\:\0]*[^/\\:\0.]", name):
-            raise ValueError(f"{index} names {name!r}, which is no file beside it")
         part = _read(index.with_name(name))
         parts.append(part)
         shard = part.held
@@ -346,6 +337,28 @@ def _join(index: Path) -> _Content:
     return _Content(
         state, size, list(not_loaded), metadata, late if len(late) == len(parts) else []
     )
+
+
+def index_of(index: Path) -> dict[str, str]:
+    """Name of a tensor -> that of the file it is in, which lies beside the index.
+
+    Raises:
+        ValueError: if the file is no index.
+        OSError: if it cannot be read.
+    """
+    try:
+        with open_regular(index) as opened:
+            files: dict[str, str] = json.load(opened)["weight_map"]
+        names = dict.fromkeys(files.values())
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        raise ValueError(
+            f"{index} is no index of a checkpoint's files: it has no weight_map; "
+            f"give a file that ends in {', '.join(ENDINGS)}"
+        ) from None
+    for name in names:
+        if not isinstance(name, str) or not re.fullmatch(r"[^/\\:\0]*[^/\\:\0.]", name):
+            raise ValueError(f"{index} names {name!r}, which is no file beside it")
+    return files
 
 
 def _choose(held: Mapping[Any, Any], file: Path) -> str | None:

@@ -51,7 +51,13 @@ def pack(args: argparse.Namespace) -> None:
     from boildown.packing import pack_checkpoint
 
     pack_checkpoint(
-        args.checkpoint, args.key, args.out, args.fold_masks, args.drop_zero_signs, args.coder
+        args.checkpoint,
+        args.key,
+        args.out,
+        args.fold_masks,
+        args.drop_zero_signs,
+        args.coder,
+        args.base,
     )
 
 
@@ -59,7 +65,7 @@ def unpack(args: argparse.Namespace) -> None:
     """Unpack to safetensors, or to a file of torch.save."""
     from boildown.packing import unpack_file
 
-    unpack_file(args.file, args.out)
+    unpack_file(args.file, args.out, args.base)
 
 
 def inspect(args: argparse.Namespace) -> None:
@@ -70,7 +76,12 @@ def inspect(args: argparse.Namespace) -> None:
     from boildown.inspecting import inspect_files
 
     inspect_files(
-        args.file, args.other, wide=args.wide, as_json=args.json, runner_up=args.runner_up
+        args.file,
+        args.other,
+        args.base,
+        wide=args.wide,
+        as_json=args.json,
+        runner_up=args.runner_up,
     )
 
 
@@ -78,7 +89,9 @@ def verify(args: argparse.Namespace) -> None:
     """Compare a file with a checkpoint, bit by bit."""
     from boildown.verifying import verify_file
 
-    verify_file(args.file, args.checkpoint, args.key, args.fold_masks, args.drop_zero_signs)
+    verify_file(
+        args.file, args.checkpoint, args.key, args.fold_masks, args.drop_zero_signs, args.base
+    )
 
 
 def bench(args: argparse.Namespace) -> None:
@@ -264,7 +277,14 @@ def _add_files(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help=".safetensors, what torch.save or Lightning saved, or a directory of Hugging Face's",
     )
     _add_reading(command)
-    command.add_argument("-o", "--out", type=Path, help="default: beside it, a new .boil")
+    command.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        help="default: beside it, a new .boil; of a directory, a name that does not end in .boil "
+        "is a new directory with all its other files too",
+    )
+    _add_base(command)
     command.add_argument(
         "--coder",
         default="auto",
@@ -275,14 +295,16 @@ def _add_files(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     command.set_defaults(run=pack)
 
     command = commands.add_parser("unpack", help="a .boil file into a checkpoint")
-    command.add_argument("file", type=Path)
+    command.add_argument("file", type=Path, help="or a directory with a model.boil")
     command.add_argument(
         "-o",
         "--out",
         type=Path,
         help="ends in .safetensors, or in .pt, .pth, .bin or .ckpt for a file of torch.save; "
+        "of a directory, another name is a new directory with all its other files too; "
         "default: beside it, a new .safetensors",
     )
+    _add_base(command)
     command.set_defaults(run=unpack)
 
     command = commands.add_parser(
@@ -299,6 +321,7 @@ def _add_files(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         action="store_true",
         help="also what the next smallest way to store each tensor would take (slow)",
     )
+    _add_base(command)
     command.set_defaults(run=inspect)
 
     command = commands.add_parser(
@@ -307,7 +330,19 @@ def _add_files(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     command.add_argument("file", type=Path)
     command.add_argument("checkpoint", type=Path, help="of any kind that pack reads")
     _add_reading(command)
+    _add_base(command)
     command.set_defaults(run=verify)
+
+
+def _add_base(command: argparse.ArgumentParser) -> None:
+    """What a file tells the differences to."""
+    command.add_argument(
+        "--base",
+        type=Path,
+        metavar="OLD",
+        help="the model that this one was fine-tuned from, a checkpoint or a .boil file: the file "
+        "holds the differences to it alone, and is read with it",
+    )
 
 
 def _add_reading(command: argparse.ArgumentParser) -> None:

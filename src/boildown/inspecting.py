@@ -13,34 +13,44 @@ from typing import Any, TypeAlias
 from rich.cells import cell_len
 
 from boildown import codec
+from boildown.base_state import load_base
 from boildown.codec import FileReport, TensorReport
+from boildown.model_directory import packed_file
 from boildown.printable import printable, say
 
 
 def inspect_files(
-    file: Path, other: Path | None, *, wide: bool, as_json: bool, runner_up: bool
+    file: Path,
+    other: Path | None,
+    base: Path | None = None,
+    *,
+    wide: bool,
+    as_json: bool,
+    runner_up: bool = False,
 ) -> None:
     """Show what each tensor of a file takes, or each layer of two files.
 
     Args:
-        file: a .boil file.
+        file: a .boil file, or a directory with one.
         other: to compare it with.
+        base: the checkpoint, directory or .boil file that they were packed with, if they were.
         wide: whether all columns are shown, however wide the terminal is.
         as_json: whether everything is printed as data instead.
         runner_up: whether it is shown what the next smallest representation would take.
 
     Raises:
-        CodecError: unless they are intact files.
+        ValueError: unless they are intact files, and the base the one that they need.
         OSError: if one cannot be read.
     """
-    report = codec.inspect_file(file, runner_up=runner_up)
+    given = load_base(base)
+    report = codec.inspect_file(packed_file(file), base=given, runner_up=runner_up)
     if other is None:
         if as_json:
             print(json.dumps(as_data(report), indent=2))
         else:
             _show(_columns(report), _CAPTION, wide)
         return
-    second = codec.inspect_file(other)
+    second = codec.inspect_file(packed_file(other), base=given)
     layers = compared(report, second)
     if as_json:
         both = {"files": [str(file), str(other)], "a": as_data(report), "b": as_data(second)}

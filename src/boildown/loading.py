@@ -1,6 +1,7 @@
 """From a file to a model that runs."""
 
 import copy
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from boildown.base_state import load_base
 from boildown.codec import CodecError, read_config, unpack
+from boildown.codec.entry import State
 from boildown.foreign_masks import find_masked
 from boildown.lowrank.factorize import restructure, structure_in
 from boildown.models import build, trusts
@@ -29,6 +32,7 @@ def load(
     model: nn.Module | None = None,
     *,
     trust_config: bool | Sequence[str] = False,
+    base: State | str | os.PathLike[str] | None = None,
 ) -> nn.Module:
     """Rebuild the model of a `.boil` file, in evaluation mode, on the CPU.
 
@@ -40,13 +44,16 @@ def load(
         trust_config: modules of your own that the file may name a class or function of, such as
             ["my_package"], to be built with the arguments in the file. True: build whatever it
             names. That runs code the file chooses: never for a file of unknown origin.
+        base: what the file holds the differences to, if it does: a state dict, or the path of a
+            checkpoint, a .boil file or a directory with either.
 
     Returns:
         The model: `model` itself if given, or a copy of it with the smaller layers that the file
         has in place of its own.
 
     Raises:
-        CodecError: if the file is damaged or describes another structure than its tensors have.
+        CodecError: if the file is damaged, describes another structure than its tensors have, or
+            needs another base.
         ValueError: if it describes no model, or one that needs `trust_config`, or `model` has
             another structure.
         ImportError: if a model that is trusted does not exist.
@@ -55,13 +62,14 @@ def load(
     if isinstance(model, type):
         raise ValueError(f"load: give a network, {model.__name__}(), and not its class")
     if model is not None:
-        return _filled(_as_packed(model, structure_in(config), path), unpack(path), path)
+        state = unpack(path, base=load_base(base))
+        return filled(as_packed(model, structure_in(config), path), state, path)
     if config is None or config.keys() <= {"__metadata__", "structure"}:
         raise ValueError(f"{path} holds no model's description: pass the model to load it into")
     trusted = trusts(trust_config, config)
     if not trusted:
         _check_length(config, path)
-    state = unpack(path)
+    state = unpack(path, base=load_base(base))
     if not trusted:
         _check_sizes(config, sum(tensor.numel() for tensor in state.values()), path)
         try:
@@ -81,10 +89,15 @@ def load(
     return model.eval()
 
 
-def _filled(model: nn.Module, state: dict[str, Tensor], path: str | Path) -> nn.Module:
-    """A given model with the tensors of a file.
+def filled(model: nn.Module, state: dict[str, Tensor], path: str | Path) -> nn.Module:
+    """A given model with the tensors of a file, in evaluation mode.
 
     What wrappers put into names, and prefixes, may differ: see `boildown.name_matching.matched`.
+
+    Args:
+        model: of the structure of the file.
+        state: of the file.
+        path: of the file, for messages.
 
     Raises:
         ValueError: if its structure is another, or it is on the meta device.
@@ -106,8 +119,13 @@ def _filled(model: nn.Module, state: dict[str, Tensor], path: str | Path) -> nn.
     return model.eval()
 
 
-def _as_packed(model: nn.Module, structure: Mapping[str, Any], path: str | Path) -> nn.Module:
+def as_packed(model: nn.Module, structure: Mapping[str, Any], path: str | Path) -> nn.Module:
     """A given model with the structure of a file: itself if it is so, else a copy.
+
+    Args:
+        model: as its class builds it, or of that structure.
+        structure: of the file, which may be anything.
+        path: of the file, for messages.
 
     Raises:
         ValueError: if it has no such layers, or they cannot be so.

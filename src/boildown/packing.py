@@ -1,27 +1,31 @@
 """The commands pack and unpack: what they do, and what they say of it."""
 
 import os
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from boildown import codec
+from boildown.base_state import check_shared, load_base
 from boildown.checkpoint import (
     ENDINGS,
     Checkpoint,
     find_file,
+    index_of,
     load_checkpoint,
     save_safetensors,
     save_torch,
     some,
 )
+from boildown.codec.entry import State
 from boildown.files.progress import later_progress
 from boildown.foreign_masks import find_masked, fold_masks
+from boildown.model_directory import WEIGHTS, copied_around, packed_file
 from boildown.printable import printable, say
-from boildown.tensor_file import TensorFile
+from boildown.tensor_file import late, tensor_bytes
 
 
 def pack_checkpoint(
@@ -31,50 +35,73 @@ def pack_checkpoint(
     fold: bool,
     drop_zero_signs: bool,
     coder: str = "auto",
+    base: Path | None = None,
 ) -> None:
     """Pack a checkpoint, and tell what was gained, what was left out and what would gain more.
 
     Args:
         checkpoint: of any kind that `load_checkpoint` reads.
         key: of the state dict in it.
-        out: the file to write; by default beside the checkpoint, if there is none yet.
+        out: the file to write; by default beside the checkpoint, if there is none yet. Where the
+            checkpoint is a directory and the name does not end in .boil, a directory with what
+            lies beside the weights too.
         fold: whether masks become part of the weights.
         drop_zero_signs: whether -0.0 becomes 0.0.
         coder: as for `boildown.codec.pack`.
+        base: what to tell the differences to: anything that `load_base` reads.
 
     Raises:
         ValueError: with the remedy.
         OSError: if a file cannot be read or written.
     """
     file = find_file(checkpoint)
-    out = output_path(out or _beside(file, ENDINGS, ".boil"), file, named=out is not None)
+    around = checkpoint if checkpoint.is_dir() and out and out.suffix != ".boil" else None
+    target = out / WEIGHTS if around and out else out or _beside(file, ENDINGS, ".boil")
+    target = output_path(target, file, named=out is not None)
+    given = _base(base, target)
     found = load_checkpoint(file, key)
     masked = [one.name for one in find_masked(found.state)]
     loaded = fold_masks(found.state) if fold else found.state
-    before, dense = _tensor_bytes(loaded), codec.dense_bytes(loaded)
-    state = loaded if fold else _late(found)
+    if given is not None:
+        check_shared(loaded, given, (file, base))
+    before, dense = tensor_bytes(loaded), codec.dense_bytes(loaded)
+    state = loaded if fold else late(found)
     config = _config_of(found.metadata)
-    pack = partial(codec.pack, config=config, coder=coder, zero_signs=not drop_zero_signs)
-    with later_progress("packing") as tell:
-        after = pack(state, out, progress=tell)
+    options: dict[str, Any] = {"coder": coder, "base": given}
+    signs = not drop_zero_signs
+    with _room(target, around, file.name) as place, later_progress("packing") as tell:
+        after = codec.pack(state, place, config=config, zero_signs=signs, progress=tell, **options)
     _say_what_is_missing(found, key)
     if fold:
         say(f"folded the masks of {len(masked)} tensors{_such_as(masked)}")
-    ratio = _smaller(before, after)
-    if _smaller(dense, after) != ratio:
-        ratio += f" ({_smaller(dense, after)} than as dense fp32)"
-    print(f"{printable(str(out))}: {before:,} -> {after:,} bytes, {ratio}")
-    negative = 0 if drop_zero_signs else _negative_zeros(state)
+    print(
+        f"{printable(str(target))}: {before:,} -> {after:,} bytes, {_ratio(before, dense, after)}"
+    )
+    negative = _negative_zeros(state) if signs else 0
     without = after
     if negative and before <= _ESTIMATED_MOST:
-        without = codec.estimate(state, config, coder=coder, zero_signs=False)
+        without = codec.estimate(state, config, zero_signs=False, **options)
     if masked and not fold:
         say(
             f"{len(masked)} tensors{_such_as(masked)} are pruned, but only by masks beside them: "
             "torch.nn.utils.prune leaves weight_orig and weight_mask until prune.remove: "
             "--fold-masks makes them zeros in the weight itself, and the file small"
         )
-    elif negative and before > _ESTIMATED_MOST:
+    else:
+        _say_what_gains(before, after, negative, without, based=given is not None)
+
+
+def _say_what_gains(before: int, after: int, negative: int, without: int, *, based: bool) -> None:
+    """On stderr, what would make the file smaller, if it is known.
+
+    Args:
+        before: bytes of the tensors.
+        after: bytes of the file.
+        negative: how many zeros are -0.0.
+        without: bytes of the file without the signs of zeros, as far as they were found out.
+        based: whether it holds the differences to a base.
+    """
+    if negative and before > _ESTIMATED_MOST:
         say(f"{negative:,} zeros are -0.0: --drop-zero-signs makes them 0.0 and the file smaller")
     elif without < after:
         say(
@@ -82,14 +109,38 @@ def pack_checkpoint(
             f"them 0.0 and the file {without:,} bytes"
         )
     elif before < _GAIN * after:
-        say(_LITTLE)
+        say(_LITTLE_TO_BASE if based else _LITTLE)
 
 
-def _late(found: Checkpoint) -> Mapping[str, Tensor]:
-    """The tensors, loaded one by one where the files allow it."""
-    if not found.files:
-        return found.state
-    return TensorFile(found.files, list(found.state), _tensor_bytes(found.state))
+def _base(base: Path | None, target: Path) -> State | None:
+    """The state dict to tell the differences to.
+
+    Raises:
+        ValueError: if its file would be replaced.
+    """
+    if base is not None and os.path.realpath(base) == os.path.realpath(target):
+        raise ValueError(f"{target} is the base, which is needed to read the file: name another")
+    return load_base(base)
+
+
+@contextmanager
+def _room(target: Path, source: Path | None, weights: str) -> Iterator[Path]:
+    """Where to write the weights meanwhile: in a new directory with what lies beside others.
+
+    Args:
+        target: the file to write.
+        source: the directory of the others; None for the file alone.
+        weights: the name of the file that the weights are read from.
+    """
+    if source is None:
+        yield target
+        return
+    with copied_around(source, target.parent) as (directory, names):
+        yield directory / target.name
+    shards = (indexed := source / weights).suffix == ".json" and set(index_of(indexed).values())
+    other = [name for name in names if name != weights and name not in (shards or ())]
+    if other:
+        say(f"left out: {some(other)}, as the weights are those of {weights}")
 
 
 def _say_what_is_missing(checkpoint: Checkpoint, key: str | None) -> None:
@@ -131,12 +182,10 @@ _LITTLE = (
     "little is gained where few weights are zero and most of their values differ: prune or share "
     "them before packing, as the callbacks Prune and ShareWeights do"
 )
-
-
-def _tensor_bytes(state: Mapping[str, Tensor]) -> int:
-    """Bytes of all elements in their own dtypes, tied tensors once."""
-    stored = {(t.data_ptr(), t.shape, t.stride(), t.dtype): t.nbytes for t in state.values()}
-    return sum(stored.values())
+_LITTLE_TO_BASE = (
+    "little is gained where most weights have other values than the base's: train fewer layers, or "
+    "in a narrower dtype such as bfloat16"
+)
 
 
 def _negative_zeros(state: Mapping[str, Tensor]) -> int:
@@ -152,44 +201,67 @@ def _negative_zeros(state: Mapping[str, Tensor]) -> int:
 _PIECE = 1 << 20  # elements
 
 
+def _ratio(before: int, dense: int, after: int) -> str:
+    own, to_fp32 = _smaller(before, after), _smaller(dense, after)
+    return own if own == to_fp32 else f"{own} ({to_fp32} than as dense fp32)"
+
+
 def _smaller(before: int, after: int) -> str:
     return f"{before / after:.1f}x smaller" if before > after else "no smaller"
 
 
-def unpack_file(file: Path, out: Path | None) -> None:
+def unpack_file(file: Path, out: Path | None, base: Path | None = None) -> None:
     """Unpack to safetensors, or to a file of torch.save.
 
     Args:
-        file: the .boil file.
-        out: the file to write, whose ending tells its kind; by default a new .safetensors.
+        file: the .boil file, or a directory with one.
+        out: the file to write, whose ending tells its kind; by default a new .safetensors. Where
+            `file` is a directory, another name is a directory with what lies beside it too.
+        base: what the file tells the differences to: anything that `load_base` reads.
 
     Raises:
         ValueError: with the remedy.
         OSError: if a file cannot be read or written.
     """
-    beside = _beside(file, (".boil",), ".safetensors")
-    out = output_path(out or beside, file, named=out is not None)
-    if not out.is_dir() and not out.name.endswith((".safetensors", *_TORCH)):
+    packed, known = packed_file(file), (".safetensors", *_TORCH)
+    around = file if file.is_dir() and out and not out.name.endswith(known) else None
+    beside = _beside(packed, (".boil",), ".safetensors")
+    target = out / "model.safetensors" if around and out else out or beside
+    target = output_path(target, packed, named=out is not None)
+    if not target.is_dir() and not target.name.endswith(known):
         raise ValueError(
             f"-o {out}: the name must end in .safetensors, or in {', '.join(_TORCH)} for a file of "
             "torch.save"
         )
+    given = _base(base, target)
     with later_progress("unpacking") as tell:
-        state = codec.unpack(file, progress=tell)
-    metadata = (codec.read_config(file) or {}).get(METADATA)
-    if not isinstance(metadata, dict) or not all(type(v) is str for v in metadata.values()):
-        metadata = {}
+        state = codec.unpack(packed, base=given, progress=tell)
+    with _room(target, around, WEIGHTS) as place:
+        _write(state, place, _metadata_in(codec.read_config(packed)), packed)
+        size = place.stat().st_size
+    print(f"{printable(str(target))}: {len(state)} tensors, {size:,} bytes")
+
+
+def _write(state: Mapping[str, Tensor], out: Path, metadata: Mapping[str, str], file: Path) -> None:
+    """Write what a file held to one whose ending tells its kind."""
     if out.name.endswith(_TORCH):
         save_torch(state, out)
         if metadata:
             say(f"left out: the metadata {', '.join(metadata)}, which only .safetensors can hold")
-    else:
-        _check_ties(state, file)
-        try:
-            save_safetensors(state, out, metadata)
-        except ValueError as error:
-            raise ValueError(f"{error}; -o with a name in .pt writes what torch.save can") from None
-    print(f"{printable(str(out))}: {len(state)} tensors, {out.stat().st_size:,} bytes")
+        return
+    _check_ties(state, file)
+    try:
+        save_safetensors(state, out, metadata)
+    except ValueError as error:
+        raise ValueError(f"{error}; -o with a name in .pt writes what torch.save can") from None
+
+
+def _metadata_in(config: Mapping[str, Any] | None) -> dict[str, str]:
+    """The metadata of safetensors that a file's config holds, which may be anything."""
+    metadata = (config or {}).get(METADATA)
+    if not isinstance(metadata, dict) or not all(type(v) is str for v in metadata.values()):
+        return {}
+    return metadata
 
 
 _TORCH = (".pt", ".pth", ".bin", ".ckpt")
@@ -197,7 +269,7 @@ _TORCH = (".pt", ".pth", ".bin", ".ckpt")
 
 def _check_ties(state: Mapping[str, Tensor], file: Path) -> None:
     """Refuse to write one tensor under very many names, which a few bytes may ask for."""
-    once, all_of = _tensor_bytes(state), sum(tensor.nbytes for tensor in state.values())
+    once, all_of = tensor_bytes(state), sum(tensor.nbytes for tensor in state.values())
     if all_of > _TIED_MOST * once + _TIED_ANYWAY:
         raise ValueError(
             f"{file}: its {len(state):,} names share {once:,} bytes of tensors, which safetensors "

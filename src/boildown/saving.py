@@ -7,6 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from boildown import codec
+from boildown.base_state import check_shared, load_base
+from boildown.codec.entry import State
 from boildown.lowrank.factorize import describe, structure_in
 from boildown.quantize.activations import input_grids
 from boildown.structure.replace import structure_of
@@ -19,7 +21,7 @@ def pack(
     config: Mapping[str, Any] | None = None,
     coder: str = "auto",
     zero_signs: bool = True,
-    base: Mapping[str, Tensor] | None = None,
+    base: State | str | os.PathLike[str] | None = None,
 ) -> int:
     """Write a model to a file, which appears whole or not at all.
 
@@ -32,7 +34,9 @@ def pack(
             its class builds it (`boildown.load`).
         coder: "auto", "best", "fast" or "huffman", see `boildown.codec.encode`.
         zero_signs: whether -0.0 stays -0.0, see `boildown.codec.encode`.
-        base: a state dict to store the differences to, see `boildown.codec.encode`.
+        base: what to store the differences to, such as what the model was fine-tuned from: a state
+            dict, or the path of a checkpoint, a .boil file or a directory with either. The file
+            cannot be read without it.
 
     Returns:
         Bytes of the file.
@@ -41,10 +45,13 @@ def pack(
         CodecError: for what is no dense tensor of a known dtype, or a config that is not plain.
         OSError: if the file cannot be written.
     """
+    state = model.state_dict() if isinstance(model, nn.Module) else model
     if isinstance(model, nn.Module):
         config = structured(model, config)
-        model = model.state_dict()
-    return codec.pack(model, path, config=config, coder=coder, zero_signs=zero_signs, base=base)
+    given = load_base(base)
+    if given is not None:
+        check_shared(state, given, (path, "the base"))
+    return codec.pack(state, path, config=config, coder=coder, zero_signs=zero_signs, base=given)
 
 
 def structured(model: nn.Module, config: Mapping[str, Any] | None) -> dict[str, Any] | None:

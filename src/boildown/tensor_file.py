@@ -7,6 +7,8 @@ from typing import Any
 from safetensors import safe_open
 from torch import Tensor
 
+from boildown.checkpoint import Checkpoint
+
 _KEPT_MOST = 1 << 26  # bytes read before a file is let go, as what was read of it stays in memory
 
 
@@ -45,3 +47,16 @@ class TensorFile(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def late(found: Checkpoint) -> Mapping[str, Tensor]:
+    """The tensors of a checkpoint, loaded one by one where its files allow it."""
+    if not found.files:
+        return found.state
+    return TensorFile(found.files, list(found.state), tensor_bytes(found.state))
+
+
+def tensor_bytes(state: Mapping[str, Tensor]) -> int:
+    """Bytes of all elements in their own dtypes, tied tensors once."""
+    stored = {(t.data_ptr(), t.shape, t.stride(), t.dtype): t.nbytes for t in state.values()}
+    return sum(stored.values())

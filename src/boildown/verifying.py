@@ -7,19 +7,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from boildown.base_state import load_base
 from boildown.checkpoint import find_file, load_checkpoint, some
 from boildown.codec import dtypes, zeros
 from boildown.codec.container import naming, open_file
-from boildown.codec.entry import Entry, Opened
+from boildown.codec.entry import Entry, Opened, State
 from boildown.codec.kernels import Words
 from boildown.files.regular import open_regular
 from boildown.foreign_masks import fold_masks
+from boildown.model_directory import packed_file
 from boildown.name_matching import pairs_of
 from boildown.printable import printable, say
 
 
 def verify_file(
-    path: Path, checkpoint: Path, key: str | None, fold: bool, drop_zero_signs: bool
+    path: Path,
+    checkpoint: Path,
+    key: str | None,
+    fold: bool,
+    drop_zero_signs: bool,
+    base: Path | None = None,
 ) -> None:
     """Compare a file with the checkpoint it was packed from, and say that they are the same.
 
@@ -27,17 +34,19 @@ def verify_file(
     without prefixes and wrappers as in `boildown.load`.
 
     Args:
-        path: the .boil file.
+        path: the .boil file, or a directory with one.
         checkpoint: of any kind that `load_checkpoint` reads.
         key: of the state dict in it.
         fold: whether its masks are part of the weights.
         drop_zero_signs: whether -0.0 and 0.0 are the same.
+        base: the checkpoint, directory or .boil file that the file was packed with, if it was.
 
     Raises:
         ValueError: if they differ, after the first tensors that do were printed.
         OSError: if a file cannot be read.
     """
-    source = find_file(checkpoint)
+    source, path = find_file(checkpoint), packed_file(path)
+    given = load_base(base)
     with open_regular(path) as file, naming(path):
         opened = open_file(file)
         state = load_checkpoint(source, key).state
@@ -50,7 +59,7 @@ def verify_file(
         elif aside := [name for name in state if name not in pairs.values()]:
             say(f"beside what is packed, {source} has {some(aside)}")
         differing.sort()
-        for name, words, dtype, shape in _stored(opened):
+        for name, words, dtype, shape in _stored(opened, given):
             if name in pairs:
                 other = state[pairs[name]]
                 why = _difference(words, dtype, shape, other, signs=not drop_zero_signs)
@@ -101,13 +110,15 @@ def _pairs(
     return {ours: theirs for theirs, ours in found.items()}
 
 
-def _stored(opened: Opened) -> Iterator[tuple[str, Words, str, tuple[int, ...]]]:
+def _stored(
+    opened: Opened, base: State | None
+) -> Iterator[tuple[str, Words, str, tuple[int, ...]]]:
     """Each name with its tensor, those tied to it right behind it."""
     tied: dict[int, list[str]] = {}
     for entry in opened.entries:
         if entry.tied is not None:
             tied.setdefault(entry.tied, []).append(entry.name)
-    for one in opened.stored():
+    for one in opened.stored(base=base):
         entry = opened.entries[one.place]
         for name in (entry.name, *tied.get(one.place, [])):
             yield name, one.words, entry.dtype, entry.shape

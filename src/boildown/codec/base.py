@@ -13,7 +13,9 @@ from boildown.codec.plain_data import UTF8
 
 
 def digest_of(state: State) -> bytes:
-    """16 bytes that tell state dicts apart: names, in order, with dtypes, shapes and every bit.
+    """16 bytes that tell state dicts apart: names, with dtypes, shapes and every bit.
+
+    The order of the names does not matter, as kinds of checkpoints differ in it.
 
     Args:
         state: name -> tensor.
@@ -27,7 +29,8 @@ def digest_of(state: State) -> bytes:
             "-> tensors"
         )
     digest = hashlib.blake2b(digest_size=BASE_BYTES)
-    for name, tensor in state.items():
+    for name in sorted(state):
+        tensor = state[name]
         try:
             dtype = dtypes.name_of(tensor)
         except (CodecError, AttributeError) as error:
@@ -66,7 +69,7 @@ def check_base(needed: bytes | None, base: State | None) -> State | None:
     if base is None:
         raise CodecError(
             "the file holds the differences to another state dict, the one of digest "
-            f"{needed.hex()}: give that as base="
+            f"{needed.hex()}: give that as base=, to the command line as --base"
         )
     found = digest_of(base)
     if found != needed:

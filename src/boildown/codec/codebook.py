@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from boildown.codec import kernels, ranges, values
+from boildown.codec import kernels, values
 from boildown.codec.blocks import BLOCK, Blocks, Piece
 from boildown.codec.bytewise import Reader
 from boildown.codec.error import CodecError
 from boildown.codec.kernels import Words
-from boildown.codec.symbols import HUFFMAN, PAPER, SYMBOL_CODERS
+from boildown.codec.symbols import PAPER, SYMBOL_CODERS
 
 _FORM_SHIFT = 4  # of the byte before the table: below is the coder, above the form
 
@@ -42,8 +42,13 @@ def find_codebook(blocks: Blocks) -> Codebook | None:
     A zero in the first block counts as well if there are more blocks. That is for the sake of files
     alone: which coder stores a tensor must not change.
     """
+<<<<<<< HEAD
     most = min(kernels.DISTINCT_MOST, blocks.size)
     slots = np.full(min(kernels.SLOTS, 4 << most.bit_length()), -1, np.int32)
+=======
+    most = min(max(blocks.size, 1), kernels.DISTINCT_MOST)
+    slots = np.full(min(4 << most.bit_length(), kernels.SLOTS), -1, np.int32)
+>>>>>>> main
     words, counts = np.empty(most, blocks.word), np.zeros(most, np.int64)
     size = 0
     for i, block in enumerate(blocks.survivors()):
@@ -120,8 +125,6 @@ def cheapest_code(
         return None
 
     rows = {coder: SYMBOL_CODERS[coder] for coder in PAPER} if paper else SYMBOL_CODERS
-    if not paper and words.size <= ranges.MOST:  # of which ranges take no more than Huffman codes
-        rows = {coder: row for coder, row in rows.items() if coder != HUFFMAN}
     coded = ((coder, row.plan(words, counts)) for coder, row in rows.items())
     coder, symbols = min(
         ((coder, symbols) for coder, symbols in coded if symbols is not None),

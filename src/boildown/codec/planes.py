@@ -15,6 +15,7 @@ from boildown.codec.blocks import Blocks
 from boildown.codec.bytewise import Reader
 from boildown.codec.coder import Anatomy, Plan, Survey
 from boildown.codec.dtypes import word_type
+from boildown.codec.error import CodecError
 from boildown.codec.kernels import Bytes, Words
 from boildown.compiled import compiled
 
@@ -70,6 +71,8 @@ def read(
         nested: reads a tensor of a dtype and so many words.
     """
     word = word_type(dtype)
+    if word.itemsize == 1:
+        raise CodecError(f"it is stored as planes, and there are none of {dtype}")
     parts = [nested(_BYTES, size) for _ in range(word.itemsize)]
     words = np.zeros(size, word)
     for place, (part, _) in enumerate(parts):

@@ -13,7 +13,7 @@ from boildown.codec.blocks import Blocks
 from boildown.codec.bytewise import Reader
 from boildown.codec.codebook import find_codebook
 from boildown.codec.container import naming, open_file
-from boildown.codec.entry import Entry, Stored
+from boildown.codec.entry import Entry, State, Stored
 from boildown.codec.kernels import Words
 from boildown.codec.mixed.matrices import SIZES_MOST
 from boildown.codec.mixed.pieces import Piece, weigh
@@ -108,21 +108,24 @@ def inspect(path: str | os.PathLike[str]) -> list[TensorReport]:
     return inspect_file(path).tensors
 
 
-def inspect_file(path: str | os.PathLike[str], *, runner_up: bool = False) -> FileReport:
+def inspect_file(
+    path: str | os.PathLike[str], *, base: State | None = None, runner_up: bool = False
+) -> FileReport:
     """What a file consists of. Every tensor is decoded, one at a time.
 
     Args:
         path: of the file; its content is untrusted.
+        base: the state dict that the file tells the differences to, if it does.
         runner_up: whether all other representations of each tensor are tried, which takes as long
             as packing it several times.
 
     Raises:
-        CodecError: unless this is an intact file.
+        CodecError: unless this is an intact file, and the base the one that it needs.
         OSError: if the file cannot be read.
     """
     with open_regular(path) as file, naming(path):
         opened = open_file(file)
-        stored = opened.stored()
+        stored = opened.stored(base=base)
         tensors: list[TensorReport] = []
         exact = given = 0.0  # bytes of a stream that tensors share are fractions
         for entry in opened.entries:

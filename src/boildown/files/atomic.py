@@ -45,6 +45,34 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+@contextmanager
+def new_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A directory to write into, which is given the name `path` at the end.
+
+    After a failure nothing is left of it.
+
+    Args:
+        path: of the directory; may be there if it is empty.
+
+    Raises:
+        OSError: if it cannot be made, or `path` is taken.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no directory {path.parent}")
+    if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
+        what = "holds files already" if path.is_dir() else "is a file"
+        raise FileExistsError(f"{path} {what}; name a new directory")
+    target = Path(os.path.realpath(path))
+    part = part_beside(target)
+    part.mkdir()
+    try:
+        yield part
+        appear(part, target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
 _NAME_MOST = 30  # characters, up to 120 bytes: file systems allow names of 255 bytes
 _PART = re.compile(
     r"newest\.ckpt\.part|\..*\.(?:(?P<host>[^.]*)-(?P<pid>\d+)-)?[0-9a-f]{32}\.part", re.DOTALL

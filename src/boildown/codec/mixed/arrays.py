@@ -20,7 +20,7 @@ from boildown.codec.mixed import forms
 from boildown.codec.mixed import stream as places
 from boildown.codec.mixed.forms import MANTISSAS, Keys, Kind, fold, unfold
 from boildown.codec.mixed.matrices import SIZES_MOST
-from boildown.codec.mixed.stream import Full, Stream
+from boildown.codec.mixed.stream import Stream
 
 _SIMPLE, _FLAT = 5, 6  # forms that hold no other array, and none but of one of these
 _INTEGERS = {"int8", "uint8", "int16", "int32", "int64", "uint16", "uint32", "uint64"}
@@ -115,8 +115,9 @@ def code_keys(
     if keys is not None:
         ways = _likely(table, kind, keys, base)
         best = stream.cheapest([partial(_write, stream, kind, keys, *way) for way in ways])
-        if best is None:
-            raise Full
+        if best is None:  # such as codebooks of keys beyond 2^62
+            _write(stream, kind, keys, _PLAIN, None)
+            return keys, table[_PLAIN].name
         return keys, table[ways[best][0]].name
     number = stream.small(places.FORM, 0, len(FORMS))
     if number >= len(table):
@@ -383,4 +384,4 @@ FORMS: tuple[Form, ...] = (
     Form("grid", _code_grid, _grids, ("float32",)),
     Form("difference", _code_difference, _differences),
 )
-_DEFLATED, _DIFFERENCE = 4, 7
+_PLAIN, _DEFLATED, _DIFFERENCE = 3, 4, 7

@@ -1,0 +1,59 @@
+"""The state dict that others are told by their differences to, from whatever file holds it."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from boildown.checkpoint import find_file, load_checkpoint
+from boildown.codec import unpack
+from boildown.codec.container import MAGIC
+from boildown.codec.entry import State
+from boildown.files.regular import open_regular
+from boildown.model_directory import WEIGHTS, packed_file
+from boildown.tensor_file import late
+
+
+def load_base(base: State | str | os.PathLike[str] | None) -> State | None:
+    """The state dict of a base.
+
+    Args:
+        base: name -> tensor, which is given back; or the path of a checkpoint of any kind that
+            `boildown.checkpoint.load_checkpoint` reads, of a .boil file, or of a directory that
+            holds one of these. None for no base.
+
+    Raises:
+        ValueError: if the file holds no state dict, or is damaged, with the remedy.
+        OSError: if it cannot be read.
+    """
+    if base is None or isinstance(base, Mapping):
+        return base
+    path = Path(base)
+    if path.is_dir() and (path / WEIGHTS).exists():
+        path = packed_file(path)
+    file = find_file(path)
+    with open_regular(file) as opened:
+        packed = opened.read(len(MAGIC)) == MAGIC
+    return unpack(file) if packed else late(load_checkpoint(file))
+
+
+def check_shared(state: Mapping[str, Tensor], base: State, names: tuple[object, object]) -> None:
+    """Refuse a base that no tensor can be told by.
+
+    Args:
+        state: to be packed.
+        base: to tell the differences to.
+        names: of what these were read from, for the message.
+
+    Raises:
+        ValueError: if they have no tensor of the same name, dtype and shape.
+    """
+    for name in state.keys() & base.keys():
+        one, other = state[name], base[name]
+        if one.dtype == other.dtype and one.shape == other.shape:
+            return
+    raise ValueError(
+        f"{names[1]} is no base for {names[0]}: they have no tensor of the same name, dtype and "
+        "shape; give what it was fine-tuned from, or pack it without a base"
+    )
