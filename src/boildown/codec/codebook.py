@@ -42,13 +42,8 @@ def find_codebook(blocks: Blocks) -> Codebook | None:
     A zero in the first block counts as well if there are more blocks. That is for the sake of files
     alone: which coder stores a tensor must not change.
     """
-<<<<<<< HEAD
-    most = min(kernels.DISTINCT_MOST, blocks.size)
-    slots = np.full(min(kernels.SLOTS, 4 << most.bit_length()), -1, np.int32)
-=======
     most = min(max(blocks.size, 1), kernels.DISTINCT_MOST)
     slots = np.full(min(4 << most.bit_length(), kernels.SLOTS), -1, np.int32)
->>>>>>> main
     words, counts = np.empty(most, blocks.word), np.zeros(most, np.int64)
     size = 0
     for i, block in enumerate(blocks.survivors()):

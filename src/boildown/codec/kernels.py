@@ -152,9 +152,9 @@ def distinct(
 
     Args:
         words: (n,), a block of them.
-        slots: (SLOTS,), the hash table of the words found; see `slot_of`.
-        values: (65536,), these words.
-        counts: (65536,), how often each has occurred.
+        slots: (s,), the hash table of the words found; see `slot_of`.
+        values: (k,), these words; k the number of words of all blocks, 65536 at most.
+        counts: (k,), how often each has occurred.
         found: how many there are, from the blocks before.
 
     Returns:
