@@ -102,7 +102,8 @@ def test_pack_tells_what_was_gained(tmp_path: Path, capsys: pytest.CaptureFixtur
     torch.save({"w": torch.randn(1000).round(), "steps": torch.tensor(3)}, tmp_path / "counted.pt")
     assert main(["pack", str(tmp_path / "counted.pt")]) == 0
     assert "dense fp32" not in capsys.readouterr().out  # the same figure twice
-    torch.save({"w": torch.randn(1000)}, tmp_path / "dense.pt")
+    noise = torch.randint(-(2**31), 2**31, (1000,), dtype=torch.int32)
+    torch.save({"w": noise}, tmp_path / "dense.pt")
     assert main(["pack", str(tmp_path / "dense.pt")]) == 0
     said = capsys.readouterr()
     assert said.out.endswith("bytes, no smaller\n")

@@ -252,6 +252,7 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("train", help="train, compress, pack and prove; train --help says how")
     _add_files(commands)
+    _add_looking(commands)
 
     _add_bench(commands)
     export_command.add(commands, _add_config)
@@ -307,6 +308,8 @@ def _add_files(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     _add_base(command)
     command.set_defaults(run=unpack)
 
+
+def _add_looking(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     command = commands.add_parser(
         "inspect", help="where the bytes of a .boil file go, or what two differ in"
     )

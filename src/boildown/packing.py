@@ -82,13 +82,17 @@ def pack_checkpoint(
     if negative and before <= _ESTIMATED_MOST:
         without = codec.estimate(state, config, zero_signs=False, **options)
     if masked and not fold:
-        say(
-            f"{len(masked)} tensors{_such_as(masked)} are pruned, but only by masks beside them: "
-            "torch.nn.utils.prune leaves weight_orig and weight_mask until prune.remove: "
-            "--fold-masks makes them zeros in the weight itself, and the file small"
-        )
+        _say_masked(masked)
     else:
         _say_what_gains(before, after, negative, without, based=given is not None)
+
+
+def _say_masked(names: Sequence[str]) -> None:
+    say(
+        f"{len(names)} tensors{_such_as(names)} are pruned, but only by masks beside them: "
+        "torch.nn.utils.prune leaves weight_orig and weight_mask until prune.remove: "
+        "--fold-masks makes them zeros in the weight itself, and the file small"
+    )
 
 
 def _say_what_gains(before: int, after: int, negative: int, without: int, *, based: bool) -> None:

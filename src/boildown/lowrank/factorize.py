@@ -6,7 +6,7 @@
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, cast
@@ -159,21 +159,7 @@ def restructure(model: nn.Module, structure: Mapping[str, Any]) -> nn.Module:
     if columns:  # of the layers as they are otherwise
         return split_layer.split_again(restructure(model, rest), columns)
     factored = {n for n, e in structure.items() if isinstance(e, Mapping) and "scheme" in e}
-    smaller = {
-        name: {key: entry[key] for key in (SHAPES, NUMBERS) if key in entry}
-        for name, entry in structure.items()
-        if isinstance(entry, Mapping) and entry.keys() & {SHAPES, NUMBERS}
-        if factored.isdisjoint(_parents(str(name)))  # of factors later
-    }
-    if smaller:  # what was removed before anything was factorised
-        model = restructured(model, smaller)
-        structure = {
-            name: {k: v for k, v in entry.items() if k not in (SHAPES, NUMBERS)}
-            if name in smaller
-            else entry
-            for name, entry in structure.items()
-            if name not in smaller or entry.keys() - {SHAPES, NUMBERS}
-        }
+    model, structure = _without_removed(model, structure, factored)
     built: dict[str, nn.Module] = {}
     later = {n: e for n, e in structure.items() if any(p in structure for p in _parents(str(n)))}
     structure = {name: entry for name, entry in structure.items() if name not in later}
@@ -193,6 +179,27 @@ def restructure(model: nn.Module, structure: Mapping[str, Any]) -> nn.Module:
     if any(name.count(".") > _DEPTH_MOST for name in later):
         raise ValueError(f"structure: factors of factors, beyond {_DEPTH_MOST} levels of modules")
     return restructure(new, later)
+
+
+def _without_removed(
+    model: nn.Module, structure: Mapping[str, Any], factored: Collection[str]
+) -> tuple[nn.Module, Mapping[str, Any]]:
+    """What was removed before anything was factorised, and the rest of the structure."""
+    smaller = {
+        name: {key: entry[key] for key in (SHAPES, NUMBERS) if key in entry}
+        for name, entry in structure.items()
+        if isinstance(entry, Mapping) and entry.keys() & {SHAPES, NUMBERS}
+        if factored.isdisjoint(_parents(str(name)))  # of factors later
+    }
+    if not smaller:
+        return model, structure
+    return restructured(model, smaller), {
+        name: {k: v for k, v in entry.items() if k not in (SHAPES, NUMBERS)}
+        if name in smaller
+        else entry
+        for name, entry in structure.items()
+        if name not in smaller or entry.keys() - {SHAPES, NUMBERS}
+    }
 
 
 def _taken_out(structure: Mapping[str, Any], key: str) -> tuple[dict[str, Any], Mapping[str, Any]]:
