@@ -451,7 +451,9 @@
       for (let i = 0; i < value; i++) found.push(unpacked(read, floats, depth + 1));
       return found;
     }
-    return tag >= 0xc4 && tag <= 0xc6 ? read.take(value).slice() : text(read.take(value));
+    if (tag >= 0xc4 && tag <= 0xc6) return read.take(value).slice();
+    check(value <= 2 ** 20, "the header has a name of over 1 MiB");
+    return text(read.take(value));
   }
 
   /** UTF-8, in which lone surrogates may occur. */

@@ -22,6 +22,8 @@ import sys
 import zipfile
 import zlib
 from array import array
+from itertools import islice
+from operator import mul
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -247,13 +249,12 @@ def _version2(
         raise BoilError(f"the file is relative to tensors of the digest {digest.hex()}: give them")
     found: dict[str, list[bytes]] = {entry.name: [] for entry in entries}
     at = 5
+    coming = iter(pieces)
     for kind, count, size, crc32 in sections:
-        held, pieces = pieces[:count], pieces[count:]
+        held = list(islice(coming, count))
         dense = sum(piece.size * min(8, DTYPES[piece.entry.dtype][0]) for piece in held)
         if size > 4096 + 2 * dense or (count > 1 and not all(piece.whole for piece in held)):
-            raise BoilError(
-                f"the section at byte {at} has {size} bytes for {dense}, or mixes parts"
-            )
+            raise BoilError(f"the section at byte {at} has {size} bytes, or mixes parts")
         body = data[at : at + size]
         if sums and zlib.crc32(body) != crc32:
             raise BoilError(f"tensor {held[0].entry.name!r}: the checksum is wrong")
@@ -339,9 +340,7 @@ def _section(
     read = Reader(body)
     found = [_tensor(read, piece.entry.dtype, piece.size) for piece in pieces]
     if read.at != len(body):
-        raise BoilError(
-            f"tensor {pieces[-1].entry.name!r}: {len(body) - read.at} bytes are left over"
-        )
+        raise BoilError(f"{len(body) - read.at} bytes are left over after a section's tensors")
     return found
 
 
@@ -460,6 +459,8 @@ def _unpacked(read: Reader, depth: int) -> Any:
         return [_unpacked(read, depth + 1) for _ in range(value)]
     if 0xC4 <= tag <= 0xC6:
         return bytes(read.take(value))
+    if value > 1 << 20:
+        raise BoilError("the header has a name of over 1 MiB")
     try:
         return str(read.take(value), "utf-8", "surrogatepass")
     except UnicodeDecodeError as error:
@@ -518,7 +519,7 @@ def _values(read: Reader, form: int, count: int, dtype: str) -> array[int]:
 
 def _widened(stored: array[int], form: int, code: str) -> array[int]:
     """Floats in a wider type, in which a NaN keeps its bits."""
-    if np is not None:
+    if np is not None and stored:
         floats = np.frombuffer(stored, f"f{stored.itemsize}")
         with np.errstate(all="ignore"):
             return array(code, floats.astype("f4" if code == "I" else "f8").tobytes())
@@ -1108,7 +1109,7 @@ class Mixing:
                 )  # fmt: skip
                 weights = self.weights[min(node, 3) * 16 + ages]
                 inputs = [STRETCH[counters[place] >> 20] for place in places]
-                total = sum(x * weight for x, weight in zip(inputs, weights, strict=True)) >> 16
+                total = sum(map(mul, inputs, weights)) >> 16
                 chance = SQUASH[min(max(total, -2815), 2815) + 2815]
                 bit = self.decide(chance)
                 error = ((bit << 16) - chance) * 3

@@ -500,7 +500,7 @@ def test_differences_that_stray_are_judged_alike(way: Way) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_golden_files_are_read(way: Way) -> None:
-    paths = sorted(GOLDEN.rglob("*.boil"))
+    paths = sorted([*GOLDEN.rglob("*.boil"), *(ROOT / "tests" / "fixtures").rglob("*.boil")])
     files = [path.read_bytes() for path in paths]
     for path, found, meant in zip(paths, way(files), by_boildown(files), strict=True):
         assert meant is not None, path.name

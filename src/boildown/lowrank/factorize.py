@@ -6,7 +6,7 @@
 
 import copy
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, cast
@@ -182,7 +182,7 @@ def restructure(model: nn.Module, structure: Mapping[str, Any]) -> nn.Module:
 
 
 def _without_removed(
-    model: nn.Module, structure: Mapping[str, Any], factored: Collection[str]
+    model: nn.Module, structure: Mapping[str, Any], factored: set[str]
 ) -> tuple[nn.Module, Mapping[str, Any]]:
     """What was removed before anything was factorised, and the rest of the structure."""
     smaller = {
