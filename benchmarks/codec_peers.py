@@ -7,7 +7,7 @@
     ENV/bin/python benchmarks/codec_peers.py SETS/*.safetensors \
         --nncodec OTHER/bin/python --out peers --repeats 5
 
-One thread, medians of repeats in which all take turns; what is not installed is left out and named.
+One core, medians of repeats in which all take turns; what is not installed is left out and named.
 boildown packs the tensors, names, shapes and all, into a file. The others get the same tensors as
 index maps and codebooks (or whole numbers and steps, or words: `codec_streams.py`), and neither
 names nor lengths count for them. zlib, zstd, xz, openzl and zipnn get all of one dtype at once.
@@ -19,6 +19,7 @@ Writes OUT.md, OUT.json and OUT.png, and prints the first.
 import argparse
 import inspect
 import json
+import os
 import platform
 import statistics
 import time
@@ -177,6 +178,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=None, help="names of packers")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    if hasattr(os, "sched_setaffinity"):  # files of several sections are coded by two threads
+        os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
     found, missing = rivals()
     if arguments.only is not None:
         found = [rival for rival in found if rival.name in arguments.only]
@@ -189,7 +192,7 @@ def main() -> None:
         figures.append(Figure(name, "entropy", raw, round(entropy_bytes(streams_of(state)))))
         repeats = 1 if raw > arguments.once << 20 else arguments.repeats
         figures += measure(list(jobs_of(name, state, found, outside)), repeats)
-        head = f"{processor()}, one thread, medians of {arguments.repeats}"
+        head = f"{processor()}, one core, medians of {arguments.repeats}"
         head += "".join(f"; not installed: {n} ({why})" for n, why in missing.items())
         arguments.out.with_suffix(".md").write_text(markdown(figures, head))
         kept = {"machine": head, "figures": [asdict(figure) for figure in figures]}

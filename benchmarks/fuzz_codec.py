@@ -10,8 +10,9 @@ worker process decodes; what counts as a finding, and is kept in FOLDER:
 
     crash       the process died, or was still at it after 30 s
     error       something other than CodecError was raised
-    slow        more than 2 s of processor time, twice
-    memory      more than 64 MiB beyond the bytes that the index promises, twice
+    slow        more than 2 s of processor time, and 1 s for each 256 MiB promised, twice
+    memory      more than 64 MiB beyond the bytes that the index promises, twice; and 16 MiB for
+                what threads and the allocator hold, as what is resident is measured
     unsteady    the same file decoded differently the second time
     large       a state beyond what a file of this size may promise
 

@@ -24,7 +24,8 @@ from boildown import codec
 from boildown.codec import CodecError
 from boildown.codec.dtypes import itemsize, name_of
 
-SECONDS, MEMORY, EVERY = 2.0, 64 << 20, 500
+SECONDS, RATE, EVERY = 2.0, 256 << 20, 500  # and a second for each 256 MiB that a file may promise
+MEMORY = (64 + 16) << 20  # 16 MiB for what threads and the allocator hold
 DOORS = 8  # every so-manieth file goes through the doors that take a path as well
 State = dict[str, Tensor]
 
@@ -98,8 +99,9 @@ def counted(state: State) -> int:
 def judge(data: bytes, promised: int, peak: Peak, counts: Counter[str]) -> tuple[str, str] | None:
     """Decode a file: kind and description of a finding, None if all is well."""
     allowed = MEMORY + min(promised, limit(data))
+    patience = SECONDS + min(promised, limit(data)) / RATE
     found, seconds, memory = decode_once(data, peak)
-    if seconds > SECONDS or memory > allowed:
+    if seconds > patience or memory > allowed:
         again = decode_once(data, peak)  # the first may have compiled something
         seconds, memory = min(seconds, again[1]), min(memory, again[2])
     counts["most seconds, in ms"] = max(counts["most seconds, in ms"], round(1000 * seconds))
@@ -107,7 +109,7 @@ def judge(data: bytes, promised: int, peak: Peak, counts: Counter[str]) -> tuple
     counts["most bytes beyond"] = max(counts["most bytes beyond"], beyond)
     if isinstance(found, Exception):
         return "error", f"{type(found).__name__}: {found}"
-    if seconds > SECONDS:
+    if seconds > patience:
         return "slow", f"{seconds:.2f} s of processor time for {len(data)} bytes"
     if memory > allowed:
         return "memory", f"{memory:,} bytes for {promised:,} promised, {len(data)} in the file"

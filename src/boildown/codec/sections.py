@@ -11,7 +11,6 @@ from boildown.codec.index import DIFFERENCE, MIXED, PLAIN, Section
 from boildown.codec.kernels import Words
 from boildown.codec.tensor import plan, read_words
 
-_LOOSE = 1 << 12  # words, from which a codebook of over 1024 values may pay
 CODERS = ("auto", "best", "fast", "huffman")
 
 
@@ -92,9 +91,7 @@ def encode_section(pieces: Sequence[Piece], coder: str, *, zero_signs: bool) -> 
         zero_signs: whether -0.0 stays -0.0.
     """
     if coder == "best":
-        kind, data, settled = _mixed(pieces, zero_signs)
-        if settled:
-            return _coded(kind, data, pieces)
+        kind, data = _mixed(pieces, zero_signs)
     paper = coder == "huffman"
     plans = [
         plan(p.words, p.dtype, zero_signs=zero_signs, channel=p.channel, paper=paper)
@@ -114,21 +111,12 @@ def _plain(plans: Sequence[Plan]) -> bytes:
     return b"".join(part for one in plans for part in one.write())
 
 
-def _mixed(pieces: Sequence[Piece], zero_signs: bool) -> tuple[int, bytes, bool]:
-    """A mixed section, and whether no plain one can be smaller.
-
-    Plain ones have codebooks of more values, which pays where a form of none was taken.
-    """
+def _mixed(pieces: Sequence[Piece], zero_signs: bool) -> tuple[int, bytes]:
     from boildown.codec.mixed import pieces as mixed  # whose machine code takes a while to load
 
     kind = MIXED if all(piece.base is None for piece in pieces) else DIFFERENCE
     given = [mixed.Piece(p.words, p.dtype, p.columns, p.base) for p in pieces]
-    found = mixed.encode(given, zero_signs=zero_signs)
-    loose = any(
-        piece.words.size > _LOOSE and form.startswith(("floats", "plain", "integers"))
-        for piece, form in zip(pieces, found.forms, strict=True)
-    )
-    return kind, found.data, not loose
+    return kind, mixed.encode(given, zero_signs=zero_signs).data
 
 
 def decode_section(kind: int, data: memoryview, rooms: Sequence[Room]) -> list[Decoded]:

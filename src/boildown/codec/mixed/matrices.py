@@ -17,7 +17,6 @@ from boildown.codec.mixed.stream import Stream
 SIZES_MOST = 1 << 10  # symbols, so many different ones
 _EVEN, _FIRST_APART, _GIVEN = range(3)
 _FEW = 1 << 12  # symbols, for which even codes are tried as well
-_ALONE_MOST = 1 << 16  # symbols; more make up for what mixing has to learn
 _MANY = 1 << 19  # symbols, beyond which a part tells how all are gone through
 _PART = 1 << 15
 
@@ -73,13 +72,10 @@ def _chosen(stream: Stream, symbols: Symbols, columns: int, size: int) -> _Way:
         changes.append("live")
     if rows > 1 < columns:
         changes.append("turn")
-    if symbols.size <= _ALONE_MOST:
-        changes.append("alone")
+    changes.append("alone")
     part = symbols
     if symbols.size > _MANY:
         part = symbols[: max(_PART // columns, 1) * columns]
-    if len(ways) + len(changes) == 1:
-        return ways[0]
 
     def bits(way: _Way) -> float:
         return stream.cost(lambda: _code(stream, part.copy(), columns, size, way))
