@@ -158,13 +158,7 @@ def restructure(model: nn.Module, structure: Mapping[str, Any]) -> nn.Module:
     columns, rest = _taken_out(structure, split_layer.KEY)
     if columns:  # of the layers as they are otherwise
         return split_layer.split_again(restructure(model, rest), columns)
-    factored = {n for n, e in structure.items() if isinstance(e, Mapping) and "scheme" in e}
-    smaller = {
-        name: {key: entry[key] for key in (SHAPES, NUMBERS) if key in entry}
-        for name, entry in structure.items()
-        if isinstance(entry, Mapping) and entry.keys() & {SHAPES, NUMBERS}
-        if factored.isdisjoint(_parents(str(name)))  # of factors later
-    }
+    smaller = _sizes(structure)
     if smaller:  # what was removed before anything was factorised
         model = restructured(model, smaller)
         structure = {
@@ -285,6 +279,17 @@ def _reasons(model: nn.Module) -> dict[str, str | None]:
                 )
         found[name] = reason
     return found
+
+
+def _sizes(structure: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What got smaller before anything was factorised; not what factors were narrowed to since."""
+    factored = {n for n, e in structure.items() if isinstance(e, Mapping) and "scheme" in e}
+    return {
+        name: {key: entry[key] for key in (SHAPES, NUMBERS) if key in entry}
+        for name, entry in structure.items()
+        if isinstance(entry, Mapping) and entry.keys() & {SHAPES, NUMBERS}
+        if factored.isdisjoint(_parents(str(name)))
+    }
 
 
 def _parents(name: str) -> list[str]:
