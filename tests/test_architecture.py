@@ -28,12 +28,12 @@ LAYERS: tuple[set[str], ...] = (  # a room imports from its own layer and those 
     {
         "models",
         "checkpoint",
-        "tensor_file",
         "model_directory",
         "base_state",
         "pretrained",
         "unpickling",
         "foreign_masks",
+        "tensor_file",
         "name_matching",
         "loading",
         "saving",

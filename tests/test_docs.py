@@ -24,6 +24,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 ELSEWHERE = {  # pages whose code runs with what is around it
     "extend.md": "tests/test_extend.py",
+    "hugging_face.md": "tests/test_pretrained.py",
     "own_script.md": "tests/test_own_script.py",
 }
 

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from runs import ROOT
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -107,6 +109,18 @@ def test_a_model_of_transformers_comes_back_bit_for_bit(
             assert back(tokens).logits.equal(library(tokens).logits)
             if dtype == torch.float32:
                 assert back(tokens).logits.equal(model(tokens).logits)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_pickled_weights_are_packed_with_their_ties(transformers: Any, tmp_path: Path) -> None:
+    model = llama(transformers, tie_word_embeddings=True)
+    model.config.save_pretrained(tmp_path / "model")
+    torch.save(model.state_dict(), tmp_path / "model/pytorch_model.bin")
+    out = packed(tmp_path / "model")
+    assert "pytorch_model.bin" not in files_of(out)
+    back = boildown.from_pretrained(out, transformers.LlamaForCausalLM)
+    assert back.lm_head.weight is back.model.embed_tokens.weight
+    assert same(back.state_dict(), model.state_dict())
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -238,6 +252,25 @@ def test_a_model_of_timm_comes_back_bit_for_bit(
         boildown.from_pretrained(out, timm.create_model)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_code_of_the_page_runs(
+    transformers: Any, timm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    llama(transformers).save_pretrained("model")
+    packed(Path("model").absolute())
+    timm_directory(timm, Path("of_timm"), torch.float32)
+    assert main(["pack", "of_timm", "-o", "packed_timm"]) == 0
+    Path("packed_own").mkdir()
+    boildown.pack(Net(3), "packed_own/model.boil")
+    Path("packed_own/config.json").write_text('{"width": 3}')
+    page = (ROOT / "docs/hugging_face.md").read_text(encoding="utf-8")
+    given: dict[str, Any] = {"MyNetwork": Net}
+    for code in re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S):
+        exec(code, given)
+    assert isinstance(given["network"], Net)
+
+
 # --- any class ---
 
 
@@ -251,6 +284,9 @@ def test_any_class_is_built_of_the_config(dtype: torch.dtype, tmp_path: Path) ->
     assert back.again is back.first
     assert not back.training
     assert isinstance(boildown.from_pretrained(tmp_path / "model.boil", Net, tied=True), Net)
+    assert same(
+        boildown.load(tmp_path, Net(5, 3, tied=True).to(dtype)).state_dict(), model.state_dict()
+    )
     with pytest.raises(ValueError, match="another structure than the model"):
         boildown.from_pretrained(tmp_path, Net, tied=True, classes=4)
     (tmp_path / "config.json").unlink()

@@ -38,17 +38,21 @@ def load_base(base: State | str | os.PathLike[str] | None) -> State | None:
     return unpack(file) if packed else late(load_checkpoint(file))
 
 
-def check_shared(state: Mapping[str, Tensor], base: State, names: tuple[object, object]) -> None:
+def check_shared(
+    state: Mapping[str, Tensor], base: State | None, names: tuple[object, object]
+) -> None:
     """Refuse a base that no tensor can be told by.
 
     Args:
         state: to be packed.
-        base: to tell the differences to.
+        base: to tell the differences to; None for no base.
         names: of what these were read from, for the message.
 
     Raises:
         ValueError: if they have no tensor of the same name, dtype and shape.
     """
+    if base is None:
+        return
     for name in state.keys() & base.keys():
         one, other = state[name], base[name]
         if one.dtype == other.dtype and one.shape == other.shape:

@@ -26,7 +26,7 @@ def inspect_files(
     *,
     wide: bool,
     as_json: bool,
-    runner_up: bool = False,
+    runner_up: bool,
 ) -> None:
     """Show what each tensor of a file takes, or each layer of two files.
 

@@ -16,6 +16,7 @@ from boildown.codec import CodecError, read_config, unpack
 from boildown.codec.entry import State
 from boildown.foreign_masks import find_masked
 from boildown.lowrank.factorize import restructure, structure_in
+from boildown.model_directory import packed_file
 from boildown.models import build, trusts
 from boildown.name_matching import matched, places
 from boildown.quantize import split_layer
@@ -37,15 +38,14 @@ def load(
     """Rebuild the model of a `.boil` file, in evaluation mode, on the CPU.
 
     Args:
-        path: of the file.
+        path: of the file, or of a directory that holds it as model.boil.
         model: a network to put the tensors into, as its class builds it or already of the structure
             that the file has; by default the one that the file describes, if it is one of
             boildown's own.
         trust_config: modules of your own that the file may name a class or function of, such as
             ["my_package"], to be built with the arguments in the file. True: build whatever it
             names. That runs code the file chooses: never for a file of unknown origin.
-        base: what the file holds the differences to, if it does: a state dict, or the path of a
-            checkpoint, a .boil file or a directory with either.
+        base: what the file holds the differences to, if it does: as for `boildown.pack`.
 
     Returns:
         The model: `model` itself if given, or a copy of it with the smaller layers that the file
@@ -58,6 +58,7 @@ def load(
             another structure.
         ImportError: if a model that is trusted does not exist.
     """
+    path = packed_file(path)
     config = read_config(path)
     if isinstance(model, type):
         raise ValueError(f"load: give a network, {model.__name__}(), and not its class")

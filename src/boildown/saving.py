@@ -49,8 +49,7 @@ def pack(
     if isinstance(model, nn.Module):
         config = structured(model, config)
     given = load_base(base)
-    if given is not None:
-        check_shared(state, given, (path, "the base"))
+    check_shared(state, given, (path, "the base"))
     return codec.pack(state, path, config=config, coder=coder, zero_signs=zero_signs, base=given)
 
 

@@ -6,6 +6,7 @@ from torch import Tensor
 from boildown.calibrate.checks import check_rows
 
 LEAST_DAMPING = 1e-10  # orders the directions that no input shows, and keeps solutions finite
+ROUNDING = 1e-13  # of a trace, that the least eigenvalue must be for a decomposition to succeed
 
 
 class Moments:
@@ -214,8 +215,14 @@ def damped_second(moments: Moments, damping: float | None, *, centred: bool) -> 
         ValueError: for a damping out of range, or if there were no inputs.
     """
     covariance = moments.covariance()
-    second = shrunk(covariance, *damped(covariance, moments.count, damping))
-    return second if centred else second + torch.outer(moments.mean, moments.mean)
+    rho, variance = damped(covariance, moments.count, damping)
+    second = shrunk(covariance, rho, variance)
+    if not centred:
+        second += torch.outer(moments.mean, moments.mean)
+        lacking = ROUNDING * float(second.trace()) - rho * variance
+        if lacking > 0.0:  # inputs that hardly vary: their mean alone has rank one
+            second.diagonal().add_(lacking)
+    return second
 
 
 def form_root(form: Tensor | None, weight: Tensor) -> Tensor | None:
