@@ -251,7 +251,7 @@ def _columns(report: FileReport) -> list[_Column]:
         column("coder", lambda t: printable(t.coder), words=True, dispensable=4),
         column("kept %", lambda t: _kept(t.nonzero, t.numel),
                lambda s: s.kept, total=whole.kept),
-        column("distinct", lambda t: f"{t.distinct:,}", dispensable=5),
+        column("distinct", _distinct, dispensable=5),
         column("weight\nbits", lambda t: _bits(t.weight_bits, t.weight_bits_coded), dispensable=2),
         column("position\nbits", lambda t: _bits(t.position_bits, t.position_bits_coded),
                dispensable=6),
@@ -264,6 +264,10 @@ def _columns(report: FileReport) -> list[_Column]:
         column("ratio", lambda t: f"{4 * t.numel / t.bytes:.1f}" if t.bytes else "",
                lambda s: s.ratio, total=f"{report.dense_bytes / size:.1f}", dispensable=1),
     ]  # fmt: skip
+
+
+def _distinct(tensor: TensorReport) -> str:
+    return "many" if tensor.distinct is None else f"{tensor.distinct:,}"
 
 
 def _runner_up(tensor: TensorReport) -> str:
