@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from boildown.codec import kernels, ranges, values
+from boildown.codec import kernels, values
 from boildown.codec.blocks import BLOCK, Blocks, Piece
 from boildown.codec.bytewise import Reader
 from boildown.codec.error import CodecError
 from boildown.codec.kernels import Words
-from boildown.codec.symbols import HUFFMAN, PAPER, SYMBOL_CODERS
+from boildown.codec.symbols import PAPER, SYMBOL_CODERS
 
 _FORM_SHIFT = 4  # of the byte before the table: below is the coder, above the form
 
@@ -119,10 +119,11 @@ def cheapest_code(
     if size + entropy / 8 >= limit:
         return None
 
-    rows = {coder: SYMBOL_CODERS[coder] for coder in PAPER} if paper else SYMBOL_CODERS
-    if not paper and words.size <= ranges.MOST:  # of which ranges take no more than Huffman codes
-        rows = {coder: row for coder, row in rows.items() if coder != HUFFMAN}
-    coded = ((coder, row.plan(words, counts)) for coder, row in rows.items())
+    coded = [
+        (coder, row.plan(words, counts))
+        for coder, row in SYMBOL_CODERS.items()
+        if not paper or coder in PAPER
+    ]
     coder, symbols = min(
         ((coder, symbols) for coder, symbols in coded if symbols is not None),
         key=lambda c: len(c[1].table) + c[1].size,
