@@ -13,7 +13,6 @@ from typing import Any, TypeAlias
 from rich.cells import cell_len
 
 from boildown import codec
-from boildown.base_state import load_base
 from boildown.codec import FileReport, TensorReport
 from boildown.model_directory import packed_file
 from boildown.printable import printable, say
@@ -42,7 +41,11 @@ def inspect_files(
         ValueError: unless they are intact files, and the base the one that they need.
         OSError: if one cannot be read.
     """
-    given = load_base(base)
+    given = None
+    if base is not None:  # a file alone is inspected without torch
+        from boildown.base_state import load_base
+
+        given = load_base(base)
     report = codec.inspect_file(packed_file(file), base=given, runner_up=runner_up)
     if other is None:
         if as_json:
@@ -248,7 +251,7 @@ def _columns(report: FileReport) -> list[_Column]:
         column("coder", lambda t: printable(t.coder), words=True, dispensable=4),
         column("kept %", lambda t: _kept(t.nonzero, t.numel),
                lambda s: s.kept, total=whole.kept),
-        column("distinct", lambda t: f"{t.distinct:,}", dispensable=5),
+        column("distinct", _distinct, dispensable=5),
         column("weight\nbits", lambda t: _bits(t.weight_bits, t.weight_bits_coded), dispensable=2),
         column("position\nbits", lambda t: _bits(t.position_bits, t.position_bits_coded),
                dispensable=6),
@@ -261,6 +264,10 @@ def _columns(report: FileReport) -> list[_Column]:
         column("ratio", lambda t: f"{4 * t.numel / t.bytes:.1f}" if t.bytes else "",
                lambda s: s.ratio, total=f"{report.dense_bytes / size:.1f}", dispensable=1),
     ]  # fmt: skip
+
+
+def _distinct(tensor: TensorReport) -> str:
+    return "many" if tensor.distinct is None else f"{tensor.distinct:,}"
 
 
 def _runner_up(tensor: TensorReport) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from boildown.checkpoint import IN_DIRECTORY, index_of
 from boildown.files.atomic import new_directory
 from boildown.files.regular import check_regular
 
@@ -77,6 +76,8 @@ def _weight_files(directory: Path) -> list[str]:
         ValueError: if an index is none.
         OSError: if an index cannot be read.
     """
+    from boildown.checkpoint import IN_DIRECTORY, index_of  # a path alone needs no torch
+
     found = [name for name in IN_DIRECTORY if os.path.lexists(directory / name)]
     indices = [name for name in found if name.endswith(".json")]
     return [*found, *(name for index in indices for name in index_of(directory / index).values())]

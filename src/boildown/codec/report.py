@@ -21,6 +21,7 @@ from boildown.codec.steps import codes_of
 from boildown.codec.tensor import plan, read_words
 from boildown.files.regular import open_regular
 
+_SORTED_MOST = 1 << 24  # words, to count distinct ones of which takes seconds
 _MIXED_FEW = ("codebook", "constant", "floats", "grid")
 
 __all__ = ["FileReport", "TensorReport", "inspect", "inspect_file"]
@@ -36,7 +37,8 @@ class TensorReport:
         dtype: its name, such as "float32".
         numel: elements.
         nonzero: elements that are not 0, of either sign.
-        distinct: distinct nonzero bit patterns.
+        distinct: distinct nonzero bit patterns; None for over 65,536 where there are over 2^24
+            words.
         coder: the representation: "raw", "constant", "dense huffman", "sparse huffman",
             "sparse raw", "grid dense huffman", ... of plain sections, "codebook", "floats", "grid",
             ... of mixed ones; or "tied to NAME" for a tensor stored under
@@ -62,7 +64,7 @@ class TensorReport:
     dtype: str
     numel: int
     nonzero: int
-    distinct: int
+    distinct: int | None
     coder: str
     weight_bits: int | None
     weight_bits_coded: float | None
@@ -162,7 +164,7 @@ def _report(entry: Entry, one: Stored, size: int, in_all: int) -> TensorReport:
     )
 
 
-def _nominal(entry: Entry, one: Stored, distinct: int) -> int | None:
+def _nominal(entry: Entry, one: Stored, distinct: int | None) -> int | None:
     """Bits of a code of fixed length, which streams of mixed predictions do not tell."""
     form = one.anatomy.coder
     if one.anatomy.weight_bits is not None or not form.startswith(_MIXED_FEW):
@@ -173,6 +175,8 @@ def _nominal(entry: Entry, one: Stored, distinct: int) -> int | None:
         if found is not None:
             numbers = words.view(np.float32).reshape(-1, found.length)
             return (len(np.unique(codes_of(numbers, found.steps))) - 1).bit_length()
+    if distinct is None:
+        return None
     few = form.startswith(("codebook", "constant")) or 2 * distinct <= entry.numel
     return (max(distinct, 1) - 1).bit_length() if few and distinct <= SIZES_MOST else None
 
@@ -217,7 +221,7 @@ def _tied(name: str, other: TensorReport) -> TensorReport:
     )
 
 
-def _count(words: Words, entry: Entry) -> tuple[int, int]:
+def _count(words: Words, entry: Entry) -> tuple[int, int | None]:
     """Nonzero elements, and distinct ones among them."""
     if words.size > entry.numel:  # two words to an element
         pairs = zeros.unsigned(words, entry.dtype).reshape(entry.numel, -1)
@@ -228,5 +232,7 @@ def _count(words: Words, entry: Entry) -> tuple[int, int]:
     book = find_codebook(blocks)
     if book is not None:
         return nonzero, book.words.size
+    if words.size > _SORTED_MOST:
+        return nonzero, None
     values = np.unique(zeros.unsigned(words, entry.dtype))
     return nonzero, int(np.count_nonzero(values))

@@ -158,8 +158,16 @@ def restructure(model: nn.Module, structure: Mapping[str, Any]) -> nn.Module:
     columns, rest = _taken_out(structure, split_layer.KEY)
     if columns:  # of the layers as they are otherwise
         return split_layer.split_again(restructure(model, rest), columns)
-    factored = {n for n, e in structure.items() if isinstance(e, Mapping) and "scheme" in e}
-    model, structure = _without_removed(model, structure, factored)
+    smaller = _sizes(structure)
+    if smaller:  # what was removed before anything was factorised
+        model = restructured(model, smaller)
+        structure = {
+            name: {k: v for k, v in entry.items() if k not in (SHAPES, NUMBERS)}
+            if name in smaller
+            else entry
+            for name, entry in structure.items()
+            if name not in smaller or entry.keys() - {SHAPES, NUMBERS}
+        }
     built: dict[str, nn.Module] = {}
     later = {n: e for n, e in structure.items() if any(p in structure for p in _parents(str(n)))}
     structure = {name: entry for name, entry in structure.items() if name not in later}
@@ -179,27 +187,6 @@ def restructure(model: nn.Module, structure: Mapping[str, Any]) -> nn.Module:
     if any(name.count(".") > _DEPTH_MOST for name in later):
         raise ValueError(f"structure: factors of factors, beyond {_DEPTH_MOST} levels of modules")
     return restructure(new, later)
-
-
-def _without_removed(
-    model: nn.Module, structure: Mapping[str, Any], factored: set[str]
-) -> tuple[nn.Module, Mapping[str, Any]]:
-    """What was removed before anything was factorised, and the rest of the structure."""
-    smaller = {
-        name: {key: entry[key] for key in (SHAPES, NUMBERS) if key in entry}
-        for name, entry in structure.items()
-        if isinstance(entry, Mapping) and entry.keys() & {SHAPES, NUMBERS}
-        if factored.isdisjoint(_parents(str(name)))  # of factors later
-    }
-    if not smaller:
-        return model, structure
-    return restructured(model, smaller), {
-        name: {k: v for k, v in entry.items() if k not in (SHAPES, NUMBERS)}
-        if name in smaller
-        else entry
-        for name, entry in structure.items()
-        if name not in smaller or entry.keys() - {SHAPES, NUMBERS}
-    }
 
 
 def _taken_out(structure: Mapping[str, Any], key: str) -> tuple[dict[str, Any], Mapping[str, Any]]:
@@ -292,6 +279,17 @@ def _reasons(model: nn.Module) -> dict[str, str | None]:
                 )
         found[name] = reason
     return found
+
+
+def _sizes(structure: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What got smaller before anything was factorised; not what factors were narrowed to since."""
+    factored = {n for n, e in structure.items() if isinstance(e, Mapping) and "scheme" in e}
+    return {
+        name: {key: entry[key] for key in (SHAPES, NUMBERS) if key in entry}
+        for name, entry in structure.items()
+        if isinstance(entry, Mapping) and entry.keys() & {SHAPES, NUMBERS}
+        if factored.isdisjoint(_parents(str(name)))
+    }
 
 
 def _parents(name: str) -> list[str]:
