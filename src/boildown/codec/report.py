@@ -234,5 +234,8 @@ def _count(words: Words, entry: Entry) -> tuple[int, int | None]:
         return nonzero, book.words.size
     if words.size > _SORTED_MOST:
         return nonzero, None
-    values = np.unique(zeros.unsigned(words, entry.dtype))
-    return nonzero, int(np.count_nonzero(values))
+    values = np.sort(
+        zeros.unsigned(words, entry.dtype)
+    )  # np.unique hashes, at a tenth of the speed
+    first = np.append([True], values[1:] != values[:-1])
+    return nonzero, int(np.count_nonzero(values[first]))
