@@ -51,26 +51,43 @@ class Kind:
 
 def fold(words: Words, dtype: str) -> Keys:
     """Words as keys, (n,)."""
-    bits = 8 * words.itemsize
-    wide = words.astype(np.uint64)
-    top = wide >> np.uint64(bits - 1)
-    if dtype in FLOATS:
-        return (wide << np.uint64(1) | top) & _mask(bits)
-    if dtype in _SIGNED:
-        return (wide << np.uint64(1) ^ (np.uint64(0) - top)) & _mask(bits)
-    return wide
+    keys = np.empty(words.size, np.uint64)
+    _fold(words, keys, dtype in FLOATS, dtype in _SIGNED)
+    return keys
 
 
 def unfold(keys: Keys, dtype: str) -> Words:
     """The inverse of `fold`."""
-    word = word_type(dtype)
-    bits = np.uint64(8 * word.itemsize - 1)
-    low, half = keys & np.uint64(1), keys >> np.uint64(1)
-    if dtype in FLOATS:
-        keys = half | low << bits
-    elif dtype in _SIGNED:
-        keys = half ^ (np.uint64(0) - low)
-    return keys.astype(word)
+    words = np.empty(keys.size, word_type(dtype))
+    _unfold(keys, words, dtype in FLOATS, dtype in _SIGNED)
+    return words
+
+
+@compiled
+def _fold(words: Words, keys: Keys, turned: bool, zigzag: bool) -> None:
+    top, one = np.uint64(8 * words.itemsize - 1), np.uint64(1)
+    mask = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(63) - top
+    for i in range(words.size):
+        word = np.uint64(words[i])
+        sign = word >> top
+        if turned:
+            word = (word << one | sign) & mask
+        elif zigzag:
+            word = (word << one ^ (np.uint64(0) - sign)) & mask
+        keys[i] = word
+
+
+@compiled
+def _unfold(keys: Keys, words: Words, turned: bool, zigzag: bool) -> None:
+    top, one = np.uint64(8 * words.itemsize - 1), np.uint64(1)
+    for i in range(keys.size):
+        key = keys[i]
+        low, half = key & one, key >> one
+        if turned:
+            key = half | low << top
+        elif zigzag:
+            key = half ^ (np.uint64(0) - low)
+        words[i] = key
 
 
 def _mask(bits: int) -> np.uint64:
