@@ -192,47 +192,72 @@ def code_floats(stream: Stream, kind: Kind, keys: Keys | None, cut: Cut | None) 
     shift = drop + low
     if shift >= bits or _BYTE * coded > low:
         raise CodecError(f"{low} bits of mantissas above {drop} zeros")
-    sizes = np.zeros(kind.size, np.uint64) if keys is None else keys >> np.uint64(1)
-    heads = (sizes >> np.uint64(shift)).astype(np.int64)
-    full = sizes != 0
-    zeros = stream.small(places.ZERO, int(not full.all()), 1)
-    least = stream.number(places.FIRST, int(heads[full].min(initial=1 << 60)) if full.any() else 0)
-    span = int(heads.max(initial=0)) - least + 1 + zeros
-    span = stream.number(places.SIZE, max(span, 1) - 1) + 1
+    heads = np.zeros(0, np.int64) if keys is None else _heads(keys, shift)
+    least = int(heads[heads >= 0].min(initial=1 << 60)) if (heads >= 0).any() else 0
+    zeros = stream.small(places.ZERO, int((heads < 0).any()), 1)
+    least = stream.number(places.FIRST, least)
+    span = int(heads.max(initial=least)) - least + 1 + zeros
+    span = stream.number(places.SIZE, span - 1) + 1
     if span > SIZES_MOST:
         if stream.reading:
             raise CodecError(f"{span} exponents")
         raise Full
-    symbols = np.where(full, heads - least + zeros, 0).astype(np.int32)
+    symbols = np.zeros(kind.size, np.int32)
+    if keys is not None:
+        symbols = np.where(heads < 0, 0, heads - least + zeros).astype(np.int32)
     code_matrix(stream, symbols, kind.columns, span)
-    full = symbols >= zeros
-    count = int(np.count_nonzero(full))
-    below = sizes[full] >> np.uint64(drop) & _mask(low)
-    signs = np.zeros(count, np.uint64) if keys is None else keys[full] & np.uint64(1)
-    below = _code_below(stream, below, signs, low, coded)
-    found = np.zeros(kind.size, np.uint64)
-    tops = symbols[full].astype(np.uint64) + np.uint64(least) - np.uint64(zeros)
     if least + span - zeros > 1 << bits - shift:
         raise CodecError("an exponent beyond what its type has")
-    one = np.uint64(1)
-    found[full] = (tops << np.uint64(shift) | below >> one << np.uint64(drop)) << one | below & one
+    if keys is None:
+        below = np.zeros(int(np.count_nonzero(symbols >= zeros)), np.uint64)
+    else:
+        full, one = keys[heads >= 0], np.uint64(1)
+        below = (full >> np.uint64(drop + 1) & _mask(low)) << one | full & one
+    below = _code_below(stream, below, low, coded)
+    found = np.zeros(kind.size, np.uint64)
+    _join(symbols, below, zeros, least, shift, drop, found)
     return found
 
 
-def _code_below(stream: Stream, below: Keys, signs: Keys, low: int, coded: int) -> Keys:
-    """Mantissas and signs: coded bytes first; the result has the sign as the lowest bit."""
-    left = np.uint64(_BYTE * coded)
-    lowest = np.zeros_like(below)
+def _heads(keys: Keys, shift: int) -> NDArray[np.int64]:
+    """What symbols tell of keys; -1 for zeros."""
+    heads = (keys >> np.uint64(shift + 1)).astype(np.int64)
+    heads[keys <= 1] = -1
+    return heads
+
+
+def _code_below(stream: Stream, below: Keys, low: int, coded: int) -> Keys:
+    """Mantissas, with the sign as the lowest bit: coded bytes first."""
+    one, left = np.uint64(1), np.uint64(_BYTE * coded)
+    lowest = None
     for i in range(coded):
         shift = np.uint64(_BYTE * i)
-        symbols = (below >> shift & np.uint64(255)).astype(np.int32)
+        symbols = (below >> one + shift & np.uint64(255)).astype(np.int32)
         code_matrix(stream, symbols, max(symbols.size, 1), 256)
-        lowest |= symbols.astype(np.uint64) << shift
-    rest = below >> left << np.uint64(1) | signs
+        part = symbols.astype(np.uint64) << shift
+        lowest = part if lowest is None else lowest | part
+    rest = below if lowest is None else below >> one + left << one | below & one
     width = low - _BYTE * coded + 1
     stream.room_for(width * rest.size)
     stream.plain(rest, np.array([width], np.uint8))
-    return (rest >> np.uint64(1) << left | lowest) << np.uint64(1) | rest & np.uint64(1)
+    if lowest is None:
+        return rest
+    return (rest >> one << left | lowest) << one | rest & one
+
+
+@compiled
+def _join(
+    symbols: Any, below: Keys, zeros: int, least: int, shift: int, drop: int, found: Keys
+) -> None:
+    """Keys of exponents and what is below them."""
+    at, one = 0, np.uint64(1)
+    for i in range(symbols.size):
+        if symbols[i] < zeros:
+            continue
+        top = np.uint64(symbols[i] + least - zeros) << np.uint64(shift)
+        size = top | below[at] >> one << np.uint64(drop)
+        found[i] = size << one | below[at] & one
+        at += 1
 
 
 def code_integers(stream: Stream, kind: Kind, keys: Keys | None, fine: int | None) -> Keys:
