@@ -81,24 +81,23 @@ function version2(data, base) { const back = new Reader(data.slice(max(5, data.l
     -4).reverse()), head = back.varint(), sums = floor(head / 2) % 2, size = floor(head / 4),
     end = data.length - 4 - back.at - size, crc = new Reader(data.slice(-4)).number("Uint32");
   check(data.length > 9 && end >= 5 && (sums || crc32(data.subarray(0, -4)) === crc), "checksum");
-  let plain = data.subarray(end, end + size);
-  if (head % 2) plain = inflated(plain, 64 * size + 65536, Array.from(atob(DICTIONARY), byteOf));
-  const { config, entries, sections, block, digest } = index(new Reader(plain), sums);
-  const stored = entries.filter((entry) => !entry.tied), read = new Reader(data, 5),
-    least = max(0, ceil((sum(stored, promise) - 2 ** 24) / 8192)); check(least <= data.length,
-    "length of the file"); const pieces = stored.flatMap((entry) => piecesOf(entry, block));
-  if (!sections.length && pieces.length) sections.push([1, pieces.length, end - 5, 0]);
-  const last = 5 + sum(sections, ([, , bytes]) => bytes), fill = data.subarray(last, end);
-  check(last <= end && sum(sections, ([, count]) => count) === pieces.length, "list of sections");
-  check(!sums || crc32(data.subarray(last, -4), crc32(data.subarray(0, 5))) === crc, "checksum");
-  check(fill.length === max(0, least - data.length + fill.length) && !fill.some(Boolean), "fill");
-  check(!digest || (base && same(digestOf(base), digest)), `base, not that of ${digest},`);
-  const found = new Map(stored.map((entry) => [entry, new ArrayBuffer(entry.bytes)]));
-  for (const [kind, count, bytes, checksum] of sections) {
-    const held = pieces.splice(0, count), { named } = held[0].entry, body = read.take(bytes);
-    check(bytes <= 4096 + 2 * sum(held, (piece) => piece.size * piece.entry.width) &&
-      (count === 1 || held.every((piece) => piece.whole)), `section of ${named}`);
-    check(!sums || crc32(body) === checksum, `${named}: the checksum`);
+  let plain = data.subarray(end, end + size); if (head % 2) plain = inflated(plain,
+    64 * size + 65536, Array.from(atob(DICTIONARY), byteOf)); const { config, entries, sections,
+    block, digest } = index(new Reader(plain), sums); const stored = entries.filter((entry) =>
+    !entry.tied), read = new Reader(data, 5), least = max(0, ceil((sum(stored,
+    promise) - 2 ** 24) / 8192)); check(least <= data.length, "length of the file"); const pieces =
+    stored.flatMap((entry) => piecesOf(entry, block)); if (!sections.length && pieces.length)
+    sections.push([1, pieces.length, end - 5, 0]); const last = 5 + sum(sections, ([, , bytes]) =>
+    bytes), fill = data.subarray(last, end); check(last <= end && sum(sections, ([, count]) =>
+    count) === pieces.length, "list of sections"); check(!sums || crc32(data.subarray(last, -4),
+    crc32(data.subarray(0, 5))) === crc, "checksum"); check(fill.length === max(0,
+    least - data.length + fill.length) && !fill.some(Boolean), "fill"); check(!digest ||
+    (base && same(digestOf(base), digest)), `base, not that of ${digest},`); const found =
+    new Map(stored.map((entry) => [entry, new ArrayBuffer(entry.bytes)])); for (const [kind, count,
+    bytes, checksum] of sections) { const held = pieces.splice(0, count), { named } = held[0].entry,
+      body = read.take(bytes); check(bytes <= 4096 + 2 * sum(held, (piece) =>
+      piece.size * piece.entry.width) && (count === 1 || held.every((piece) => piece.whole)),
+      `section of ${named}`); check(!sums || crc32(body) === checksum, `${named}: the checksum`);
     const stream = kind ? new Mixing(body) : new Reader(body); for (const piece of held) {
       const words = kind ? stream.words(piece, kind === 2 && inBase(base, piece)) : tensor(stream,
         piece.dtype, piece.size); new U8(found.get(piece.entry)).set(bytesOf(words),
@@ -443,9 +442,9 @@ class Mixing { // reads decisions from the front of a stream, bits as they are f
     return [...Array(shape).fill(1), ...range(rest, (i) => shape + bits - (i < short ? 1 : 0))]; }
   /** Symbols by six counters that are mixed. */
   plane(count, columns, tree, lengths) { const nodes = tree.length / 2, single = count === columns,
-      { weights } = this; const top = single ? 0 : min(4, nodes), others = 2 * nodes + columns
-      * top, counters = new U32(others + 577 * nodes).fill(UNKNOWN), means = new F64(columns),
-      seen = new F64(columns), found = new U16(count), towards = (mean, to, n) => mean
+      { weights } = this; const top = single ? 0 : min(4, nodes), others = 2 * nodes + columns *
+      top, counters = new U32(others + 577 * nodes).fill(UNKNOWN), means = new F64(columns), seen =
+      new F64(columns), found = new U16(count), inputs = new F64(6), towards = (mean, to, n) => mean
       + floor(((to - mean) * RATE[n]) / 65536), age = (n) => (n < 2 ? n : n < 16 ? 2 : 3), parts =
       lengths.map((length) => (length ? 2 ** (24 - length) : 0)); let overall = 32768, mean = 32768,
       below = 0; const levels = parts.map((part) => (((below += part) - part + (part >> 1)) >> 12)
@@ -456,15 +455,16 @@ class Mixing { // reads decisions from the front of a stream, bits as they are f
         columns) * 8 + near(column, 1), ages = age(column) * 4 + age(seen[kept]), fifth = others +
         65 * nodes + (mean >> 12) * 16 + (means[kept] >> 12), sixth = others + 321 * nodes + ((mean
         + means[kept]) >> 12) * 8 + near(column > 1, 2); found[at] = symbolOf(tree, (node) => {
-        const set = 6 * (min(node, 3) * 16 + ages), third = node < top ? 2 * nodes + column *
-          top + node : others + node, places = [node, nodes + node, third, fourth + 64 * node, fifth
-          + 256 * node, sixth + 256 * node], inputs = places.map((place) => STRETCH[counters[place]
-          >>> 20]), total = floor(sum(inputs, (input, i) => input * weights[set + i]) / 65536),
-          chance = SQUASH[min(max(total, -2815), 2815) + 2815], bit = this.decide(chance), error =
-          (bit * 65536 - chance) * 3; for (let i = 0; i < 6; i++) { weights[set + i] += (inputs[i] *
-            error + 131072) >> 18; counters[places[i]] = renewed(counters[places[i]], bit, 1000); }
-        return bit; }); const level = levels[found[at]]; mean = towards(mean,
-        level, min(column, 100)); means[kept] = towards(means[kept], level, min(seen[kept]++, 100));
+        const set = 6 * (min(node, 3) * 16 + ages), third = node < top ? 2 * nodes + column
+          * top + node : others + node, places = [node, nodes + node, third, fourth + 64 * node,
+          fifth + 256 * node, sixth + 256 * node]; let total = 0; for (let i = 0; i < 6; i++) {
+          inputs[i] = STRETCH[counters[places[i]] >>> 20]; total += inputs[i] * weights[set + i]; }
+        const chance = SQUASH[min(max(floor(total / 65536), -2815), 2815) + 2815],
+          bit = this.decide(chance), error = (bit * 65536 - chance) * 3;
+        for (let i = 0; i < 6; i++) { weights[set + i] += (inputs[i] * error + 131072) >> 18;
+          counters[places[i]] = renewed(counters[places[i]], bit, 1000); } return bit; });
+      const level = levels[found[at]]; mean = towards(mean, level, min(column, 100));
+      means[kept] = towards(means[kept], level, min(seen[kept]++, 100));
       overall = towards(overall, level, min(at, 1000)); } return found; } }
 function renewed(counter, bit, most) { const seen = counter & 1023, chance = counter >>> 10,
     moved = chance + floor(((bit * 4194304 - chance) * RATE[seen]) / 65536);
