@@ -434,6 +434,14 @@ def test_damaged_files_are_judged_alike(way: Way, wrong: tuple[list[bytes], list
         assert found == meant, file.hex()
 
 
+def test_boil_js_is_short() -> None:
+    lines = (DECODERS / "boil.js").read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 500
+    wide = [line for line in lines if len(line) > 100]
+    assert len(wide) == 1, "only the dictionary is wider than 100 characters"
+    assert boil.DICTIONARY in wide[0]
+
+
 def test_the_dictionary_is_that_of_the_codec() -> None:
     assert boil._dictionary() == dictionary()
     assert boil.DICTIONARY in (DECODERS / "boil.js").read_text(encoding="utf-8")
