@@ -1,1182 +1,471 @@
 #!/usr/bin/env python3
-"""Read a model.boil without boildown: this file and Python's standard library, nothing else.
+"""Read a model.boil with Python's standard library alone: python boil.py model.boil [-o OUT].
 
-    python boil.py model.boil                 # lists its tensors
-    python boil.py model.boil -o model.npz    # writes them for numpy, which must be installed
-    python boil.py model.boil -o directory    # writes the bytes of each, and index.json
-
-`decode` gives them as bytes. What the bytes of a file mean is in boildown's docs/format.md, whose
-words are the names here; boil.js is the same in JavaScript. Files are untrusted: whatever boildown
-does not write is refused.
+Lists its tensors; OUT is a directory for their bytes, or an .npz, which takes numpy. The names are
+those of boildown's docs/format.md. What boildown does not write is refused with a BoilError.
 """
-
-from __future__ import annotations
-
 import argparse
 import base64
 import hashlib
 import json
 import math
 import struct
-import sys
 import zipfile
 import zlib
 from array import array
-from itertools import islice
-from operator import mul
+from collections import namedtuple
+from itertools import accumulate, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-try:  # for speed alone
-    import numpy as np
-except ImportError:
-    np = None  # type: ignore[assignment]
-
-DTYPES = {  # bytes of an element, and of a float in it if its zeros have signs
-    "float32": (4, 4), "float64": (8, 8), "float16": (2, 2), "bfloat16": (2, 2), "uint8": (1, 0),
-    "int8": (1, 0), "int16": (2, 0), "int32": (4, 0), "int64": (8, 0), "bool": (1, 0),
-    "complex64": (8, 4), "complex128": (16, 8), "uint16": (2, 0), "uint32": (4, 0),
-    "uint64": (8, 0), "float8_e4m3fn": (1, 1), "float8_e5m2": (1, 1), "float8_e4m3fnuz": (1, 0),
-    "float8_e5m2fnuz": (1, 0), "float8_e8m0fnu": (1, 0), "float4_e2m1fn_x2": (1, 0),
-    "complex32": (4, 2),
-}  # fmt: skip
-NAMES = list(DTYPES)
-WORDS = {1: "B", 2: "H", 4: "I", 8: "Q"}  # type codes of arrays of words
-OWN, FLOAT16, BFLOAT16, FLOAT32, INT8, INT16, INT32, GRID = range(8)  # forms of values
-STORED = {FLOAT16: "H", BFLOAT16: "H", FLOAT32: "I", INT8: "b", INT16: "h", INT32: "i"}
-FORMS = {
-    "float32": (FLOAT16, BFLOAT16, GRID), "float64": (FLOAT16, FLOAT32), "int16": (INT8,),
-    "int32": (INT8, INT16), "int64": (INT8, INT16, INT32),
-}  # fmt: skip
-LONGEST = 24  # bits of a code
-WITHIN = (5, 9, 13)  # coders that are not within one of the last two
-MSGPACK = {
-    0xC4: ">B", 0xC5: ">H", 0xC6: ">I", 0xCA: ">f", 0xCB: ">d", 0xCC: ">B", 0xCD: ">H",
-    0xCE: ">I", 0xCF: ">Q", 0xD0: ">b", 0xD1: ">h", 0xD2: ">i", 0xD3: ">q", 0xD9: ">B",
-    0xDA: ">H", 0xDB: ">I", 0xDC: ">H", 0xDD: ">I", 0xDE: ">H", 0xDF: ">I",
-}  # fmt: skip
-
-
+__all__ = ["BoilError", "Tensor", "decode"]
+NAMES = ["float32", "float64", "float16", "bfloat16", "uint8", "int8", "int16", "int32", "int64",
+    "bool", "complex64", "complex128", "uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2",
+    "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn_x2", "complex32"]
+SIZES = [4, 8, 2, 2, 1, 1, 2, 4, 8, 1, 8, 16, 2, 4, 8, 1, 1, 1, 1, 1, 1, 4]  # bytes of an element
+SIGNS = [4, 8, 2, 2, 0, 0, 0, 0, 0, 0, 4, 8, 0, 0, 0, 1, 1, 0, 0, 0, 0, 2]  # of a float with -0.0
+DTYPES = dict(zip(NAMES, zip(SIZES, SIGNS, strict=True), strict=True))
+BITS = {name: 8 * min(8, size) for name, (size, _) in DTYPES.items()}
+WORDS = {8: "B", 16: "H", 32: "I", 64: "Q"}  # what `struct` calls words of so many bits
+FORMS = {"float32": {1: "H", 2: "H", 7: "b"}, "float64": {1: "H", 3: "I"}, "int16": {4: "b"},
+         "int32": {4: "b", 5: "h"}, "int64": {4: "b", 5: "h", 6: "i"}}  # how values are stored
+FLOATS = {16: ("<e", 10), 32: ("<f", 23), 64: ("<d", 52)}  # by bits: and those of the mantissa
+MSGPACK = {0xC4 + i: ">" + c for i, c in enumerate("BHI   fdBHIQbhiq     BHIHIHI") if c > " "}
+ITSELF = {0xC0: None, 0xC2: False, 0xC3: True} | {n & 255: n for n in range(-32, 128)}
+LONGEST, WITHIN = 24, (5, 9, 13)  # bits of a code; coders that the last two have not within
+WRONG_SUM, BAD_INDEX = "the checksum is wrong: the file is damaged", "there is no such index"
+Tensor = namedtuple("Tensor", "dtype shape data")  # data: its bytes, little-endian
+Entry = namedtuple("Entry", "name dtype shape size owner count promised")  # owner: of the words
+Kind = namedtuple("Kind", "dtype size columns")  # an array: a matrix of so many words
+Ints, Tensors, Found = list[int], dict[str, Tensor], tuple[Any, list[Entry], dict[str, list[bytes]]]
 class BoilError(ValueError):
     """The bytes are not an intact file that boildown wrote."""
-
-
-class Tensor(NamedTuple):
-    """The dtype's name in torch, the shape, and the elements' bytes, little-endian."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    data: bytes
-
-
-class Entry(NamedTuple):
-    """A name of a file, with a tensor of its own or that of the entry that it is tied to."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    size: int = 0
-    tied: int | None = None
-
-
-class Reader:
-    """A cursor over untrusted bytes; bits are read from the highest of a byte down."""
-
-    def __init__(self, data: bytes | memoryview) -> None:
-        self.data, self.at, self.held, self.left = memoryview(data), 0, 0, 0
-
-    def take(self, count: int) -> memoryview:
-        """The next bytes."""
+def check(fine: object, message: str) -> None:
+    if not fine:
+        raise BoilError(message)
+class Reader:  # of untrusted bytes; bits are read from the highest of a byte down
+    def __init__(self, data: bytes, at: int = 0) -> None:
+        self.data, self.at, self.held, self.left = data, at, 0, 0
+    def take(self, count: int) -> bytes:
         self.at += count
-        if self.at > len(self.data):
-            raise BoilError(f"{count} bytes should follow byte {self.at - count}, and fewer do")
         return self.data[self.at - count : self.at]
-
-    def number(self, form: str) -> Any:
-        """The next number, in a form of `struct`."""
-        return struct.unpack(form, self.take(struct.calcsize(form)))[0]
-
-    def varint(self) -> int:
-        """The next integer in groups of 7 bits."""
-        value = 0
-        for shift in range(0, 63, 7):
-            byte = self.take(1)[0]
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-        raise BoilError(f"an integer of more than 9 bytes ends at byte {self.at}")
-
+    def numbers(self, form: str) -> Any:
+        return struct.unpack(form, self.take(struct.calcsize(form)))
+    def varint(self, shift: int = 0) -> int:
+        byte = self.take(1)[0]
+        check(byte < 128 or shift < 56, "an integer has more than 9 bytes")
+        return byte << shift if byte < 128 else (byte & 127) << shift | self.varint(shift + 7)
     def bits(self, width: int) -> int:
-        """The next bits as a number."""
         while self.left < width:
             self.held, self.left = self.held << 8 | self.take(1)[0], self.left + 8
-        self.left -= width
-        value, self.held = self.held >> self.left, self.held & (1 << self.left) - 1
+        self.left, (value, self.held) = self.left - width, divmod(self.held, 1 << self.left - width)
         return value
-
-    def align(self) -> None:
-        """Go to the next whole byte."""
-        if self.held:
-            raise BoilError("the bits that fill the last byte of a table are not zero")
+    def aligned(self, found: Any) -> Any:  # what was found, if the rest of the byte is not used
+        check(self.held == 0, "the bits that fill a last byte are not zero")
         self.left = 0
-
-
-def decode(
-    data: bytes, base: dict[str, Tensor] | None = None
-) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
-    """The tensors by name, in order, and the config in the bytes of a file.
-
-    Args:
-        data: untrusted.
-        base: the tensors that those of a file of differences are relative to.
-
-    Raises:
-        BoilError: unless this is an intact file.
-    """
-    if data[:4] != b"BOIL":
-        raise BoilError("this is not a boil file: it does not begin with BOIL")
-    if data[4:5] == b"\2":
-        return _version2(data, base)
-    if data[4:5] != b"\1":
-        raise BoilError(f"the format's version is {data[4:5].hex() or 'missing'}, not 1 or 2")
-    return _version1(data)
-
-
-# ---- version 1
-
-
-def _version1(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
-    read = Reader(data)
-    read.take(5)
-    head = read.varint()
-    packed = read.take(head // 2)
-    if hashlib.blake2b(data[:-16], digest_size=16).digest() != data[-16:]:
-        raise BoilError("the digest is wrong: the file was damaged, cut short or added to")
-    config, entries = _header(Reader(_inflated(packed, 64 * len(packed)) if head % 2 else packed))
-    stored = [entry for entry in entries if entry.tied is None]
-    sizes = [(math.prod(entry.shape), DTYPES[entry.dtype][0]) for entry in stored]
-    promised = sum(numel * max(size, 4) for numel, size in sizes)
-    end = read.at + sum(entry.size + 4 for entry in stored) + 16
-    expected = max(end, -(-promised // 8192))
-    if len(data) < expected and promised <= 1 << 24:  # once elements of any size counted as 4
-        expected = max(end, -(-4 * sum(numel for numel, _ in sizes) // 8192))
-    if len(data) != expected:
-        raise BoilError(f"the file has {len(data)} bytes, its header asks for {expected}")
-    tensors: dict[str, Tensor] = {}
-    for name, dtype, shape, size, tied in entries:
-        if tied is not None:
-            tensors[name] = tensors[entries[tied].name]
-            continue
+        return found
+def decode(data: bytes, base: Tensors | None = None) -> tuple[Tensors, Any]:
+    """The tensors by name and the config in a file, which may be relative to those of a base."""
+    check(data[:5] in (b"BOIL\1", b"BOIL\2"), "this is not a boil file of version 1 or 2")
+    try:
+        config, entries, found = version1(data) if data[4] == 1 else version2(data, base)
+        check(len({entry.name for entry in entries}) == len(entries), "a name is there twice")
+    except (LookupError, ValueError, struct.error, zlib.error) as error:
+        raise BoilError(str(error)) from None
+    return {e.name: Tensor(e.dtype, e.shape, b"".join(found[e.owner])) for e in entries}, config
+def version1(data: bytes) -> Found:  # config, entries, and the bytes of each that is not tied
+    read, entries, found = Reader(data[:-16], 5), [], {}
+    check(hashlib.blake2b(read.data, digest_size=16).digest() == data[-16:], WRONG_SUM)
+    part = read.take((head := read.varint()) // 2)
+    config, *rows = listed(inflated(part, 64 * len(part)) if head % 2 else part, math.inf)
+    for row in rows:  # [name, dtype, bytes, *shape] or [name, -1 - i]
+        check(type(row) is list and [*map(type, row)] == [str] + [int] * len(row[1:]), BAD_INDEX)
+        check(row[2] > 0 <= row[1] if row[2:] else row[1] < 0, f"tensor {row[0]!r} has no payload")
+        add(entries, row[0], row[1], row[3:], sum(row[2:3]))
+    stored = [entry for entry in entries if entry.size]
+    promised, end = sum(e.promised for e in stored), read.at + sum(e.size + 4 for e in stored) + 16
+    early = 4 * sum(math.prod(e.shape) for e in stored) if promised <= 1 << 24 else promised
+    check(len(data) in [max(end, -(-p // 8192)) for p in (promised, early)], "a wrong length")
+    for name, dtype, _, size, _, count, _ in stored:
         payload = Reader(read.take(size))
-        if zlib.crc32(payload.data) != read.number("<I"):
-            raise BoilError(f"tensor {name!r}: the checksum is wrong")
-        words = _tensor(payload, dtype, _word_count(dtype, shape))
-        if payload.at != size:
-            raise BoilError(f"tensor {name!r}: {size - payload.at} bytes are left over")
-        tensors[name] = Tensor(dtype, shape, _little(words).tobytes())
-    if any(read.take(len(data) - 16 - read.at)):
-        raise BoilError("the bytes that fill the file are not zero")
-    return tensors, config
-
-
-def _header(read: Reader) -> tuple[dict[str, Any] | None, list[Entry]]:
-    """`[config, entry, ...]`, an entry being `[name, dtype, bytes, *shape]` or `[name, -1 - i]`."""
-    count = _list_size(read)
-    config = _config(read)
-    entries: list[Entry] = []
-    for _ in range(count - 1):
-        row = _item(read)
-        if type(row) is not list or len(row) < 2 or type(row[0]) is not str:
-            raise BoilError(f"entry {len(entries)} is not a list of a name and numbers")
-        name, dtype, *rest = row
-        if any(type(number) is not int for number in row[1:]):
-            raise BoilError(f"tensor {name!r}: the entry holds something other than integers")
-        if dtype < 0 and not rest:
-            entries.append(_tied(name, -1 - dtype, entries))
-            continue
-        if not 0 <= dtype < len(NAMES) or not rest or rest[0] < 1:
-            raise BoilError(f"tensor {name!r} has no payload, or the unknown dtype {dtype}")
-        entries.append(Entry(name, NAMES[dtype], _shape(rest[1:]), rest[0]))
-    if read.at != len(read.data) or len({entry.name for entry in entries}) < len(entries):
-        raise BoilError("the header goes on after its list, or has a name twice")
-    return config, entries
-
-
-# ---- version 2
-
-
-class Piece(NamedTuple):
-    """Whole rows of a tensor, or part of its only row: where they begin, and how many words."""
-
-    entry: Entry
-    start: int
-    size: int
-    columns: int
-    whole: bool
-
-
-def _version2(
-    data: bytes, base: dict[str, Tensor] | None
-) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
-    read = Reader(data[max(5, len(data) - 13) : -4][::-1])
-    number = read.varint()
-    end, sums = len(data) - 4 - read.at - (number >> 2), number & 2
-    if end < 5:
-        raise BoilError(f"the file is cut short: {len(data)} bytes, {number >> 2} for its index")
-    crc = data[-4:]
-    if not sums and zlib.crc32(data[:-4]).to_bytes(4, "little") != crc:
-        raise BoilError("the checksum is wrong: the file was damaged, cut short or added to")
-    index = data[end : end + (number >> 2)]
-    if number & 1:
-        index = _inflated(index, 64 * len(index) + 65536, _dictionary())
-    config, entries, sections, block, digest = _index(Reader(index), sums)
-    stored = [entry for entry in entries if entry.tied is None]
-    promised = sum(math.prod(e.shape) * max(4, DTYPES[e.dtype][0]) for e in stored)
-    least = max(0, -(-(promised - (1 << 24)) // 8192))
-    if least > len(data):
-        raise BoilError(f"the file has {len(data)} bytes, its tensors ask for {least}")
-    pieces = [piece for entry in stored for piece in _pieces(entry, block)]
-    if not sections and pieces:
-        sections = [(1, len(pieces), end - 5, 0)]
-    at = 5 + sum(section[2] for section in sections)
-    if at > end or sum(section[1] for section in sections) != len(pieces):
-        raise BoilError("the sections take more bytes than there are, or hold other pieces")
-    if sums and zlib.crc32(data[at:-4], zlib.crc32(data[:5])).to_bytes(4, "little") != crc:
-        raise BoilError("the checksum is wrong: the file was damaged, cut short or added to")
-    if end - at != max(0, least - (len(data) - (end - at))) or any(data[at:end]):
-        raise BoilError("the bytes that fill the file are too many, too few or not zero")
-    if digest is not None and (base is None or _digest(base) != digest):
-        raise BoilError(f"the file is relative to tensors of the digest {digest.hex()}: give them")
-    found: dict[str, list[bytes]] = {entry.name: [] for entry in entries}
-    at = 5
-    coming = iter(pieces)
-    for kind, count, size, crc32 in sections:
-        held = list(islice(coming, count))
-        dense = sum(piece.size * min(8, DTYPES[piece.entry.dtype][0]) for piece in held)
-        if size > 4096 + 2 * dense or (count > 1 and not all(piece.whole for piece in held)):
-            raise BoilError(f"the section at byte {at} has {size} bytes, or mixes parts")
-        body = data[at : at + size]
-        if sums and zlib.crc32(body) != crc32:
-            raise BoilError(f"tensor {held[0].entry.name!r}: the checksum is wrong")
-        for piece, words in zip(held, _section(body, kind, held, base), strict=True):
-            found[piece.entry.name].append(_little(words).tobytes())
-        at += size
-    tensors: dict[str, Tensor] = {}
-    for name, dtype, shape, _, tied in entries:
-        whole = Tensor(dtype, shape, b"".join(found[name]))
-        tensors[name] = whole if tied is None else tensors[entries[tied].name]
-    return tensors, config
-
-
-def _index(read: Reader, sums: int) -> tuple[Any, list[Entry], list[Any], int, bytes | None]:
-    """`[config, sections, names, kinds]`, and the digest of a base."""
-    count = _list_size(read)
-    if count not in (4, 5):
-        raise BoilError(f"the index is a list of {count} items, where 4 or 5 are allowed")
-    config = _config(read)
-    told, names, kinds = (_unpacked(read, 0) for _ in range(3))
+        check(read.numbers("<I")[0] == zlib.crc32(payload.data), f"tensor {name!r}: {WRONG_SUM}")
+        found[name] = [packed(dtype, tensor(payload, dtype, count))]
+        check(payload.at == size, f"tensor {name!r}: bytes are left over")
+    check(not any(read.data[read.at :]), "the bytes that fill the file are not zero")
+    return config, entries, found
+def version2(data: bytes, base: Tensors | None) -> Found:  # as version1
+    read, crc = Reader(data[5:-4][-9:][::-1]), int.from_bytes(data[-4:], "little")
+    length, kind = divmod(read.varint(), 4)
+    end, sums, deflated = len(data) - 4 - read.at - length, kind & 2, kind & 1
+    check(end >= 5 and (sums or zlib.crc32(data[:-4]) == crc), WRONG_SUM)
+    index, common = data[end : end + length], base64.b64decode(DICTIONARY)  # dictionary.bin
+    index = inflated(index, 64 * length + 65536, common) if deflated else index
+    config, told, names, kinds, *digest = listed(index, 1)
     for items, kind in ((told, int), (names, str), (kinds, int)):
-        if type(items) is not list or any(type(item) is not kind for item in items):
-            raise BoilError("the index holds something else than lists of integers and texts")
-    digest = None
-    if count == 5:
-        if read.take(2) != b"\xc4\x10":
-            raise BoilError("the base's digest is not of 16 bytes")
-        digest = bytes(read.take(16))
-    if read.at != len(read.data) or len(set(names)) < len(names) or len(names) > 1 << 20:
-        raise BoilError("the index goes on after its list, or has a name twice or too many")
-    block, row, entries = told[0] if told else 20, 4 if sums else 3, list[Entry]()
-    sections = [(*told[i : i + row], 0)[:4] for i in range(1, len(told), row)]
-    if not (
-        10 <= block <= 20
-        and len(told) % row == bool(told)
-        and (len(sections) > 0 if told or sums else True)
-        and all(s[0] in (0, 1, 2) and min(s[1:3]) > 0 and 0 <= s[3] < 1 << 32 for s in sections)
-        and any(s[0] == 2 for s in sections) == (digest is not None)
-    ):
-        raise BoilError("the index tells of sections that there cannot be")
-    coming = iter(kinds)
-    try:
-        for name in names:
-            dtype = next(coming)
-            if dtype < 0:
-                entries.append(_tied(name, -1 - dtype, entries))
-            elif dtype >= len(NAMES) or not 0 <= (sides := next(coming)) <= 64:
-                raise BoilError(f"tensor {name!r} has the unknown dtype {dtype}, or too many sides")
-            else:
-                shape = _shape([next(coming) for _ in range(sides)])
-                entries.append(Entry(name, NAMES[dtype], shape))
-    except StopIteration:
-        raise BoilError("dtypes and shapes are missing") from None
-    if next(coming, None) is not None:
-        raise BoilError("there are more dtypes and shapes than names")
-    return config, entries, sections, block, digest
-
-
-def _pieces(entry: Entry, block_log: int) -> list[Piece]:
-    """The parts of a tensor that are coded apart, of 2^block_log words at most if there are any."""
-    size, block = _word_count(entry.dtype, entry.shape), 1 << block_log
-    columns = size // entry.shape[0] if len(entry.shape) > 1 and size else size
-    if columns > 1 << 20:
-        columns = size
-    step = block if size <= block or columns == size else max(1, block // columns) * columns
-    sizes = [(start, min(step, size - start)) for start in range(0, size, step)]
-    return [Piece(entry, start, n, min(columns, n), n == size) for start, n in sizes]
-
-
-def _section(
-    body: bytes, kind: int, pieces: list[Piece], base: dict[str, Tensor] | None
-) -> list[array[int]]:
-    """The words of pieces that are coded together."""
-    if kind:
-        stream = Mixing(body)
-        given = base if kind == 2 and base else {}
-        mixed = [
-            stream.words(Kind(piece.entry.dtype, piece.size, piece.columns), _in(given, piece))
-            for piece in pieces
-        ]
-        stream.close()
-        return mixed
-    read = Reader(body)
-    found = [_tensor(read, piece.entry.dtype, piece.size) for piece in pieces]
-    if read.at != len(body):
-        raise BoilError(f"{len(body) - read.at} bytes are left over after a section's tensors")
-    return found
-
-
-def _in(base: dict[str, Tensor], piece: Piece) -> array[int] | None:
-    """The words of a base where a piece is, if it has such a tensor."""
-    name, dtype, shape = piece.entry[:3]
-    if name not in base or base[name][:2] != (dtype, shape):
-        return None
-    words = array(WORDS[min(8, DTYPES[dtype][0])], base[name].data)
-    return _little(words)[piece.start : piece.start + piece.size]
-
-
-def _digest(tensors: dict[str, Tensor]) -> bytes:
-    """What tells tensors apart."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, (dtype, shape, data) in sorted(tensors.items()):
-        text = name.encode("utf-8", "surrogatepass")
-        numbers = [NAMES.index(dtype), len(shape), *shape]
-        digest.update(_varint(len(text)) + text + b"".join(map(_varint, numbers)) + data)
-    return digest.digest()
-
-
-def _varint(value: int) -> bytes:
-    groups = []
-    while value > 0x7F:
-        groups.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*groups, value])
-
-
-def _dictionary() -> bytes:
-    """What indices are deflated with."""
-    return base64.b64decode(DICTIONARY)
-
-
-# ---- headers
-
-
-def _word_count(dtype: str, shape: tuple[int, ...]) -> int:
-    return math.prod(shape) * max(1, DTYPES[dtype][0] // 8)
-
-
-def _tied(name: str, other: int, entries: list[Entry]) -> Entry:
-    if other >= len(entries) or entries[other].tied is not None:
-        raise BoilError(f"tensor {name!r} is tied to entry {other}, which it cannot be")
-    return Entry(name, entries[other].dtype, entries[other].shape, tied=other)
-
-
-def _shape(sides: list[int]) -> tuple[int, ...]:
-    if (
-        len(sides) > 64
-        or not all(0 <= side <= 1 << 48 for side in sides)
-        or math.prod(max(side, 1) for side in sides) > 1 << 48
-    ):
-        raise BoilError(f"the shape {str(sides)[:40]} is beyond what a file can hold")
-    return tuple(sides)
-
-
-def _inflated(data: bytes | memoryview, most: int, dictionary: bytes = b"") -> bytes:
-    """Raw deflate (RFC 1951) undone, which gives so many bytes at most."""
-    inflate = zlib.decompressobj(-15, zdict=dictionary)
-    try:
-        plain = inflate.decompress(data, most + 1)
-    except zlib.error as error:
-        raise BoilError(f"a part does not inflate: {error}") from None
-    if len(plain) > most or not inflate.eof or inflate.unused_data:
-        raise BoilError(f"a part inflates to over {most} bytes, or more follows it")
+        check(type(items) is list and all(type(item) is kind for item in items), BAD_INDEX)
+    entries, pieces, log, row = [], [], told[0] if told else 20, 4 if sums else 3
+    sections, kinds = [(*told[i : i + row], 0)[:4] for i in range(1, len(told), row)], kinds[::-1]
+    check(10 <= log <= 20 and len(told) % row == bool(told), BAD_INDEX)
+    check(bool(told or sums) <= bool(sections) and len(names) <= 1 << 20, BAD_INDEX)
+    check(all(0 <= s[0] < 3 and min(s[1:3]) > 0 <= s[3] < 1 << 32 for s in sections), BAD_INDEX)
+    check(any(s[0] == 2 for s in sections) == len(digest), BAD_INDEX)
+    check(all(type(d) is bytes and index[-18:] == b"\xc4\x10" + d for d in digest), BAD_INDEX)
+    for name in names:
+        sides = kinds.pop() if (dtype := kinds.pop()) >= 0 else 0
+        check(0 <= sides <= 64, f"tensor {name!r} has too many sides")
+        add(entries, name, dtype, [kinds.pop() for _ in range(sides)], 1)
+    stored, known = [entry for entry in entries if entry.size], hashlib.blake2b(digest_size=16)
+    least = max(0, -(-(sum(entry.promised for entry in stored) - (1 << 24)) // 8192))
+    check(not kinds and least <= len(data), f"the file has too few bytes: {len(data)}")
+    for name, (dtype, shape, part) in sorted((base or {}).items() if digest else ()):
+        text, numbers = name.encode("utf-8", "surrogatepass"), [NAMES.index(dtype), len(shape)]
+        known.update(b"".join([varint(len(text)), text, *map(varint, [*numbers, *shape]), part]))
+    check(not digest or (base is not None and known.digest() == digest[0]), "give its base")
+    for entry in stored:  # whole rows, or parts of the only row
+        size, rows = entry.count, entry.shape[0] if len(entry.shape) > 1 else 1
+        columns = size // rows if 0 < size <= rows << 20 else size
+        step = max(1, (1 << log) // columns) * columns if columns < size > 1 << log else 1 << log
+        parts = [(start, min(step, size - start)) for start in range(0, size, step)]
+        pieces += [(entry, at, Kind(entry.dtype, n, min(columns, n))) for at, n in parts]
+    sections = sections or [(1, len(pieces), end - 5, 0)][: len(pieces)]
+    at = 5 + sum(section[2] for section in sections)
+    check(at <= end and sum(section[1] for section in sections) == len(pieces), BAD_INDEX)
+    check(not sums or zlib.crc32(data[at:-4], zlib.crc32(data[:5])) == crc, WRONG_SUM)
+    check(data[at:end] == bytes(max(0, least - len(data) + end - at)), "the file is filled wrong")
+    found, read, coming = {entry.name: [] for entry in stored}, Reader(data, 5), iter(pieces)
+    for kind, count, size, crc in sections:
+        part, held = read.take(size), list(islice(coming, count))
+        check(not sums or zlib.crc32(part) == crc, f"tensor {held[0][0].name!r}: {WRONG_SUM}")
+        most = 4096 + 2 * sum(shape.size * BITS[shape.dtype] // 8 for _, _, shape in held)
+        check(size <= most and (count == 1 or all(k.size == e.count for e, _, k in held)), "mixed")
+        plain, mixing = Reader(part), Mixing(part)
+        for entry, at, k in held:
+            same, n = kind == 2 and base.get(entry.name, "")[:2] == entry[1:3], BITS[k.dtype] // 8
+            there = base[entry.name].data[at * n : (at + k.size) * n] if same else None
+            words = mixing.words(k, there) if kind else packed(k[0], tensor(plain, *k[:2]))
+            found[entry.name].append(words)
+        check(mixing.ended() if kind else plain.at == size, "a section does not end as it should")
+    return config, entries, found
+def varint(value: int) -> bytes:
+    return bytes([value & 127 | 128]) + varint(value >> 7) if value > 127 else bytes([value])
+def add(entries: list[Entry], name: str, dtype: int, sides: Ints, size: int) -> None:
+    check(dtype < len(NAMES) and len(sides) <= 64 and min(sides, default=0) >= 0, BAD_INDEX)
+    check(math.prod(max(side, 1) for side in sides) <= 1 << 48, f"the shape of {name!r} is beyond")
+    size_of, numel = DTYPES[NAMES[max(dtype, 0)]][0], math.prod(sides)
+    own = NAMES[max(dtype, 0)], tuple(sides), size, name, numel * max(1, size_of // 8)
+    entry = Entry(name, *own, numel * max(4, size_of)) if dtype >= 0 else entries[-1 - dtype]
+    check(entry.size, f"tensor {name!r} is tied to one that is tied itself")
+    entries.append(entry if dtype >= 0 else entry._replace(name=name, size=0))
+def inflated(data: bytes, most: int, dictionary: bytes = b"") -> bytes:  # raw deflate, RFC 1951
+    plain = (inflate := zlib.decompressobj(-15, zdict=dictionary)).decompress(data, most + 1)
+    check(len(plain) <= most and inflate.eof and not inflate.unused_data, "a part inflates wrong")
     return plain
-
-
-def _list_size(read: Reader) -> int:
+def listed(data: bytes, limited: float) -> list[Any]:  # msgpack's list; how many take up to 1 MiB
+    read, items, tag = Reader(data, 1), [], data[0]
+    check(tag >> 4 == 9 or tag in (0xDC, 0xDD), "the header is not a list in msgpack")
+    for i in range(tag & 15 if tag >> 4 == 9 else read.numbers(MSGPACK[tag])[0]):
+        start = read.at
+        items.append(unpacked(read, 0))
+        check(i >= limited or read.at - start <= 1 << 20, "the header has a part of over 1 MiB")
+    check(type(items[0]) in (dict, type(None)) and read.at == len(data), BAD_INDEX)
+    return items
+def unpacked(read: Reader, depth: int) -> Any:  # the next value of msgpack
     tag = read.take(1)[0]
-    size = tag & 15 if tag >> 4 == 9 else read.number(MSGPACK[tag]) if tag in (0xDC, 0xDD) else 0
-    if size == 0:
-        raise BoilError("the header is not a list in msgpack, or an empty one")
-    return int(size)
-
-
-def _config(read: Reader) -> dict[str, Any] | None:
-    config = _item(read)
-    if config is not None and type(config) is not dict:
-        raise BoilError("the config is not a mapping")
-    return config
-
-
-def _item(read: Reader) -> Any:
-    """The next item of the header's list, each of which has a size that it must not exceed."""
-    start = read.at
-    value = _unpacked(read, 0)
-    if read.at - start > 1 << 20:
-        raise BoilError("the header has a part of over 1 MiB")
-    return value
-
-
-def _unpacked(read: Reader, depth: int) -> Any:
-    """The next value of msgpack, which has no extensions."""
-    tag = read.take(1)[0]
-    if depth > 64 or tag in (0xC1, 0xC7, 0xC8, 0xC9, 0xD4, 0xD5, 0xD6, 0xD7, 0xD8):
-        raise BoilError("the header is nested too deeply, or holds what is not plain data")
-    if tag < 0x80 or tag >= 0xE0:
-        return tag if tag < 0x80 else tag - 256
-    if 0xC0 <= tag <= 0xC3:
-        return (None, None, False, True)[tag & 3]
-    value = read.number(MSGPACK[tag]) if tag in MSGPACK else tag & (31 if tag >= 0xA0 else 15)
-    if 0xCA <= tag <= 0xD3:
-        return value
-    if tag >= 0xDE or tag < 0x90:
-        found = {}
-        for _ in range(value):
-            key = _unpacked(read, depth + 1)
-            if type(key) is not str:
-                raise BoilError(f"the config has the key {key!r:.99}; keys must be strings")
-            found[key] = _unpacked(read, depth + 1)
-        return found
+    check(depth <= 64 and (tag < 0xC0 or tag in ITSELF or tag in MSGPACK), "it is no plain data")
+    size = read.numbers(MSGPACK[tag])[0] if tag in MSGPACK else tag & (31 if tag >= 0xA0 else 15)
+    if tag in ITSELF or 0xCA <= tag <= 0xD3:
+        return ITSELF.get(tag, size)
     if tag >= 0xDC or tag < 0xA0:
-        return [_unpacked(read, depth + 1) for _ in range(value)]
-    if 0xC4 <= tag <= 0xC6:
-        return bytes(read.take(value))
-    if value > 1 << 20:
-        raise BoilError("the header has a name of over 1 MiB")
-    try:
-        return str(read.take(value), "utf-8", "surrogatepass")
-    except UnicodeDecodeError as error:
-        raise BoilError(f"the header has a string that is no UTF-8: {error}") from None
-
-
-# ---- a tensor
-
-
-def _tensor(read: Reader, dtype: str, size: int, outer: tuple[int, ...] = ()) -> array[int]:
-    """So many words of a tensor, coded in none of the ways that it may not be within."""
-    first = read.take(1)[0]
+        pairs = tag >= 0xDE or tag < 0x90
+        items = [unpacked(read, depth + 1) for _ in range(size * (1 + pairs))]
+        check(not pairs or all(type(key) is str for key in items[::2]), "a key is not a string")
+        return dict(zip(items[::2], items[1::2], strict=True)) if pairs else items
+    check(size <= 1 << 20 or tag <= 0xC6, "the header has a name of over 1 MiB")
+    return read.take(size) if tag >> 2 == 0x31 else str(read.take(size), "utf-8", "surrogatepass")
+def packed(dtype: str, words: Ints) -> bytes:
+    return struct.pack(f"<{len(words)}{WORDS[BITS[dtype]]}", *words)
+def tensor(read: Reader, dtype: str, size: int, outer: tuple[int, ...] = ()) -> Ints:
+    first, bits, part = read.take(1)[0], BITS[dtype], 8 * DTYPES[dtype][1]
     coder, extra = (first, 0) if first % 4 == 1 else (first % 4, first >> 2)
-    if coder == 0:
-        return _values(read, extra, size, dtype)
-    if coder == 1:
-        return _coded(read, size, dtype)
-    if coder in (2, 3):
-        gaps, count = _gaps(read, extra, size)
-        if coder == 3:
-            survivors = _coded(read, count, dtype)
-        else:
-            survivors = _values(read, read.take(1)[0], count, dtype)
-        return _placed(gaps, (2 << (extra & 7)) - 1, survivors, size)
-    if coder == 5 and coder not in outer:
-        return _signed(read, _tensor(read, dtype, size, (5,)), dtype)
-    if coder == 9 and coder not in outer:
-        return _grid(read, dtype, size)
-    if coder == 13 and coder not in outer:
-        return _planes(read, dtype, size)
-    raise BoilError(f"the first byte of a tensor, {first}, stands for no way of storing it")
-
-
-def _values(read: Reader, form: int, count: int, dtype: str) -> array[int]:
-    if form != OWN and form not in FORMS.get(dtype, ()):
-        raise BoilError(f"values are stored in form {form}, which there is not for {dtype}")
-    if form == GRID:
-        step = read.number("<f")
-        if not 0 < step < math.inf:
-            raise BoilError("the step of a grid is not a number above 0")
-        return _multiplied(array("b", bytes(read.take(count))), [(step, step)], count)
-    code = WORDS[min(DTYPES[dtype][0], 8)]
-    stored = array(STORED.get(form, code))
-    stored.frombytes(read.take(count * stored.itemsize))
-    stored = _little(stored)
-    if dtype == "bool" and any(word > 1 for word in stored):
-        raise BoilError("an element is a bool, and neither 0 nor 1")
-    if form in (INT8, INT16, INT32):
-        return array(code, array(code.lower(), stored).tobytes())
-    if form == BFLOAT16:
-        return array(code, (word << 16 for word in stored))
-    if form in (FLOAT16, FLOAT32):
-        return _widened(stored, form, code)
-    return stored
-
-
-def _widened(stored: array[int], form: int, code: str) -> array[int]:
-    """Floats in a wider type, in which a NaN keeps its bits."""
-    if np is not None and stored:
-        floats = np.frombuffer(stored, f"f{stored.itemsize}")
-        with np.errstate(all="ignore"):
-            return array(code, floats.astype("f4" if code == "I" else "f8").tobytes())
-    bits, bias = (10, 15) if form == FLOAT16 else (23, 127)
-    more, wide = (23, 127) if code == "I" else (52, 1023)
-    known = {}
-    for word in set(stored):
-        sign, exponent = divmod(word >> bits, 2 * bias + 2)
-        mantissa = word & (1 << bits) - 1
-        if exponent == 2 * bias + 1:
-            exponent = 2 * wide + 1
-            mantissa |= 1 << 22 if mantissa and form == FLOAT32 else 0  # as processors do
-        elif exponent:
-            exponent += wide - bias
-        elif mantissa:  # a subnormal number, which is none in the wider type
-            shift = bits + 1 - mantissa.bit_length()
-            mantissa, exponent = mantissa << shift & (1 << bits) - 1, wide - bias + 1 - shift
-        known[word] = (sign * (2 * wide + 2) + exponent) << more | mantissa << more - bits
-    return array(code, map(known.__getitem__, stored))
-
-
-def _multiplied(numbers: array[int], steps: list[tuple[float, float]], length: int) -> array[int]:
-    """Whole numbers of blocks times the block's step for those below 0 or the others, in fp32."""
-    floats = array("f", bytes(4)) * len(numbers)
-    for row, (below, above) in enumerate(steps):
-        at = row * length
-        part = numbers[at : at + length]
-        table = {number: number * (below if number < 0 else above) for number in set(part)}
-        floats[at : at + length] = array("f", map(table.__getitem__, part))
-    return array("I", floats.tobytes())
-
-
-def _grid(read: Reader, dtype: str, size: int) -> array[int]:
-    head = read.varint()
-    length, wide, by_sign = head // 4, head // 2 % 2, head % 2
-    if dtype != "float32" or not 2 <= length <= size or size % length:
-        raise BoilError(f"blocks of {length} elements make no grid of {size} of {dtype}")
-    rows = size // length * (1 + by_sign)
-    steps = array("f", _tensor(read, "float32", rows, WITHIN).tobytes())
-    words = _tensor(read, "int16" if wide else "int8", size, WITHIN)
-    return _on_grid(steps, array("h" if wide else "b", words.tobytes()), length, by_sign)
-
-
-def _on_grid(steps: array[float], numbers: array[int], length: int, by_sign: int) -> array[int]:
-    """Whole numbers times the steps of their blocks, one each or two, as words."""
-    if not all(2.0**-126 <= step < math.inf for step in steps):
-        raise BoilError("a step of a grid is not a normal number above 0")
-    if min(numbers) < -255 or max(numbers) > 255:
-        raise BoilError("a grid has whole numbers beyond 255")
-    sides = zip(steps[:: 1 + by_sign], steps[by_sign :: 1 + by_sign], strict=True)
-    return _multiplied(numbers, list(sides), length)
-
-
-def _planes(read: Reader, dtype: str, size: int) -> array[int]:
-    """The lowest bytes of all words, then the next, ..., of words whose sign is the lowest bit."""
-    width = min(DTYPES[dtype][0], 8)
-    if width == 1:
-        raise BoilError(f"words are stored as planes, and there are none of {dtype}")
-    turned = bytearray(width * size)
-    for place in range(width):
-        turned[place::width] = _tensor(read, "uint8", size, WITHIN).tobytes()
-    words = _little(array(WORDS[width], bytes(turned)))
-    return array(words.typecode, (word >> 1 | (word & 1) << 8 * width - 1 for word in words))
-
-
-def _signed(read: Reader, words: array[int], dtype: str) -> array[int]:
-    """Zeros with their signs, a bit for each."""
-    width = DTYPES[dtype][1]
-    if width == 0:
-        raise BoilError(f"signs of zeros are stored, and zeros of {dtype} have none")
-    floats = array(WORDS[width], words.tobytes())
-    zeros = [place for place, word in enumerate(floats) if word == 0]
-    for place in zeros:
-        floats[place] = read.bits(1) << 8 * width - 1
-    read.align()
-    return array(words.typecode, floats.tobytes())
-
-
-def _little(words: array[int]) -> array[int]:
-    """Words of a file as the machine's own, and back."""
-    if sys.byteorder == "big":
-        words = words[:]
-        words.byteswap()
-    return words
-
-
-# ---- codes
-
-
-def _coded(read: Reader, count: int, dtype: str) -> array[int]:
-    """A codebook, and so many codes."""
-    head = read.take(1)[0]
-    if head & 15 == 2:
-        parts = _frequencies(read)
-        book = _values(read, head >> 4, len(parts), dtype)
-        codes = _by_ranges(read, parts, count) if count else array("H")
-        return array(book.typecode, map(book.__getitem__, codes))
-    if head & 15 == 1:
-        lengths = _ranked_lengths(read)
-        size = len(lengths)
-    elif head & 15 == 0:
-        size = read.varint()
-        if not 1 <= size <= 65536:
-            raise BoilError(f"a codebook of {size} values, where 1 to 65536 are allowed")
-        lengths = [(size - 1).bit_length()] * (1 << (size - 1).bit_length())
-    else:
-        raise BoilError(f"values are coded by method {head & 15}, which there is not")
-    book = _values(read, head >> 4, size, dtype)
-    codes = _symbols(read, lengths, count)
-    if count and max(codes) >= size:
-        raise BoilError(f"code {max(codes)} stands for no value: the codebook has {size}")
-    return array(book.typecode, map(book.__getitem__, codes))
-
-
-def _frequencies(read: Reader) -> list[int]:
-    """Falling frequencies that make up 4096."""
-    size, before, parts = read.varint(), 4096, list[int]()
-    for _ in range(min(size, 1025)):
-        before -= read.varint()
-        parts.append(before)
-    if not 1 <= size <= 1024 or before < 1 or sum(parts) != 4096:
-        raise BoilError(f"{size} frequencies, which do not make up 4096")
-    return parts
-
-
-def _by_ranges(read: Reader, parts: list[int], count: int) -> array[int]:
-    """So many symbols of a static range coder, whose four streams take turns."""
-    start, table, size = read.at, list[tuple[int, int, int]](), 8 + count
-    for symbol, part in enumerate(parts):
-        table += [(symbol, part, inside) for inside in range(part)]
-    states = [read.number("<I") for _ in range(4)]
-    found, data, at = array("H"), bytes(read.data[: start + 2 * size]), read.at
-    for i in range(-(-count // 4) * 4):
-        symbol, part, inside = table[states[i & 3] & 4095]
-        state = part * (states[i & 3] >> 12) + inside
-        if state < 65536:
-            state = state << 16 | int.from_bytes(data[at : at + 2], "little")
-            at += 2
-        states[i & 3] = state
-        found.append(symbol)
-    if at > len(data) or states != [65536] * 4:
-        raise BoilError("a stream of symbols is cut short, or does not end as it began")
-    read.take(at - read.at)
+    check(coder < 4 or coder in {*WITHIN} - {*outer}, f"there is no coder {first} of a tensor")
+    if coder < 2:
+        return dense(read, size, dtype) if coder else values(read, extra, size, dtype)
+    if coder < 4:
+        return sparse(read, coder, extra, size, dtype)
+    if coder == 9:  # steps of blocks, and whole numbers
+        length, half, by_sign = (head := read.varint()) // 4, 1 << (15 if head & 2 else 7), head & 1
+        check(dtype == "float32" and 2 <= length <= size and size % length == 0, "a grid's blocks")
+        steps = tensor(read, dtype, size // length * (1 + by_sign), WITHIN)
+        words = tensor(read, "int16" if head & 2 else "int8", size, WITHIN)
+        return on_grid(steps, [(word ^ half) - half for word in words], length, by_sign)
+    if coder == 13:  # the lowest bytes of all words, then the next, ...; their lowest bit is a sign
+        check(bits > 8, f"words are stored as planes, and there are none of {dtype}")
+        parts = zip(*[tensor(read, "uint8", size, WITHIN) for _ in range(bits // 8)], strict=True)
+        words = (int.from_bytes(word, "little") for word in parts)
+        return [word >> 1 | (word & 1) << bits - 1 for word in words]
+    data = packed(dtype, tensor(read, dtype, size, (5,)))  # then the signs of zeros
+    check(part, f"signs of zeros are stored, and zeros of {dtype} have none")
+    form = f"<{8 * len(data) // part}{WORDS[part]}"
+    floats = [word or read.bits(1) << part - 1 for word in struct.unpack(form, data)]
+    return read.aligned(struct.unpack(f"<{size}{WORDS[bits]}", struct.pack(form, *floats)))
+def values(read: Reader, form: int, count: int, dtype: str) -> Ints:  # words, or narrower
+    bits, forms = BITS[dtype], {0: WORDS[BITS[dtype]]} | FORMS.get(dtype, {})
+    check(form in forms, f"there is no form {form} of values of {dtype}")
+    step, stored = read.numbers("<f")[0] if form == 7 else 1, read.numbers(f"<{count}{forms[form]}")
+    check(0 < step < math.inf and (dtype != "bool" or max(stored, default=0) < 2), "a bad value")
+    if form == 7:
+        return [*array("I", array("f", [step * number for number in stored]).tobytes())]
+    wide = [widened(word, 8 + 8 * form, bits) for word in stored if form in (1, 3)]
+    return wide or [word << 16 if form == 2 else word & (1 << bits) - 1 for word in stored]
+def widened(word: int, narrow: int, wide: int) -> int:  # a float; a NaN keeps its bits
+    (form, bits), (wider, more) = FLOATS[narrow], FLOATS[wide]
+    number = struct.unpack(form, word.to_bytes(narrow // 8, "little"))[0]
+    fraction = (word & (1 << bits) - 1) << more - bits | (1 << more - 1 if narrow == 32 else 0)
+    nan = ((word >> narrow - 1) + 1 << wide - 1) - (1 << more) | fraction  # quiet, as processors do
+    return nan if math.isnan(number) else int.from_bytes(struct.pack(wider, number), "little")
+def on_grid(words: Ints, numbers: Ints, length: int, by_sign: int) -> Ints:
+    steps, each = array("f", array("I", words).tobytes()), 1 + by_sign  # of a block
+    check(all(2.0**-126 <= x < math.inf for x in steps) and max(map(abs, numbers)) < 256, "a grid")
+    found = [n * steps[i // length * each + (n >= 0) * by_sign] for i, n in enumerate(numbers)]
+    return [*array("I", array("f", found).tobytes())]
+def dense(read: Reader, count: int, dtype: str) -> Ints:  # a codebook, and codes
+    (form, method), table, free, length = divmod(read.take(1)[0], 16), [], 1, 0
+    while method == 1 and free:  # how many codes have 0, 1, 2, ... bits
+        table += [length] * (most := read.bits(free.bit_length()))
+        check(length <= LONGEST and most <= free and len(table) <= 65536, "too many codes")
+        free, length = (free - most) * 2, length + 1
+    size = len(read.aligned(table)) or read.varint()
+    check(1 <= size <= (65536, 65536, 1024)[method], f"a codebook has {size} values")
+    if method == 2:  # frequencies
+        table = [4096 - below for below in accumulate(read.varint() for _ in range(size))]
+        check(table[-1] > 0 and sum(table) == 4096, "frequencies do not make up 4096")
+    table = table or [(size - 1).bit_length()] * (1 << (size - 1).bit_length())
+    book = values(read, form, size, dtype)
+    if method < 2 or count == 0:
+        return [book[code] for code in symbols(read, table, count)] if count else []
+    most, found, states = read.at + 16 + 2 * count, [], list(read.numbers("<4I"))
+    table = [(s, part, inside) for s, part in enumerate(table) for inside in range(part)]
+    for i in range(-(-count // 4) * 4):  # four streams take turns
+        symbol, part, inside = table[states[i % 4] & 4095]
+        state = part * (states[i % 4] >> 12) + inside
+        states[i % 4] = state << 16 | read.numbers("<H")[0] if state < 65536 else state
+        found.append(book[symbol])
+    check(read.at <= most and states == [65536] * 4, "a stream does not end as it began")
     return found[:count]
-
-
-def _gaps(read: Reader, extra: int, most: int) -> tuple[array[int], int]:
-    """The symbols of gaps, and how many elements have a place."""
-    width, coder, count = (extra & 7) + 1, extra >> 3, read.varint()
-    filler = (1 << width) - 1
-    if not 1 <= count <= most or coder > 1:
-        raise BoilError(f"{count} gaps among {most} elements, coded by method {coder}")
-    lengths = _gap_lengths(read, 1 << width) if coder else [width] * (1 << width)
-    gaps = _symbols(read, lengths, count)
-    if gaps[-1] == filler:
-        raise BoilError("the last gap has no element after it")
-    return gaps, count - gaps.count(filler)
-
-
-def _placed(gaps: array[int], filler: int, survivors: array[int], size: int) -> array[int]:
-    """Zeros with elements where the gaps between them say."""
-    words = array(survivors.typecode, bytes(survivors.itemsize)) * size
-    at, coming = 0, iter(survivors)
+def sparse(read: Reader, coder: int, extra: int, size: int, dtype: str) -> Ints:
+    filler, method, count = (2 << (extra & 7)) - 1, extra >> 3, read.varint()
+    check(1 <= count <= size and method < 2, f"{count} gaps, coded by method {method}")
+    lengths, last, words = [] if method else [(extra & 7) + 1] * (filler + 1), 1, []
+    while len(lengths) <= filler:  # by differences, and runs of symbols without a code
+        kind = read.bits(1) and 4 + read.bits(2)  # 4 grows, 5 falls, 6 a run, 7 anew
+        last = read.bits(5) if kind == 7 else last + {4: 1, 5: -1}.get(kind, 0)
+        run = 1 << (n := len([*iter(lambda: read.bits(1), 1)])) | read.bits(n) if kind == 6 else 0
+        check(len(lengths) + run <= filler + 1 and (run or 1 <= last <= LONGEST), "a wrong table")
+        lengths += [0] * run or [last]
+    check((gaps := symbols(read, read.aligned(lengths), count))[-1] < filler, "a gap ends nowhere")
+    count, form = count - gaps.count(filler), read.take(1)[0] if coder == 2 else 0
+    coming = iter(values(read, form, count, dtype) if coder == 2 else dense(read, count, dtype))
     for gap in gaps:
-        at += gap
-        if gap < filler:
-            if at >= size:
-                raise BoilError(f"the positions lead past the end of {size} elements")
-            words[at] = next(coming)
-            at += 1
-    return words
-
-
-def _ranked_lengths(read: Reader) -> list[int]:
-    """Code lengths that ascend: how many codes have 0, 1, 2, ... bits."""
-    lengths: list[int] = []
-    free, length = 1, 0
-    while free:
-        count = read.bits(free.bit_length())
-        if length > LONGEST or count > free or len(lengths) + count > 65536:
-            raise BoilError(f"{count} codes have {length} bits: more than there can be")
-        lengths += [length] * count
-        free, length = (free - count) * 2, length + 1
-    read.align()
-    return lengths
-
-
-def _gap_lengths(read: Reader, alphabet: int) -> list[int]:
-    """Code lengths of gaps, each by its difference to the last, and runs of symbols without."""
-    lengths: list[int] = []
-    last = 1
-    while len(lengths) < alphabet:
-        run = 0
-        if read.bits(1):
-            if not read.bits(1):
-                last += -1 if read.bits(1) else 1
-            elif read.bits(1):
-                last = read.bits(5)
-            else:
-                zeros = 0
-                while not read.bits(1) and zeros <= LONGEST:
-                    zeros += 1
-                run = 1 << zeros | read.bits(zeros)
-        if len(lengths) + run > alphabet or not (run or 1 <= last <= LONGEST):
-            raise BoilError(f"a code of gaps has {last} bits, or its table is too long")
-        lengths += [0] * run if run else [last]
-    read.align()
-    if not any(lengths):
-        raise BoilError("the table of the gaps' code lengths is empty")
-    return lengths
-
-
-def _symbols(read: Reader, lengths: list[int], count: int) -> array[int]:
-    """So many symbols of a canonical prefix code."""
-    found, longest = array("H", bytes(2)) * count, max(lengths)
-    if longest == 0:
-        return found
-    stream = read.data[read.at :]
-    ranked = sorted((length, symbol) for symbol, length in enumerate(lengths) if length)
-    if sum(1 << longest - length for length, _ in ranked) != 1 << longest:
-        raise BoilError("the code lengths make no complete prefix code")
-    width, code = min(longest, 12), 0
-    table: list[tuple[int, int]] = []  # length and symbol by the next 12 bits
-    longer = {}  # symbol by length and code, for codes that are longer
-    for length, symbol in ranked:
-        if length <= width:
-            table += [(length, symbol)] * (1 << width - length)
-        else:
-            longer[length, code >> longest - length] = symbol
-        code += 1 << longest - length
-    table += [(0, 0)] * ((1 << width) - len(table))
-    data, at, mask, down = bytes(stream) + bytes(4), 0, (1 << longest) - 1, longest - width
-    for i in range(count):
-        start = at >> 3
-        window = int.from_bytes(data[start : start + 4], "big") >> 32 - longest - (at & 7) & mask
-        length, symbol = table[window >> down]
-        if length == 0:
-            length = next(n for n in range(width + 1, 25) if (n, window >> longest - n) in longer)
-            symbol = longer[length, window >> longest - length]
-        found[i] = symbol
-        at += length
-        if at > 8 * len(stream):
-            raise BoilError(f"a stream of {count} symbols ends too soon")
-    read.take(-(-at // 8))
-    if at % 8 and stream[at >> 3] << at % 8 & 0xFF:
-        raise BoilError("the bits that fill the last byte of a stream are not zero")
-    return found
-
-
-# ---- the mixing coder
-
+        words += [0] * gap if gap == filler else [*[0] * gap, next(coming)]
+        check(len(words) <= size, f"the positions lead past the end of {size} elements")
+    return words + [0] * (size - len(words))
+def symbols(read: Reader, lengths: Ints, count: int) -> Ints:  # of a canonical prefix code
+    children, found = code_of(lengths)[0] if lengths != [0] else [], [0] * count
+    for i in range(count if children else 0):
+        node = 0
+        while node >= 0:
+            node = children[2 * node + read.bits(1)]
+        found[i] = -1 - node
+    return read.aligned(found)
+def code_of(lengths: Ints) -> tuple[Ints, Ints]:  # each node's children, -1 - symbol for leaves
+    parts = [1 << 24 - n if 0 < n <= LONGEST else -(n > 0) for n in lengths]
+    check(sum(parts) == 1 << 24 and -1 not in parts, "the lengths of codes belong to no code")
+    children, nodes, inner = [], 1, 1
+    for length in range(1, max(lengths) + 1):
+        leaves = [-1 - symbol for symbol, bits in enumerate(lengths) if bits == length]
+        inner = 2 * inner - len(leaves)
+        children += [*leaves, *range(nodes, nodes := nodes + inner)]
+    starts = zip(accumulate(parts, initial=0), parts, strict=False)  # then the symbols' levels
+    return children, [(below + part // 2 >> 12) << 4 for below, part in starts]
 STRETCH = [round(256 * math.log((i + 0.5) / (4095.5 - i))) for i in range(4096)]
 SQUASH = [min(max(round(65536 / (1 + math.exp(-x / 256))), 1), 65535) for x in range(-2815, 2816)]
-RATE = [655360 // (10 * n + 16) for n in range(1001)]
+RATE, AGE = [655360 // (10 * n + 16) for n in range(1001)], [0, 1, *[2] * 14, 3]
 FORM, SIGNED, ZERO, CODED, SHAPE, LIVE, ALIVE, TURNED, ALONE, BY_SIGN = range(0, 160, 16)
-SIZE, DROP, WIDTH, FIRST, LENGTH = range(160, 480, 64)  # places of counters
-KEYS, LENGTHS, COUNTERS = 480, 608, 1472
+SIZE, DROP, WIDTH, FIRST, LENGTH, KEYS = range(160, 481, 64)  # places of counters
+LENGTHS, COUNTERS, UNKNOWN = 608, 1472, 1 << 31  # a counter: 22 bits of chance, 10 of its moves
 PARTS = {"complex32": "float16", "complex64": "float32", "complex128": "float64"}
-UNKNOWN = 1 << 31  # a counter: 22 bits of probability, 10 of how often it was moved
-SIMPLE, FLAT = 5, 6  # forms that hold no other array, and none but of one of these
-ARRAYS = {  # dtypes that a form is for, where it is not for all
-    1: ("float32", "float64", "float16", "bfloat16"),
-    5: [name for name in NAMES if name.strip("u").startswith("int")],
-    6: ("float32",),
-}
-
-
-class Kind(NamedTuple):
-    """An array: the words are a matrix of so many columns, row by row."""
-
-    dtype: str
-    size: int
-    columns: int
-
-    @property
-    def bits(self) -> int:
-        """Bits of a word."""
-        return 8 * min(DTYPES[self.dtype][0], 8)
-
-
-class Mixing:
-    """Reads arrays from one stream: decisions from its front, bits as they are from its end."""
-
+ARRAYS = {1: NAMES[:4], 5: [name for name in NAMES if "int" in name], 6: NAMES[:1]}  # of forms
+FLIPS = {name: 1 << BITS[name] - 1 for name in NAMES if DTYPES[name][1]}  # where a key ends in 1
+FLIPS |= {name: (1 << BITS[name]) - 1 for name in NAMES if name[0] == "i"}
+class Mixing:  # reads arrays: decisions from a stream's front, bits as they are from its end
     def __init__(self, data: bytes) -> None:
-        self.data, self.low, self.high, self.at = data, 0, 0xFFFFFFFF, 4
-        self.value = int.from_bytes(data[:4].ljust(4, b"\0"), "big")
-        self.end, self.held, self.left = len(data), 0, 0
-        self.counters = [UNKNOWN] * COUNTERS
-        self.weights = [[10486] * 6 for _ in range(64)]
-
-    def ending(self) -> bytes:
-        """The fewest bytes after which the interval is known."""
-        least, size = 0, 0
-        while least << 32 - 8 * size < self.low or least + 1 << 32 - 8 * size > self.high + 1:
-            size += 1
-            least = -(-self.low // (1 << 32 - 8 * size))
-        return least.to_bytes(size, "big")
-
-    def close(self) -> None:
-        """Refuse a stream that does not end as it is written."""
-        if self.data[self.at - 4 : self.end] != self.ending() or self.held:
-            raise BoilError("a stream does not end where it should")
-
-    def decide(self, chance: int) -> int:
-        """A decision that is 1 with a probability of chance / 65536."""
-        middle = self.low + ((self.high - self.low) * chance >> 16)
-        bit = 1 if self.value <= middle else 0
-        if bit:
-            self.high = middle
-        else:
-            self.low = middle + 1
+        self.data, self.padded, self.at, self.used = data, data + bytes(4), 4, 0
+        self.low, self.high, self.value = 0, 0xFFFFFFFF, int.from_bytes(self.padded[:4], "big")
+        self.counters, self.weights = [UNKNOWN] * COUNTERS, [[10486] * 6 for _ in range(64)]
+    def ending(self) -> bytes:  # the fewest bytes after which the interval is known
+        sizes = [n for n in (32, 24, 16, 8, 0) if 1 - (-self.low >> n) << n <= self.high + 1]
+        return (-(-self.low >> sizes[0])).to_bytes(4 - sizes[0] // 8, "big")
+    def ended(self) -> bool:
+        middle = self.data[self.at - 4 : len(self.data) + -self.used // 8]
+        return middle == self.ending() and self.plain(-self.used % 8) == 0
+    def decide(self, chance: int) -> int:  # a decision that is 1 in `chance` of 65536 cases
+        bit = int(self.value <= (middle := self.low + ((self.high - self.low) * chance >> 16)))
+        self.low, self.high = (self.low, middle) if bit else (middle + 1, self.high)
         while self.low ^ self.high < 1 << 24:
-            byte = self.data[self.at] if self.at < len(self.data) else 0
-            self.at += 1
-            if self.at > len(self.data) + 4:
-                raise BoilError("a stream is cut short")
             self.low, self.high = self.low << 8 & 0xFFFFFFFF, self.high << 8 & 0xFFFFFFFF | 255
+            byte, self.at = self.padded[self.at], self.at + 1
             self.value = self.value << 8 & 0xFFFFFFFF | byte
         return bit
-
-    def counted(self, place: int) -> int:
-        """A decision by its counter."""
-        counter = self.counters[place]
-        bit = self.decide(max(counter >> 16, 1))
-        self.counters[place] = _renewed(counter, bit, 250)
+    def counted(self, place: int) -> int:  # a decision by its counter
+        bit = self.decide(max((counter := self.counters[place]) >> 16, 1))
+        self.counters[place] = renewed(counter, bit, 250)
         return bit
-
-    def small(self, place: int, most: int) -> int:
-        """A number from 0 to `most`."""
-        count = 0
-        while count < most and self.counted(place + count):
-            count += 1
-        return count
-
-    def tree(self, place: int, bits: int) -> int:
-        """A number of so many bits."""
+    def small(self, place: int, most: int) -> int:  # a number from 0 to `most`
+        return next((i for i in range(most) if not self.counted(place + i)), most)
+    def tree(self, place: int, bits: int) -> int:  # a number of so many bits
         node = 1
         for _ in range(bits):
             node = node << 1 | self.counted(place + node)
         return node - (1 << bits)
-
-    def number(self, place: int) -> int:
-        """A number below 2^63."""
-        length, found = self.tree(place, 6), 1
-        for _ in range(length - 1):
-            found = found << 1 | self.decide(32768)
-        return found if length else 0
-
-    def plain(self, width: int) -> int:
-        """So many bits as they are, the lowest first."""
-        while self.left < width:
-            if self.end == 0:
-                raise BoilError("a stream is cut short")
-            self.end -= 1
-            self.held, self.left = self.held | self.data[self.end] << self.left, self.left + 8
-        value, self.held = self.held & (1 << width) - 1, self.held >> width
-        self.left -= width
-        return value
-
-    def words(self, kind: Kind, base: array[int] | None) -> array[int]:
-        """An array, of which those of complex numbers are twice as many real ones."""
-        code = WORDS[kind.bits // 8]
-        if kind.dtype in PARTS:
-            part = PARTS[kind.dtype]
-            times = kind.bits // (8 * DTYPES[part][0])
-            inner = Kind(part, kind.size * times, kind.columns * times)
-            held = None if base is None else array(WORDS[inner.bits // 8], base.tobytes())
-            return array(code, self.words(inner, held).tobytes())
-        signed = DTYPES[kind.dtype][1] and self.small(SIGNED, 1)
-        keys = self.keys(kind, base, 8)
-        found = array(code, (_unfolded(key, kind.dtype, kind.bits) for key in keys))
-        for place, key in enumerate(keys) if signed else ():
-            if key == 0:
-                found[place] = self.plain(1) << kind.bits - 1
-        if kind.dtype == "bool" and max(found) > 1:
-            raise BoilError("an element is a bool, and neither 0 nor 1")
-        return found
-
-    def keys(self, kind: Kind, base: array[int] | None, most: int) -> list[int]:
-        """An array in one of the first forms; of words a key has the sign as its lowest bit."""
-        form = self.small(FORM, 8)
-        if form >= most or kind.dtype not in ARRAYS.get(form, NAMES):
-            raise BoilError(f"form {form} stands for no way of storing an array of {kind.dtype}")
-        if form == 7:
-            return self.difference(kind, base)
-        forms = (
-            self.codebook, self.floats, self.integers, self.as_they_are, self.deflated,
-            self.steps, self.grid,
-        )  # fmt: skip
-        return forms[form](kind)
-
-    def codebook(self, kind: Kind) -> list[int]:
-        """Distinct keys, rising, and the place of each element's among them."""
-        size = self.number(SIZE) + 1
-        drop = self.number(DROP) if DTYPES[kind.dtype][1] else 0
-        if size > min(1024, kind.size) or drop >= kind.bits:
-            raise BoilError(f"a codebook of {size} values with {drop} zeros at their end")
-        key, book = -1, []
-        for i in range(size):
-            key += self.number(KEYS + (64 if i else 0)) + 1
-            book.append((key >> 1) << drop + 1 | key & 1)
-        if key >= min(1 << kind.bits - drop, 1 << 62):
-            raise BoilError("a value of a codebook has too many bits")
+    def number(self, place: int) -> int:  # a number below 2^63
+        length = self.tree(place, 6)
+        return sum([self.decide(32768) << i for i in range(length - 2, -1, -1)], 1 << length >> 1)
+    def plain(self, width: int) -> int:  # so many bits as they are, the lowest first
+        at, self.used = self.used, self.used + width
+        check(self.used <= 8 * len(self.data), "a stream is cut short")
+        part = self.data[len(self.data) + -self.used // 8 : len(self.data) - at // 8]
+        return int.from_bytes(part, "big") >> at % 8 & (1 << width) - 1
+    def words(self, kind: Kind, base: bytes | None) -> bytes:  # of complex ones each is two floats
+        part = PARTS.get(kind.dtype, kind.dtype)
+        times, top = BITS[kind.dtype] // BITS[part], BITS[part] - 1
+        signs = DTYPES[part][1] and self.small(SIGNED, 1)
+        keys = self.keys(Kind(part, kind.size * times, kind.columns * times), 8, base)
+        words = [self.plain(1) << top if signs and k == 0 else unfolded(k, part) for k in keys]
+        check(part != "bool" or max(words) < 2, "a bool is neither 0 nor 1")
+        return packed(part, words)
+    def keys(self, kind: Kind, most: int, base: bytes | None = None) -> Ints:  # in some forms
+        form, bits = self.small(FORM, 8), BITS[kind.dtype]
+        check(form < most and kind.dtype in ARRAYS.get(form, NAMES), f"form {form} is not allowed")
+        return [self.codebook, self.floats, self.integers,
+                lambda *_: [self.plain(bits) for _ in range(kind.size)], self.deflated,
+                self.differences, self.grid, self.differences][form](kind, bits, form == 7, base)
+    def codebook(self, kind: Kind, bits: int, *_: Any) -> Ints:  # rising keys, and symbols
+        size, drop = self.number(SIZE) + 1, self.number(DROP) if DTYPES[kind.dtype][1] else 0
+        check(size <= min(1024, kind.size) and drop < bits, f"a codebook has {size} values")
+        steps = [self.number(KEYS + (64 if i else 0)) + 1 for i in range(size)]
+        book = [(key - 1 >> 1) << drop + 1 | key - 1 & 1 for key in accumulate(steps)]
+        check(sum(steps) <= min(1 << bits - drop, 1 << 62), "a codebook's value has too many bits")
         return [book[symbol] for symbol in self.matrix(kind.size, kind.columns, size)]
-
-    def floats(self, kind: Kind) -> list[int]:
-        """Exponents as a matrix of symbols, then signs and mantissas."""
-        bits = kind.bits - 1
+    def floats(self, kind: Kind, bits: int, *_: Any) -> Ints:  # exponents, signs and mantissas
         drop, low, coded = self.number(DROP), self.number(WIDTH), self.small(CODED, 6)
         zeros, least, span = self.small(ZERO, 1), self.number(FIRST), self.number(SIZE) + 1
-        shift = drop + low
-        if (
-            shift >= bits
-            or 8 * coded > low
-            or span > 1024
-            or least + span - zeros > 1 << bits - shift
-        ):
-            raise BoilError(f"{span} exponents from {least}, {low} bits of mantissas above {drop}")
-        heads = self.matrix(kind.size, kind.columns, span)
-        count = sum(head >= zeros for head in heads)
-        lowest = [0] * count
-        for i in range(coded):
-            for place, byte in enumerate(self.matrix(count, count, 256)):
-                lowest[place] |= byte << 8 * i
-        keys, coming = [], iter(lowest)
-        for head in heads:
-            if head < zeros:
-                keys.append(0)
-                continue
-            rest = self.plain(low - 8 * coded + 1)
-            below = rest >> 1 << 8 * coded | next(coming)
-            keys.append((head + least - zeros << shift | below << drop) << 1 | rest & 1)
+        check(drop + low < bits - 1 and 8 * coded <= low and span <= 1024, "mantissas are too long")
+        check(least + span - zeros <= 1 << bits - 1 - drop - low, "exponents are too large")
+        heads, keys = self.matrix(kind.size, kind.columns, span), [0] * kind.size
+        places = [place for place, head in enumerate(heads) if head >= zeros]
+        parts = [self.matrix(len(places), len(places), 256) for _ in range(coded)]
+        for i, place in enumerate(places):
+            rest, head = self.plain(low - 8 * coded + 1), heads[place] + least - zeros
+            below = rest >> 1 << 8 * coded | int.from_bytes([part[i] for part in parts], "little")
+            keys[place] = (head << low | below) << drop + 1 | rest & 1
         return keys
-
-    def integers(self, kind: Kind) -> list[int]:
-        """The highest bits of keys as a matrix of symbols, the others as they are."""
-        fine, size = self.small(CODED, 3), self.number(SIZE) + 1
-        if size > (kind.bits - fine + 1) << fine:
-            raise BoilError(f"integers of {size} kinds")
-        keys = []
+    def integers(self, kind: Kind, bits: int, *_: Any) -> Ints:  # the highest bits, then the others
+        fine, size, keys = self.small(CODED, 3), self.number(SIZE) + 1, []
+        check(size <= (bits - fine + 1) << fine, f"integers of {size} kinds")
         for symbol in self.matrix(kind.size, kind.columns, size):
             width = max((symbol >> fine) - 1, 0)
             head = symbol & (1 << fine) - 1 | 1 << fine if width else symbol
             keys.append(head << width | self.plain(width))
         return keys
-
-    def as_they_are(self, kind: Kind) -> list[int]:
-        """Keys."""
-        return [self.plain(kind.bits) for _ in range(kind.size)]
-
-    def deflated(self, kind: Kind) -> list[int]:
-        """The lowest bytes of all keys, then the next, ..., deflated."""
-        turned, length = self.small(TURNED, 1), self.number(LENGTH)
-        data = bytes(self.plain(8) for _ in range(min(length, len(self.data) + 1)))
-        planes = _inflated(data, kind.size * kind.bits // 8)
-        if len(planes) != kind.size * kind.bits // 8:
-            raise BoilError("an array does not inflate to its size")
-        parts = [planes[at : at + kind.size] for at in range(0, len(planes), kind.size)]
-        keys = [int.from_bytes(key, "little") for key in zip(*parts, strict=True)]
-        rows = kind.size // kind.columns
-        return [key for row in range(rows) for key in keys[row::rows]] if turned else keys
-
-    def steps(self, kind: Kind) -> list[int]:
-        """Integers by their differences to the one before."""
-        keys = self.keys(kind._replace(dtype=f"uint{kind.bits}"), None, SIMPLE)
-        mask, word, found = (1 << kind.bits) - 1, 0, []
-        for key in keys:
-            word = word + (key >> 1 ^ -(key & 1)) & mask
-            found.append(_folded(word, kind.dtype, kind.bits))
-        return found
-
-    def grid(self, kind: Kind) -> list[int]:
-        """Steps of blocks, and whole numbers."""
+    def deflated(self, kind: Kind, bits: int, *_: Any) -> Ints:  # the lowest bytes, the next, ...
+        turned, length, size = self.small(TURNED, 1), self.number(LENGTH), kind.size
+        check(length <= len(self.data), "a stream is cut short")
+        found = inflated(bytes(self.plain(8) for _ in range(length)), size * bits // 8)
+        check(len(found) == size * bits // 8, "an array does not inflate to its size")
+        keys = [int.from_bytes(found[i::size], "little") for i in range(size)]
+        rows = size // kind.columns if turned else 1
+        return [key for row in range(rows) for key in keys[row::rows]]
+    def differences(self, kind: Kind, bits: int, to_base: bool, base: bytes | None) -> Ints:
+        steps = [k >> 1 ^ -(k & 1) for k in self.keys(kind._replace(dtype=f"uint{bits}"), 5)]
+        if not to_base:  # but to the word before
+            return [folded(word & (1 << bits) - 1, kind.dtype) for word in accumulate(steps)]
+        half = 1 << bits - 1 if DTYPES[kind.dtype][1] else 0  # floats in order: -0.0 is -1
+        words = struct.unpack(f"<{kind.size}{WORDS[bits]}", base or b"")
+        ranks = [word ^ (half - 1) * (word & half > 0) for word in words]
+        ranks = [rank + step & (1 << bits) - 1 for rank, step in zip(ranks, steps, strict=True)]
+        return [folded(rank ^ (half - 1) * (rank & half > 0), kind.dtype) for rank in ranks]
+    def grid(self, kind: Kind, bits: int, *_: Any) -> Ints:  # steps of blocks, and whole numbers
         length, by_sign = self.number(LENGTH), self.small(BY_SIGN, 1)
-        if length < 2 or kind.size % length:
-            raise BoilError(f"blocks of {length} elements do not make up {kind.size}")
+        check(length > 1 and kind.size % length == 0, f"blocks of {length} make no {kind.size}")
         count = kind.size // length * (1 + by_sign)
-        sizes = self.keys(Kind("float32", count, count), None, FLAT)
-        codes = self.keys(kind._replace(dtype="int16"), None, FLAT)
-        words = array("I", (_unfolded(key, "float32", 32) for key in sizes))
-        numbers = array("h", (key >> 1 ^ -(key & 1) for key in codes))
-        found = _on_grid(array("f", words.tobytes()), numbers, length, by_sign)
-        return [_folded(word, "float32", 32) for word in found]
-
-    def difference(self, kind: Kind, base: array[int] | None) -> list[int]:
-        """Differences to the words of a base, both in the order of their numbers."""
-        if base is None:
-            raise BoilError("an array is told by its difference to one that is not there")
-        keys = self.keys(kind._replace(dtype=f"uint{kind.bits}"), None, SIMPLE)
-        mask, half, found = (1 << kind.bits) - 1, 1 << kind.bits - 1, []
-        for key, word in zip(keys, base, strict=True):
-            if not DTYPES[kind.dtype][1]:
-                number = word + (key >> 1 ^ -(key & 1)) & mask
-                found.append(_folded(number, kind.dtype, kind.bits))
-                continue
-            number = ~word ^ half if word & half else word  # -0.0 is -1
-            number = number + (key >> 1 ^ -(key & 1)) & mask
-            below = number >> kind.bits - 1
-            found.append(((~number if below else number) & half - 1) << 1 | below)
-        return found
-
-    def matrix(self, count: int, columns: int, size: int) -> list[int]:
-        """A matrix of so many symbols, each below `size`."""
-        found = [0] * count
-        if size < 2 or count == 0:
-            return found
-        shape = [range(count // columns), range(columns)]
-        if count > columns and self.small(LIVE, 1):
-            for axis, place in enumerate((ALIVE, ALIVE + 8)):
-                before, alive = 0, []
-                for i in shape[axis]:
-                    bit = self.counted(place + before)
-                    before = before << 1 & 6 | bit
-                    alive += [i] * bit
-                shape[axis] = alive
-        rows, live = shape
-        turned = min(len(rows), len(live)) > 1 and self.small(TURNED, 1)
-        if not (rows and live):
-            return found
-        alone = self.small(ALONE, 1)
-        children, levels = _tree(self.lengths(size))
-        read = self.alone if alone else self.plane
-        symbols = read(len(rows) * len(live), len(rows if turned else live), children, levels)
-        for i, symbol in enumerate(symbols):
-            row, column = divmod(i, len(rows if turned else live))
-            if turned:
-                row, column = column, row
-            found[rows[row] * columns + live[column]] = symbol
-        return found
-
-    def lengths(self, size: int) -> list[int]:
-        """The code lengths of so many symbols."""
-        shape = self.small(SHAPE, 2) if size > 2 else 0
-        if shape < 2:  # even ones, but for one of 1 for symbol 0
-            bits = (size - shape - 1).bit_length()
-            short = (1 << bits) - size + shape
-            even = [shape + bits - (i < short) for i in range(size - shape)]
-            return [1] * shape + even
-        found, before = [], 0
-        for _ in range(size):
-            before = self.tree(LENGTHS + 32 * min(before, 26), 5)
-            found.append(before)
-        return found
-
-    def alone(self, count: int, columns: int, children: Any, levels: Any) -> list[int]:
-        """Symbols by how often each was."""
-        counters, found = [UNKNOWN] * len(children), []
-        for _ in range(count):
-            node = 0
-            while node >= 0:
-                bit = self.decide(max(counters[node] >> 16, 1))
-                counters[node] = _renewed(counters[node], bit, 1000)
-                node = children[node][bit]
-            found.append(-1 - node)
-        return found
-
-    def plane(self, count: int, columns: int, children: Any, levels: Any) -> list[int]:
-        """Symbols by six counters that are mixed."""
-        nodes, single = len(children), count == columns
-        top = 0 if single else min(4, nodes)  # nodes that each column has counters for
-        column_counters, others = 2 * nodes, 2 * nodes + columns * top
-        counters = array("I", [UNKNOWN]) * (others + 577 * nodes)
-        means, seen = [32768] * columns, [0] * columns
-        overall = mean = 32768
-        found: list[int] = []
-        for at in range(count):
-            column = at % columns
-            if column == 0:
-                counters[nodes : 2 * nodes] = array("I", [UNKNOWN]) * nodes
-                mean = overall
-            kept = 0 if single else column
-            if seen[kept] == 0:
-                means[kept] = overall
-            other = means[kept]
-            left = levels[found[at - 1]] >> 13 if column > 0 else 0
-            far = levels[found[at - 2]] >> 13 if column > 1 else 0
-            above = levels[found[at - columns]] >> 13 if at >= columns else 0
+        steps = [unfolded(key, "float32") for key in self.keys(Kind("float32", count, count), 6)]
+        numbers = [key >> 1 ^ -(key & 1) for key in self.keys(kind._replace(dtype="int16"), 6)]
+        return [folded(word, "float32") for word in on_grid(steps, numbers, length, by_sign)]
+    def matrix(self, count: int, columns: int, size: int) -> Ints:  # of symbols below `size`
+        axes = [range(count // columns), range(columns)] if size > 1 and count else [(), ()]
+        for axis in (0, 1) if len(axes[0]) > 1 and self.small(LIVE, 1) else ():
+            flags, at = [0, 0, 0], ALIVE + 8 * axis
+            for _ in axes[axis]:
+                flags.append(self.counted(at + 4 * flags[-3] + 2 * flags[-2] + flags[-1]))
+            axes[axis] = [i for i, flag in enumerate(flags[3:]) if flag]
+        turned, found = min(map(len, axes)) > 1 and self.small(TURNED, 1), {}
+        outer, inner = axes[::-1] if turned else axes
+        if outer and inner:
+            alone, shape = self.small(ALONE, 1), self.small(SHAPE, 2) if size > 2 else 0
+            bits, lengths = (size - shape - 1).bit_length(), [0]
+            for _ in range(size if shape == 2 else 0):
+                lengths.append(self.tree(LENGTHS + 32 * min(lengths[-1], 26), 5))
+            short = (1 << bits) - size + shape  # symbols whose codes are shorter by a bit
+            even = [1] * shape + [shape + bits - (i < short) for i in range(size - shape)]
+            code = code_of(lengths[1:] if shape == 2 else even)
+            places = [j * columns + i if turned else i * columns + j for i in outer for j in inner]
+            found = dict(zip(places, self.plane(len(outer), len(inner), *code, alone), strict=True))
+        return [found.get(place, 0) for place in range(count)]
+    def plane(self, rows: int, columns: int, code: Ints, levels: Ints, alone: int) -> Ints:
+        nodes, top = len(code) // 2, 0 if rows == 1 else min(4, len(code) // 2)
+        others = 2 * nodes + columns * top  # each column has counters for some nodes
+        counters, found = array("I", [UNKNOWN]) * (others + 577 * nodes), []
+        means, seen, overall, mean = [0] * columns, [0] * columns, 32768, 32768
+        for at in range(rows * columns):
+            column, kept, node = at % columns, at % columns if rows > 1 else 0, 0
+            if column == 0 and not alone:
+                mean, counters[nodes : 2 * nodes] = overall, array("I", [UNKNOWN]) * nodes
+            other = means[kept] if seen[kept] else overall
+            left, far = (levels[found[-i]] >> 13 if column >= i else 0 for i in (1, 2))
+            above = levels[found[-columns]] >> 13 if at >= columns else 0
             third = others + nodes + above * 8 + left
             fourth = others + 65 * nodes + (mean >> 12) * 16 + (other >> 12)
             fifth = others + 321 * nodes + (mean + other >> 12) * 8 + far
-            ages, node = _age(column) * 4 + _age(seen[kept]), 0
-            while node >= 0:
-                second = column_counters + column * top + node if node < top else others + node
-                places = (
-                    node, nodes + node, second, third + 64 * node, fourth + 256 * node,
-                    fifth + 256 * node,
-                )  # fmt: skip
-                weights = self.weights[min(node, 3) * 16 + ages]
+            age = 4 * AGE[min(column, 16)] + AGE[min(seen[kept], 16)]
+            while node >= 0:  # of the symbol's code
+                second = 2 * nodes + column * top if node < top else others
+                places = [node, nodes + node, second + node,
+                          third + 64 * node, fourth + 256 * node, fifth + 256 * node]
+                weights, chance = self.weights[min(node, 3) * 16 + age], counters[node] >> 16
                 inputs = [STRETCH[counters[place] >> 20] for place in places]
-                total = sum(map(mul, inputs, weights)) >> 16
-                chance = SQUASH[min(max(total, -2815), 2815) + 2815]
-                bit = self.decide(chance)
-                error = ((bit << 16) - chance) * 3
-                for i, place in enumerate(places):
+                total = sum([x * weight for x, weight in zip(inputs, weights, strict=True)]) >> 16
+                mixed = SQUASH[min(max(total, -2815), 2815) + 2815]
+                bit = self.decide(max(chance, 1) if alone else mixed)
+                error = 0 if alone else ((bit << 16) - mixed) * 3
+                for i, place in enumerate(places[:1] if alone else places):
                     weights[i] += inputs[i] * error + 131072 >> 18
-                    counters[place] = _renewed(counters[place], bit, 1000)
-                node = children[node][bit]
+                    counters[place] = renewed(counters[place], bit, 1000)
+                node = code[2 * node + bit]
             found.append(-1 - node)
-            level = levels[-1 - node]
-            mean += (level - mean) * RATE[min(column, 100)] >> 16
-            means[kept] += (level - other) * RATE[min(seen[kept], 100)] >> 16
+            mean += ((level := levels[-1 - node]) - mean) * RATE[min(column, 100)] >> 16
+            means[kept] = other + ((level - other) * RATE[min(seen[kept], 100)] >> 16)
             overall += (level - overall) * RATE[min(at, 1000)] >> 16
             seen[kept] += 1
         return found
-
-
-def _age(count: int) -> int:
-    return count if count < 2 else 2 if count < 16 else 3
-
-
-def _renewed(counter: int, bit: int, most: int) -> int:
-    """A counter after a decision."""
+def renewed(counter: int, bit: int, most: int) -> int:  # a counter after a decision
     seen, chance = counter & 1023, counter >> 10
-    chance += ((bit << 22) - chance) * RATE[seen] >> 16
-    return chance << 10 | (seen + 1 if seen < most else seen)
-
-
-def _folded(word: int, dtype: str, bits: int) -> int:
-    """A word as a key: floats with the sign as the lowest bit, signed integers in zigzag."""
-    top, mask = word >> bits - 1, (1 << bits) - 1
-    if DTYPES[dtype][1]:
-        return (word << 1 | top) & mask
-    return (word << 1 ^ -top) & mask if dtype.startswith("int") else word
-
-
-def _unfolded(key: int, dtype: str, bits: int) -> int:
-    if DTYPES[dtype][1]:
-        return key >> 1 | (key & 1) << bits - 1
-    return (key >> 1 ^ -(key & 1)) & (1 << bits) - 1 if dtype.startswith("int") else key
-
-
-def _tree(lengths: list[int]) -> tuple[list[list[int]], list[int]]:
-    """Nodes of a code, level by level, each two nodes or -1 - symbol; the level of each symbol."""
-    ranked = sorted((length, symbol) for symbol, length in enumerate(lengths) if length)
-    if len(ranked) < 2 or sum(2.0**-length for length, _ in ranked) != 1 or max(lengths) > LONGEST:
-        raise BoilError("the lengths of codes belong to no code")
-    children: list[list[int]] = []
-    inner = length = 1  # nodes of a level, and bits of the codes below it
-    while inner:
-        leaves = [-1 - symbol for bits, symbol in ranked if bits == length]
-        first = len(children) + inner
-        slots = [*leaves, *range(first, first + 2 * inner - len(leaves))]
-        children += [slots[i : i + 2] for i in range(0, 2 * inner, 2)]
-        inner, length = 2 * inner - len(leaves), length + 1
-    levels, below = [], 0
-    for length in lengths:
-        part = 1 << 24 - length if length else 0
-        levels.append((below + part // 2 >> 12) << 4)
-        below += part
-    return children, levels
-
-
-# ---- the command line
-
-
-def main(given: list[str] | None = None) -> None:
-    """List the tensors of a file, and write them."""
+    return chance + (((bit << 22) - chance) * RATE[seen] >> 16) << 10 | min(seen + 1, most)
+def folded(word: int, dtype: str) -> int:  # as a key: the sign lowest, or integers in zigzag
+    top, flip = word >> BITS[dtype] - 1, FLIPS.get(dtype)
+    return (word ^ top * flip) << 1 | top if flip else word
+def unfolded(key: int, dtype: str) -> int:
+    return key >> 1 ^ (key & 1) * FLIPS[dtype] if dtype in FLIPS else key
+def main(given: list[str] | None = None) -> None:  # lists the tensors of a file, and writes them
     parser = argparse.ArgumentParser(description="Read a model.boil without boildown.")
     parser.add_argument("file", type=Path)
     parser.add_argument("-o", "--out", type=Path, help="an .npz (takes numpy), or a directory")
@@ -1185,40 +474,26 @@ def main(given: list[str] | None = None) -> None:
     try:
         base = decode(args.base.read_bytes())[0] if args.base else None
         tensors, config = decode(args.file.read_bytes(), base)
-        for name, tensor in tensors.items():
-            print(json.dumps(name), tensor.dtype, list(tensor.shape), len(tensor.data), sep="\t")
-        print("config", json.dumps(config, default=bytes.hex), sep="\t")
-        if args.out is not None:
-            (_write_npz if args.out.suffix == ".npz" else _write)(args.out, tensors, config)
-    except (BoilError, OSError) as error:
-        sys.exit(f"boil.py: {error}")
-
-
-def _write(path: Path, tensors: dict[str, Tensor], config: dict[str, Any] | None) -> None:
-    """Bytes as 0.bin, 1.bin, ..., as a stranger's name is no path, and what they are as JSON."""
-    path.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for i, (name, (dtype, shape, data)) in enumerate(tensors.items()):
-        (path / f"{i}.bin").write_bytes(data)
-        rows.append({"name": name, "dtype": dtype, "shape": shape, "file": f"{i}.bin"})
-    index = json.dumps({"config": config, "tensors": rows}, indent=1, default=bytes.hex)
-    (path / "index.json").write_text(index + "\n")
-
-
-def _write_npz(path: Path, tensors: dict[str, Tensor], config: dict[str, Any] | None) -> None:
-    """Arrays for `numpy.load`; of a dtype that numpy lacks the bits, as unsigned integers."""
-    if np is None:
-        raise BoilError("an .npz takes numpy: install it, or give -o a directory")
-    with zipfile.ZipFile(path, "w") as archive:
         for name, (dtype, shape, data) in tensors.items():
-            kind = np.dtype(dtype if hasattr(np, dtype) else f"u{DTYPES[dtype][0]}")
-            values = np.frombuffer(data, kind.newbyteorder("<")).reshape(shape)
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, values)
-
-
-# boildown's codec/dictionary.bin, in base 64
+            print(json.dumps(name), dtype, list(shape), len(data), sep="\t")
+        print("config", json.dumps(config, default=bytes.hex), sep="\t")
+        if args.out is not None and args.out.suffix == ".npz":
+            import numpy as np
+            with zipfile.ZipFile(args.out, "w") as archive:
+                for name, (dtype, shape, data) in tensors.items():  # bits where it has no dtype
+                    kind = np.dtype(dtype if hasattr(np, dtype) else f"u{DTYPES[dtype][0]}")
+                    values = np.frombuffer(data, kind.newbyteorder("<")).reshape(shape)
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                        np.lib.format.write_array(file, values)
+        elif args.out is not None:
+            args.out.mkdir(parents=True, exist_ok=True)
+            index = {"config": config, "tensors": (rows := [])}
+            for i, (name, (dtype, shape, data)) in enumerate(tensors.items()):
+                (args.out / f"{i}.bin").write_bytes(data)  # a stranger's name is no path
+                rows.append({"name": name, "dtype": dtype, "shape": shape, "file": f"{i}.bin"})
+            (args.out / "index.json").write_text(json.dumps(index, indent=1, default=bytes.hex))
+    except (BoilError, OSError, ImportError) as error:
+        raise SystemExit(f"boil.py: {error}") from None
 DICTIONARY = "lMCQ3AAX2SFlbWJlZGRpbmdzLndvcmRfZW1iZWRkaW5ncy53ZWlnaHTZJWVtYmVkZGluZ3MucG9zaXRpb25fZW1iZWRkaW5ncy53ZWlnaHTZJ2VtYmVkZGluZ3MudG9rZW5fdHlwZV9lbWJlZGRpbmdzLndlaWdodLtlbWJlZGRpbmdzLkxheWVyTm9ybS53ZWlnaHS5ZW1iZWRkaW5ncy5MYXllck5vcm0uYmlhc9krZW5jb2Rlci5sYXllci4wLmF0dGVudGlvbi5zZWxmLnF1ZXJ5LndlaWdodNkpZW5jb2Rlci5sYXllci4wLmF0dGVudGlvbi5zZWxmLnF1ZXJ5LmJpYXPZKWVuY29kZXIubGF5ZXIuMC5hdHRlbnRpb24uc2VsZi5rZXkud2VpZ2h02SdlbmNvZGVyLmxheWVyLjAuYXR0ZW50aW9uLnNlbGYua2V5LmJpYXPZK2VuY29kZXIubGF5ZXIuMC5hdHRlbnRpb24uc2VsZi52YWx1ZS53ZWlnaHTZKWVuY29kZXIubGF5ZXIuMC5hdHRlbnRpb24uc2VsZi52YWx1ZS5iaWFz2S1lbmNvZGVyLmxheWVyLjAuYXR0ZW50aW9uLm91dHB1dC5kZW5zZS53ZWlnaHTZK2VuY29kZXIubGF5ZXIuMC5hdHRlbnRpb24ub3V0cHV0LmRlbnNlLmJpYXPZMWVuY29kZXIubGF5ZXIuMC5hdHRlbnRpb24ub3V0cHV0LkxheWVyTm9ybS53ZWlnaHTZL2VuY29kZXIubGF5ZXIuMC5hdHRlbnRpb24ub3V0cHV0LkxheWVyTm9ybS5iaWFz2SllbmNvZGVyLmxheWVyLjAuaW50ZXJtZWRpYXRlLmRlbnNlLndlaWdodNknZW5jb2Rlci5sYXllci4wLmludGVybWVkaWF0ZS5kZW5zZS5iaWFz2SNlbmNvZGVyLmxheWVyLjAub3V0cHV0LmRlbnNlLndlaWdodNkhZW5jb2Rlci5sYXllci4wLm91dHB1dC5kZW5zZS5iaWFz2SdlbmNvZGVyLmxheWVyLjAub3V0cHV0LkxheWVyTm9ybS53ZWlnaHTZJWVuY29kZXIubGF5ZXIuMC5vdXRwdXQuTGF5ZXJOb3JtLmJpYXOzcG9vbGVyLmRlbnNlLndlaWdodLFwb29sZXIuZGVuc2UuYmlhc9wAXAACQEAAAkBAAAJAQAACQEAAAkBAAAJAQAACQEAAAkBAAAJAQAACQEAAAkBAAAJAQAACQEAAAkBAAAJAQAACQEAAAkBAAAJAQAACQEAAAkBAAAJAQAACQEAAAkBAlMCQ3AARtnRyYW5zZm9ybWVyLnd0ZS53ZWlnaHS2dHJhbnNmb3JtZXIud3BlLndlaWdodLt0cmFuc2Zvcm1lci5oLjAubG5fMS53ZWlnaHS5dHJhbnNmb3JtZXIuaC4wLmxuXzEuYmlhc9kidHJhbnNmb3JtZXIuaC4wLmF0dG4uY19hdHRuLndlaWdodNkgdHJhbnNmb3JtZXIuaC4wLmF0dG4uY19hdHRuLmJpYXPZInRyYW5zZm9ybWVyLmguMC5hdHRuLmNfcHJvai53ZWlnaHTZIHRyYW5zZm9ybWVyLmguMC5hdHRuLmNfcHJvai5iaWFzu3RyYW5zZm9ybWVyLmguMC5sbl8yLndlaWdodLl0cmFuc2Zvcm1lci5oLjAubG5fMi5iaWFzv3RyYW5zZm9ybWVyLmguMC5tbHAuY19mYy53ZWlnaHS9dHJhbnNmb3JtZXIuaC4wLm1scC5jX2ZjLmJpYXPZIXRyYW5zZm9ybWVyLmguMC5tbHAuY19wcm9qLndlaWdodL90cmFuc2Zvcm1lci5oLjAubWxwLmNfcHJvai5iaWFzt3RyYW5zZm9ybWVyLmxuX2Yud2VpZ2h0tXRyYW5zZm9ybWVyLmxuX2YuYmlhc65sbV9oZWFkLndlaWdodNwARAACQEAAAkBAAAJAQAACQEAAAkBAAAJAQAACQEAAAkBAAAJAQAACQEAAAkBAAAJAQAACQEAAAkBAAAJAQAACQEAAAkBAlMCQm7ltb2RlbC5lbWJlZF90b2tlbnMud2VpZ2h02SZtb2RlbC5sYXllcnMuMC5zZWxmX2F0dG4ucV9wcm9qLndlaWdodNkmbW9kZWwubGF5ZXJzLjAuc2VsZl9hdHRuLmtfcHJvai53ZWlnaHTZJm1vZGVsLmxheWVycy4wLnNlbGZfYXR0bi52X3Byb2oud2VpZ2h02SZtb2RlbC5sYXllcnMuMC5zZWxmX2F0dG4ub19wcm9qLndlaWdodNkjbW9kZWwubGF5ZXJzLjAubWxwLmdhdGVfcHJvai53ZWlnaHTZIW1vZGVsLmxheWVycy4wLm1scC51cF9wcm9qLndlaWdodNkjbW9kZWwubGF5ZXJzLjAubWxwLmRvd25fcHJvai53ZWlnaHTZJW1vZGVsLmxheWVycy4wLmlucHV0X2xheWVybm9ybS53ZWlnaHTZLm1vZGVsLmxheWVycy4wLnBvc3RfYXR0ZW50aW9uX2xheWVybm9ybS53ZWlnaHSxbW9kZWwubm9ybS53ZWlnaHTcACwAAkBAAAJAQAACQEAAAkBAAAJAQAACQEAAAkBAAAJAQAACQEAAAkBAAAJAQJTAkNwAGqxjb252MS53ZWlnaHSqYm4xLndlaWdodKhibjEuYmlhc7BibjEucnVubmluZ19tZWFur2JuMS5ydW5uaW5nX3ZhcrdibjEubnVtX2JhdGNoZXNfdHJhY2tlZLVsYXllcjEuMC5jb252MS53ZWlnaHSzbGF5ZXIxLjAuYm4xLndlaWdodLFsYXllcjEuMC5ibjEuYmlhc7lsYXllcjEuMC5ibjEucnVubmluZ19tZWFuuGxheWVyMS4wLmJuMS5ydW5uaW5nX3ZhctkgbGF5ZXIxLjAuYm4xLm51bV9iYXRjaGVzX3RyYWNrZWS1bGF5ZXIxLjAuY29udjIud2VpZ2h0s2xheWVyMS4wLmJuMi53ZWlnaHSxbGF5ZXIxLjAuYm4yLmJpYXO5bGF5ZXIxLjAuYm4yLnJ1bm5pbmdfbWVhbrhsYXllcjEuMC5ibjIucnVubmluZ192YXLZIGxheWVyMS4wLmJuMi5udW1fYmF0Y2hlc190cmFja2VkvGxheWVyMi4wLmRvd25zYW1wbGUuMC53ZWlnaHS8bGF5ZXIyLjAuZG93bnNhbXBsZS4xLndlaWdodLpsYXllcjIuMC5kb3duc2FtcGxlLjEuYmlhc9kibGF5ZXIyLjAuZG93bnNhbXBsZS4xLnJ1bm5pbmdfbWVhbtkhbGF5ZXIyLjAuZG93bnNhbXBsZS4xLnJ1bm5pbmdfdmFy2SlsYXllcjIuMC5kb3duc2FtcGxlLjEubnVtX2JhdGNoZXNfdHJhY2tlZKlmYy53ZWlnaHSnZmMuYmlhc9wAaAACQEAAAkBAAAJAQAACQEAAAkBAAAJAQAACQEAAAkBAAAJAQAACQEAAAkBAAAJAQAACQEAAAkBAAAJAQAACQEAAAkBAAAJAQAACQEAAAkBAAAJAQAACQEAAAkBAAAJAQAACQEAAAkBAlISoX3RhcmdldF/ZJWJvaWxkb3duLm1vZGVscy5zcXVlZXplbmV0LlNxdWVlemVOZXSnZHJvcG91dMs/4AAAAAAAAKtpbnB1dF9zaGFwZZMDzODM4KtudW1fY2xhc3Nlc80D6JDcADSsY29udjEud2VpZ2h0qmNvbnYxLmJpYXO3ZmlyZTIuc3F1ZWV6ZTF4MS53ZWlnaHS1ZmlyZTIuc3F1ZWV6ZTF4MS5iaWFztmZpcmUyLmV4cGFuZDF4MS53ZWlnaHS0ZmlyZTIuZXhwYW5kMXgxLmJpYXO2ZmlyZTIuZXhwYW5kM3gzLndlaWdodLRmaXJlMi5leHBhbmQzeDMuYmlhc7dmaXJlMy5zcXVlZXplMXgxLndlaWdodLVmaXJlMy5zcXVlZXplMXgxLmJpYXO2ZmlyZTMuZXhwYW5kMXgxLndlaWdodLRmaXJlMy5leHBhbmQxeDEuYmlhc7ZmaXJlMy5leHBhbmQzeDMud2VpZ2h0tGZpcmUzLmV4cGFuZDN4My5iaWFzt2ZpcmU0LnNxdWVlemUxeDEud2VpZ2h0tWZpcmU0LnNxdWVlemUxeDEuYmlhc7ZmaXJlNC5leHBhbmQxeDEud2VpZ2h0tGZpcmU0LmV4cGFuZDF4MS5iaWFztmZpcmU0LmV4cGFuZDN4My53ZWlnaHS0ZmlyZTQuZXhwYW5kM3gzLmJpYXO3ZmlyZTUuc3F1ZWV6ZTF4MS53ZWlnaHS1ZmlyZTUuc3F1ZWV6ZTF4MS5iaWFztmZpcmU1LmV4cGFuZDF4MS53ZWlnaHS0ZmlyZTUuZXhwYW5kMXgxLmJpYXO2ZmlyZTUuZXhwYW5kM3gzLndlaWdodLRmaXJlNS5leHBhbmQzeDMuYmlhc7dmaXJlNi5zcXVlZXplMXgxLndlaWdodLVmaXJlNi5zcXVlZXplMXgxLmJpYXO2ZmlyZTYuZXhwYW5kMXgxLndlaWdodLRmaXJlNi5leHBhbmQxeDEuYmlhc7ZmaXJlNi5leHBhbmQzeDMud2VpZ2h0tGZpcmU2LmV4cGFuZDN4My5iaWFzt2ZpcmU3LnNxdWVlemUxeDEud2VpZ2h0tWZpcmU3LnNxdWVlemUxeDEuYmlhc7ZmaXJlNy5leHBhbmQxeDEud2VpZ2h0tGZpcmU3LmV4cGFuZDF4MS5iaWFztmZpcmU3LmV4cGFuZDN4My53ZWlnaHS0ZmlyZTcuZXhwYW5kM3gzLmJpYXO3ZmlyZTguc3F1ZWV6ZTF4MS53ZWlnaHS1ZmlyZTguc3F1ZWV6ZTF4MS5iaWFztmZpcmU4LmV4cGFuZDF4MS53ZWlnaHS0ZmlyZTguZXhwYW5kMXgxLmJpYXO2ZmlyZTguZXhwYW5kM3gzLndlaWdodLRmaXJlOC5leHBhbmQzeDMuYmlhc7dmaXJlOS5zcXVlZXplMXgxLndlaWdodLVmaXJlOS5zcXVlZXplMXgxLmJpYXO2ZmlyZTkuZXhwYW5kMXgxLndlaWdodLRmaXJlOS5leHBhbmQxeDEuYmlhc7ZmaXJlOS5leHBhbmQzeDMud2VpZ2h0tGZpcmU5LmV4cGFuZDN4My5iaWFzrWNvbnYxMC53ZWlnaHSrY29udjEwLmJpYXPcAOoABGADBwcAAWAABBBgAQEAARAABEAQAQEAAUAABEAQAwMAAUAABBDMgAEBAAEQAARAEAEBAAFAAARAEAMDAAFAAAQgzIABAQABIAAEzIAgAQEAAcyAAATMgCADAwABzIAABCDNAQABAQABIAAEzIAgAQEAAcyAAATMgCADAwABzIAABDDNAQABAQABMAAEzMAwAQEAAczAAATMwDADAwABzMAABDDNAYABAQABMAAEzMAwAQEAAczAAATMwDADAwABzMAABEDNAYABAQABQAAEzQEAQAEBAAHNAQAABM0BAEADAwABzQEAAARAzQIAAQEAAUAABM0BAEABAQABzQEAAATNAQBAAwMAAc0BAAAEzQPozQIAAQEAAc0D6JSEqF90YXJnZXRfuWJvaWxkb3duLm1vZGVscy52Z2cuVkdHMTanZHJvcG91dMs/4AAAAAAAAKtpbnB1dF9zaGFwZZMDzODM4KtudW1fY2xhc3Nlc80D6JDcACCuY29udjFfMS53ZWlnaHSsY29udjFfMS5iaWFzrmNvbnYxXzIud2VpZ2h0rGNvbnYxXzIuYmlhc65jb252Ml8xLndlaWdodKxjb252Ml8xLmJpYXOuY29udjJfMi53ZWlnaHSsY29udjJfMi5iaWFzrmNvbnYzXzEud2VpZ2h0rGNvbnYzXzEuYmlhc65jb252M18yLndlaWdodKxjb252M18yLmJpYXOuY29udjNfMy53ZWlnaHSsY29udjNfMy5iaWFzrmNvbnY0XzEud2VpZ2h0rGNvbnY0XzEuYmlhc65jb252NF8yLndlaWdodKxjb252NF8yLmJpYXOuY29udjRfMy53ZWlnaHSsY29udjRfMy5iaWFzrmNvbnY1XzEud2VpZ2h0rGNvbnY1XzEuYmlhc65jb252NV8yLndlaWdodKxjb252NV8yLmJpYXOuY29udjVfMy53ZWlnaHSsY29udjVfMy5iaWFzqmZjNi53ZWlnaHSoZmM2LmJpYXOqZmM3LndlaWdodKhmYzcuYmlhc6pmYzgud2VpZ2h0qGZjOC5iaWFz3ACKAARAAwMDAAFAAARAQAMDAAFAAATMgEADAwABzIAABMyAzIADAwABzIAABM0BAMyAAwMAAc0BAAAEzQEAzQEAAwMAAc0BAAAEzQEAzQEAAwMAAc0BAAAEzQIAzQEAAwMAAc0CAAAEzQIAzQIAAwMAAc0CAAAEzQIAzQIAAwMAAc0CAAAEzQIAzQIAAwMAAc0CAAAEzQIAzQIAAwMAAc0CAAAEzQIAzQIAAwMAAc0CAAACzRAAzWIAAAHNEAAAAs0QAM0QAAABzRAAAALNA+jNEAAAAc0D6JSEqF90YXJnZXRfv2JvaWxkb3duLm1vZGVscy5hbGV4bmV0LkFsZXhOZXSnZHJvcG91dMs/4AAAAAAAAKtpbnB1dF9zaGFwZZMDzOPM46tudW1fY2xhc3Nlc80D6JDcABCsY29udjEud2VpZ2h0qmNvbnYxLmJpYXOsY29udjIud2VpZ2h0qmNvbnYyLmJpYXOsY29udjMud2VpZ2h0qmNvbnYzLmJpYXOsY29udjQud2VpZ2h0qmNvbnY0LmJpYXOsY29udjUud2VpZ2h0qmNvbnY1LmJpYXOqZmM2LndlaWdodKhmYzYuYmlhc6pmYzcud2VpZ2h0qGZjNy5iaWFzqmZjOC53ZWlnaHSoZmM4LmJpYXPcAEIABGADCwsAAWAABM0BADAFBQABzQEAAATNAYDNAQADAwABzQGAAATNAYDMwAMDAAHNAYAABM0BAMzAAwMAAc0BAAACzRAAzSQAAAHNEAAAAs0QAM0QAAABzRAAAALNA+jNEAAAAc0D6JSDqF90YXJnZXRf2SZib2lsZG93bi5sb3dyYW5rLmZhY3Rvcml6ZS5yZXN0cnVjdHVyZaVtb2RlbIOoX3RhcmdldF++Ym9pbGRvd24ubW9kZWxzLmxlbmV0LkxlTmV0MzAwq2lucHV0X3NoYXBlkwEICKtudW1fY2xhc3Nlcwqpc3RydWN0dXJlgqNmYzGCpnNjaGVtZaZsaW5lYXKkcmFuay+jZmMygqZzY2hlbWWmbGluZWFypHJhbmsQkJisZmMxLnYud2VpZ2h0rGZjMS51LndlaWdodKpmYzEudS5iaWFzrGZjMi52LndlaWdodKxmYzIudS53ZWlnaHSqZmMyLnUuYmlhc6pmYzMud2VpZ2h0qGZjMy5iaWFz3AAdAAIvQAACzQEsLwABzQEsAAIQzQEsAAJkEAABZAACCmQAAQqUiKhfdGFyZ2V0X9kgYm9pbGRvd24ubW9kZWxzLnRyYW5zZm9ybWVyLkJFUlSld2lkdGjMgKVkZXB0aAKlaGVhZHPApHRpZWTCp2Ryb3BvdXTLAAAAAAAAAACraW5wdXRfc2hhcGWRQKtudW1fY2xhc3Nlc80BAJDcABCsZW1iZWQud2VpZ2h0r3Bvc2l0aW9uLndlaWdodLVibG9ja3MuMC5ub3JtMS53ZWlnaHSzYmxvY2tzLjAucWt2LndlaWdodLNibG9ja3MuMC5vdXQud2VpZ2h0tWJsb2Nrcy4wLm5vcm0yLndlaWdodLJibG9ja3MuMC51cC53ZWlnaHS0YmxvY2tzLjAuZG93bi53ZWlnaHS1YmxvY2tzLjEubm9ybTEud2VpZ2h0s2Jsb2Nrcy4xLnFrdi53ZWlnaHSzYmxvY2tzLjEub3V0LndlaWdodLVibG9ja3MuMS5ub3JtMi53ZWlnaHSyYmxvY2tzLjEudXAud2VpZ2h0tGJsb2Nrcy4xLmRvd24ud2VpZ2h0q25vcm0ud2VpZ2h0q2hlYWQud2VpZ2h03AA7AALNAQHMgAACQMyAAAHMgAACzQGAzIAAAsyAzIAAAcyAAALNAgDMgAACzIDNAgAAAcyAAALNAYDMgAACzIDMgAABzIAAAs0CAMyAAALMgM0CAAABzIAAAs0BAMyAlIWoX3RhcmdldF+9Ym9pbGRvd24ubW9kZWxzLnJlc25ldC5SZXNOZXSld2lkdGgQpWRlcHRoCKtpbnB1dF9zaGFwZZMBCAirbnVtX2NsYXNzZXMKkNwALKxjb252MS53ZWlnaHSqYm4xLndlaWdodKhibjEuYmlhc7BibjEucnVubmluZ19tZWFur2JuMS5ydW5uaW5nX3ZhcrdibjEubnVtX2JhdGNoZXNfdHJhY2tlZLVsYXllcjEuMC5jb252MS53ZWlnaHSzbGF5ZXIxLjAuYm4xLndlaWdodLFsYXllcjEuMC5ibjEuYmlhc7lsYXllcjEuMC5ibjEucnVubmluZ19tZWFuuGxheWVyMS4wLmJuMS5ydW5uaW5nX3ZhctkgbGF5ZXIxLjAuYm4xLm51bV9iYXRjaGVzX3RyYWNrZWS1bGF5ZXIxLjAuY29udjIud2VpZ2h0s2xheWVyMS4wLmJuMi53ZWlnaHSxbGF5ZXIxLjAuYm4yLmJpYXO5bGF5ZXIxLjAuYm4yLnJ1bm5pbmdfbWVhbrhsYXllcjEuMC5ibjIucnVubmluZ192YXLZIGxheWVyMS4wLmJuMi5udW1fYmF0Y2hlc190cmFja2VktWxheWVyMi4wLmNvbnYxLndlaWdodLNsYXllcjIuMC5ibjEud2VpZ2h0sWxheWVyMi4wLmJuMS5iaWFzuWxheWVyMi4wLmJuMS5ydW5uaW5nX21lYW64bGF5ZXIyLjAuYm4xLnJ1bm5pbmdfdmFy2SBsYXllcjIuMC5ibjEubnVtX2JhdGNoZXNfdHJhY2tlZLVsYXllcjIuMC5jb252Mi53ZWlnaHSzbGF5ZXIyLjAuYm4yLndlaWdodLFsYXllcjIuMC5ibjIuYmlhc7lsYXllcjIuMC5ibjIucnVubmluZ19tZWFuuGxheWVyMi4wLmJuMi5ydW5uaW5nX3ZhctkgbGF5ZXIyLjAuYm4yLm51bV9iYXRjaGVzX3RyYWNrZWS1bGF5ZXIzLjAuY29udjEud2VpZ2h0s2xheWVyMy4wLmJuMS53ZWlnaHSxbGF5ZXIzLjAuYm4xLmJpYXO5bGF5ZXIzLjAuYm4xLnJ1bm5pbmdfbWVhbrhsYXllcjMuMC5ibjEucnVubmluZ192YXLZIGxheWVyMy4wLmJuMS5udW1fYmF0Y2hlc190cmFja2VktWxheWVyMy4wLmNvbnYyLndlaWdodLNsYXllcjMuMC5ibjIud2VpZ2h0sWxheWVyMy4wLmJuMi5iaWFzuWxheWVyMy4wLmJuMi5ydW5uaW5nX21lYW64bGF5ZXIzLjAuYm4yLnJ1bm5pbmdfdmFy2SBsYXllcjMuMC5ibjIubnVtX2JhdGNoZXNfdHJhY2tlZKlmYy53ZWlnaHSnZmMuYmlhc9wAkwAEEAEDAwABEAABEAABEAABEAgAAAQQEAMDAAEQAAEQAAEQAAEQCAAABBAQAwMAARAAARAAARAAARAIAAAEIBADAwABIAABIAABIAABIAgAAAQgIAMDAAEgAAEgAAEgAAEgCAAABEAgAwMAAUAAAUAAAUAAAUAIAAAEQEADAwABQAABQAABQAABQAgAAAIKQAABCpSGqF90YXJnZXRft2JvaWxkb3duLm1vZGVscy5tbHAuTUxQpndpZHRoc8Cld2lkdGjNAQClZGVwdGgCq2lucHV0X3NoYXBlkSirbnVtX2NsYXNzZXMKkJaqZmMxLndlaWdodKhmYzEuYmlhc6pmYzIud2VpZ2h0qGZjMi5iaWFzqmZjMy53ZWlnaHSoZmMzLmJpYXPcABUAAs0BACgAAc0BAAACzQEAzQEAAAHNAQAAAgrNAQAAAQqUh6hfdGFyZ2V0X9klYm9pbGRvd24ubW9kZWxzLnRhYnVsYXIuVGFidWxhclJlc05ldKV3aWR0aEClZGVwdGgCqHdpZGVuaW5nAqdkcm9wb3V0ywAAAAAAAAAAq2lucHV0X3NoYXBlkQqrbnVtX2NsYXNzZXMBkNwAG6xmaXJzdC53ZWlnaHSqZmlyc3QuYmlhc7RibG9ja3MuMC5ub3JtLndlaWdodLJibG9ja3MuMC5ub3JtLmJpYXO6YmxvY2tzLjAubm9ybS5ydW5uaW5nX21lYW65YmxvY2tzLjAubm9ybS5ydW5uaW5nX3ZhctkhYmxvY2tzLjAubm9ybS5udW1fYmF0Y2hlc190cmFja2VktWJsb2Nrcy4wLndpZGVuLndlaWdodLNibG9ja3MuMC53aWRlbi5iaWFztmJsb2Nrcy4wLm5hcnJvdy53ZWlnaHS0YmxvY2tzLjAubmFycm93LmJpYXO0YmxvY2tzLjEubm9ybS53ZWlnaHSyYmxvY2tzLjEubm9ybS5iaWFzumJsb2Nrcy4xLm5vcm0ucnVubmluZ19tZWFuuWJsb2Nrcy4xLm5vcm0ucnVubmluZ192YXLZIWJsb2Nrcy4xLm5vcm0ubnVtX2JhdGNoZXNfdHJhY2tlZLVibG9ja3MuMS53aWRlbi53ZWlnaHSzYmxvY2tzLjEud2lkZW4uYmlhc7ZibG9ja3MuMS5uYXJyb3cud2VpZ2h0tGJsb2Nrcy4xLm5hcnJvdy5iaWFzq25vcm0ud2VpZ2h0qW5vcm0uYmlhc7Fub3JtLnJ1bm5pbmdfbWVhbrBub3JtLnJ1bm5pbmdfdmFyuG5vcm0ubnVtX2JhdGNoZXNfdHJhY2tlZKtoZWFkLndlaWdodKloZWFkLmJpYXPcAFQAAkAKAAFAAAFAAAFAAAFAAAFACAAAAsyAQAABzIAAAkDMgAABQAABQAABQAABQAABQAgAAALMgEAAAcyAAAJAzIAAAUAAAUAAAUAAAUAAAUAIAAACAUAAAQGUiKhfdGFyZ2V0X79ib2lsZG93bi5tb2RlbHMudHJhbnNmb3JtZXIuR1BUpXdpZHRozIClZGVwdGgCpWhlYWRzwKR0aWVkwqdkcm9wb3V0ywAAAAAAAAAAq2lucHV0X3NoYXBlkUCrbnVtX2NsYXNzZXPNAQCQ3AAQrGVtYmVkLndlaWdodK9wb3NpdGlvbi53ZWlnaHS1YmxvY2tzLjAubm9ybTEud2VpZ2h0s2Jsb2Nrcy4wLnFrdi53ZWlnaHSzYmxvY2tzLjAub3V0LndlaWdodLVibG9ja3MuMC5ub3JtMi53ZWlnaHSyYmxvY2tzLjAudXAud2VpZ2h0tGJsb2Nrcy4wLmRvd24ud2VpZ2h0tWJsb2Nrcy4xLm5vcm0xLndlaWdodLNibG9ja3MuMS5xa3Yud2VpZ2h0s2Jsb2Nrcy4xLm91dC53ZWlnaHS1YmxvY2tzLjEubm9ybTIud2VpZ2h0smJsb2Nrcy4xLnVwLndlaWdodLRibG9ja3MuMS5kb3duLndlaWdodKtub3JtLndlaWdodKtoZWFkLndlaWdodNwAOwACzQEAzIAAAkDMgAABzIAAAs0BgMyAAALMgMyAAAHMgAACzQIAzIAAAsyAzQIAAAHMgAACzQGAzIAAAsyAzIAAAcyAAALNAgDMgAACzIDNAgAAAcyAAALNAQDMgJSFqF90YXJnZXRfv2JvaWxkb3duLm1vZGVscy5yZXNuZXQuUmVzTmV0MjCld2lkdGgQpWRlcHRoFKtpbnB1dF9zaGFwZZMDICCrbnVtX2NsYXNzZXMKkNwAdKxjb252MS53ZWlnaHSqYm4xLndlaWdodKhibjEuYmlhc7BibjEucnVubmluZ19tZWFur2JuMS5ydW5uaW5nX3ZhcrdibjEubnVtX2JhdGNoZXNfdHJhY2tlZLVsYXllcjEuMC5jb252MS53ZWlnaHSzbGF5ZXIxLjAuYm4xLndlaWdodLFsYXllcjEuMC5ibjEuYmlhc7lsYXllcjEuMC5ibjEucnVubmluZ19tZWFuuGxheWVyMS4wLmJuMS5ydW5uaW5nX3ZhctkgbGF5ZXIxLjAuYm4xLm51bV9iYXRjaGVzX3RyYWNrZWS1bGF5ZXIxLjAuY29udjIud2VpZ2h0s2xheWVyMS4wLmJuMi53ZWlnaHSxbGF5ZXIxLjAuYm4yLmJpYXO5bGF5ZXIxLjAuYm4yLnJ1bm5pbmdfbWVhbrhsYXllcjEuMC5ibjIucnVubmluZ192YXLZIGxheWVyMS4wLmJuMi5udW1fYmF0Y2hlc190cmFja2VktWxheWVyMS4xLmNvbnYxLndlaWdodLNsYXllcjEuMS5ibjEud2VpZ2h0sWxheWVyMS4xLmJuMS5iaWFzuWxheWVyMS4xLmJuMS5ydW5uaW5nX21lYW64bGF5ZXIxLjEuYm4xLnJ1bm5pbmdfdmFy2SBsYXllcjEuMS5ibjEubnVtX2JhdGNoZXNfdHJhY2tlZLVsYXllcjEuMS5jb252Mi53ZWlnaHSzbGF5ZXIxLjEuYm4yLndlaWdodLFsYXllcjEuMS5ibjIuYmlhc7lsYXllcjEuMS5ibjIucnVubmluZ19tZWFuuGxheWVyMS4xLmJuMi5ydW5uaW5nX3ZhctkgbGF5ZXIxLjEuYm4yLm51bV9iYXRjaGVzX3RyYWNrZWS1bGF5ZXIxLjIuY29udjEud2VpZ2h0s2xheWVyMS4yLmJuMS53ZWlnaHSxbGF5ZXIxLjIuYm4xLmJpYXO5bGF5ZXIxLjIuYm4xLnJ1bm5pbmdfbWVhbrhsYXllcjEuMi5ibjEucnVubmluZ192YXLZIGxheWVyMS4yLmJuMS5udW1fYmF0Y2hlc190cmFja2VktWxheWVyMS4yLmNvbnYyLndlaWdodLNsYXllcjEuMi5ibjIud2VpZ2h0sWxheWVyMS4yLmJuMi5iaWFzuWxheWVyMS4yLmJuMi5ydW5uaW5nX21lYW64bGF5ZXIxLjIuYm4yLnJ1bm5pbmdfdmFy2SBsYXllcjEuMi5ibjIubnVtX2JhdGNoZXNfdHJhY2tlZLVsYXllcjIuMC5jb252MS53ZWlnaHSzbGF5ZXIyLjAuYm4xLndlaWdodLFsYXllcjIuMC5ibjEuYmlhc7lsYXllcjIuMC5ibjEucnVubmluZ19tZWFuuGxheWVyMi4wLmJuMS5ydW5uaW5nX3ZhctkgbGF5ZXIyLjAuYm4xLm51bV9iYXRjaGVzX3RyYWNrZWS1bGF5ZXIyLjAuY29udjIud2VpZ2h0s2xheWVyMi4wLmJuMi53ZWlnaHSxbGF5ZXIyLjAuYm4yLmJpYXO5bGF5ZXIyLjAuYm4yLnJ1bm5pbmdfbWVhbrhsYXllcjIuMC5ibjIucnVubmluZ192YXLZIGxheWVyMi4wLmJuMi5udW1fYmF0Y2hlc190cmFja2VktWxheWVyMi4xLmNvbnYxLndlaWdodLNsYXllcjIuMS5ibjEud2VpZ2h0sWxheWVyMi4xLmJuMS5iaWFzuWxheWVyMi4xLmJuMS5ydW5uaW5nX21lYW64bGF5ZXIyLjEuYm4xLnJ1bm5pbmdfdmFy2SBsYXllcjIuMS5ibjEubnVtX2JhdGNoZXNfdHJhY2tlZLVsYXllcjIuMS5jb252Mi53ZWlnaHSzbGF5ZXIyLjEuYm4yLndlaWdodLFsYXllcjIuMS5ibjIuYmlhc7lsYXllcjIuMS5ibjIucnVubmluZ19tZWFuuGxheWVyMi4xLmJuMi5ydW5uaW5nX3ZhctkgbGF5ZXIyLjEuYm4yLm51bV9iYXRjaGVzX3RyYWNrZWS1bGF5ZXIyLjIuY29udjEud2VpZ2h0s2xheWVyMi4yLmJuMS53ZWlnaHSxbGF5ZXIyLjIuYm4xLmJpYXO5bGF5ZXIyLjIuYm4xLnJ1bm5pbmdfbWVhbrhsYXllcjIuMi5ibjEucnVubmluZ192YXLZIGxheWVyMi4yLmJuMS5udW1fYmF0Y2hlc190cmFja2VktWxheWVyMi4yLmNvbnYyLndlaWdodLNsYXllcjIuMi5ibjIud2VpZ2h0sWxheWVyMi4yLmJuMi5iaWFzuWxheWVyMi4yLmJuMi5ydW5uaW5nX21lYW64bGF5ZXIyLjIuYm4yLnJ1bm5pbmdfdmFy2SBsYXllcjIuMi5ibjIubnVtX2JhdGNoZXNfdHJhY2tlZLVsYXllcjMuMC5jb252MS53ZWlnaHSzbGF5ZXIzLjAuYm4xLndlaWdodLFsYXllcjMuMC5ibjEuYmlhc7lsYXllcjMuMC5ibjEucnVubmluZ19tZWFuuGxheWVyMy4wLmJuMS5ydW5uaW5nX3ZhctkgbGF5ZXIzLjAuYm4xLm51bV9iYXRjaGVzX3RyYWNrZWS1bGF5ZXIzLjAuY29udjIud2VpZ2h0s2xheWVyMy4wLmJuMi53ZWlnaHSxbGF5ZXIzLjAuYm4yLmJpYXO5bGF5ZXIzLjAuYm4yLnJ1bm5pbmdfbWVhbrhsYXllcjMuMC5ibjIucnVubmluZ192YXLZIGxheWVyMy4wLmJuMi5udW1fYmF0Y2hlc190cmFja2VktWxheWVyMy4xLmNvbnYxLndlaWdodLNsYXllcjMuMS5ibjEud2VpZ2h0sWxheWVyMy4xLmJuMS5iaWFzuWxheWVyMy4xLmJuMS5ydW5uaW5nX21lYW64bGF5ZXIzLjEuYm4xLnJ1bm5pbmdfdmFy2SBsYXllcjMuMS5ibjEubnVtX2JhdGNoZXNfdHJhY2tlZLVsYXllcjMuMS5jb252Mi53ZWlnaHSzbGF5ZXIzLjEuYm4yLndlaWdodLFsYXllcjMuMS5ibjIuYmlhc7lsYXllcjMuMS5ibjIucnVubmluZ19tZWFuuGxheWVyMy4xLmJuMi5ydW5uaW5nX3ZhctkgbGF5ZXIzLjEuYm4yLm51bV9iYXRjaGVzX3RyYWNrZWS1bGF5ZXIzLjIuY29udjEud2VpZ2h0s2xheWVyMy4yLmJuMS53ZWlnaHSxbGF5ZXIzLjIuYm4xLmJpYXO5bGF5ZXIzLjIuYm4xLnJ1bm5pbmdfbWVhbrhsYXllcjMuMi5ibjEucnVubmluZ192YXLZIGxheWVyMy4yLmJuMS5udW1fYmF0Y2hlc190cmFja2VktWxheWVyMy4yLmNvbnYyLndlaWdodLNsYXllcjMuMi5ibjIud2VpZ2h0sWxheWVyMy4yLmJuMi5iaWFzuWxheWVyMy4yLmJuMi5ydW5uaW5nX21lYW64bGF5ZXIzLjIuYm4yLnJ1bm5pbmdfdmFy2SBsYXllcjMuMi5ibjIubnVtX2JhdGNoZXNfdHJhY2tlZKlmYy53ZWlnaHSnZmMuYmlhc9wBgwAEEAMDAwABEAABEAABEAABEAgAAAQQEAMDAAEQAAEQAAEQAAEQCAAABBAQAwMAARAAARAAARAAARAIAAAEEBADAwABEAABEAABEAABEAgAAAQQEAMDAAEQAAEQAAEQAAEQCAAABBAQAwMAARAAARAAARAAARAIAAAEEBADAwABEAABEAABEAABEAgAAAQgEAMDAAEgAAEgAAEgAAEgCAAABCAgAwMAASAAASAAASAAASAIAAAEICADAwABIAABIAABIAABIAgAAAQgIAMDAAEgAAEgAAEgAAEgCAAABCAgAwMAASAAASAAASAAASAIAAAEICADAwABIAABIAABIAABIAgAAARAIAMDAAFAAAFAAAFAAAFACAAABEBAAwMAAUAAAUAAAUAAAUAIAAAEQEADAwABQAABQAABQAABQAgAAARAQAMDAAFAAAFAAAFAAAFACAAABEBAAwMAAUAAAUAAAUAAAUAIAAAEQEADAwABQAABQAABQAABQAgAAAIKQAABCpSGqF90YXJnZXRft2JvaWxkb3duLm1vZGVscy5tbHAuTUxQpndpZHRoc8Cld2lkdGjNAQClZGVwdGgCq2lucHV0X3NoYXBlkwEICKtudW1fY2xhc3NlcwqQlqpmYzEud2VpZ2h0qGZjMS5iaWFzqmZjMi53ZWlnaHSoZmMyLmJpYXOqZmMzLndlaWdodKhmYzMuYmlhc9wAFQACzQEAQAABzQEAAALNAQDNAQAAAc0BAAACCs0BAAABCpSGqF90YXJnZXRft2JvaWxkb3duLm1vZGVscy5tbHAuTUxQpndpZHRoc8Cld2lkdGjNAQClZGVwdGgCq2lucHV0X3NoYXBlkwEcHKtudW1fY2xhc3NlcwqQlqpmYzEud2VpZ2h0qGZjMS5iaWFzqmZjMi53ZWlnaHSoZmMyLmJpYXOqZmMzLndlaWdodKhmYzMuYmlhc9wAFQACzQEAzQMQAAHNAQAAAs0BAM0BAAABzQEAAAIKzQEAAAEKlIOoX3RhcmdldF+8Ym9pbGRvd24ubW9kZWxzLmxlbmV0LkxlTmV0NatpbnB1dF9zaGFwZZMDICCrbnVtX2NsYXNzZXMKkJisY29udjEud2VpZ2h0qmNvbnYxLmJpYXOsY29udjIud2VpZ2h0qmNvbnYyLmJpYXOqZmMxLndlaWdodKhmYzEuYmlhc6pmYzIud2VpZ2h0qGZjMi5iaWFz3AAgAAQUAwUFAAEUAAQyFAUFAAEyAALNAfTNBOIAAc0B9AACCs0B9AABCpSDqF90YXJnZXRfvmJvaWxkb3duLm1vZGVscy5sZW5ldC5MZU5ldDMwMKtpbnB1dF9zaGFwZZMBHByrbnVtX2NsYXNzZXMKkJaqZmMxLndlaWdodKhmYzEuYmlhc6pmYzIud2VpZ2h0qGZjMi5iaWFzqmZjMy53ZWlnaHSoZmMzLmJpYXPcABUAAs0BLM0DEAABzQEsAAJkzQEsAAFkAAIKZAABCpSDqF90YXJnZXRfvmJvaWxkb3duLm1vZGVscy5sZW5ldC5MZU5ldDMwMKtpbnB1dF9zaGFwZZMBCAirbnVtX2NsYXNzZXMKkJaqZmMxLndlaWdodKhmYzEuYmlhc6pmYzIud2VpZ2h0qGZjMi5iaWFzqmZjMy53ZWlnaHSoZmMzLmJpYXPcABUAAs0BLEAAAc0BLAACZM0BLAABZAACCmQAAQqUg6hfdGFyZ2V0X7xib2lsZG93bi5tb2RlbHMubGVuZXQuTGVOZXQ1q2lucHV0X3NoYXBlkwEcHKtudW1fY2xhc3NlcwqQmKxjb252MS53ZWlnaHSqY29udjEuYmlhc6xjb252Mi53ZWlnaHSqY29udjIuYmlhc6pmYzEud2VpZ2h0qGZjMS5iaWFzqmZjMi53ZWlnaHSoZmMyLmJpYXPcACAABBQBBQUAARQABDIUBQUAATIAAs0B9M0DIAABzQH0AAIKzQH0AAEK"  # noqa: E501
-
 if __name__ == "__main__":
     main()
