@@ -49,7 +49,7 @@ def test_the_result_has_its_schema(deep: Path) -> None:
     assert all(set(layer) >= wanted for layer in result["layers"])
     assert result["test_samples"] == 360
     sizes = [row["bytes"] for row in result["curve"]]
-    assert sizes[0] > 4 * params > 8 * size
+    assert 4 * params > sizes[0] > 3 * params > 8 * size
     assert size <= sizes[-1] < 1.3 * size  # biases are rounded to fp16 after the last validation
     assert set(result["environment"]) >= {"torch", "lightning", "python", "device", "git"}
 

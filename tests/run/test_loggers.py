@@ -156,7 +156,7 @@ def test_several_loggers_keep_the_same(
     event_accumulator = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator"
     )
-    recipe = ("+compression=lowrank", "compression.ratio=2")
+    recipe = ("+compression=lowrank", "compression.ratio=4")
     monkeypatch.delenv("WANDB_SILENT")
     loud = "logger.wandb.settings.silent=false"
     train(tmp_path, *recipe, *TINY, "logger=[wandb,tensorboard,csv]", loud)

@@ -38,7 +38,8 @@ def test_a_residual_network_meets_an_asked_size(asked: str, tmp_path: Path) -> N
     train(run, *SMALL, *RESNET, asked)
     result = result_of(run)
     most = 250_000 if "bytes" in asked else result["dense"]["bytes"] / 6
-    within = min(most, result["dense"]["bytes"] / 2)  # in fp16 it may be small enough as it is
+    as_it_is = 0.85 * result["dense"]["bytes"] / 2  # in fp16, coded: it may be small enough
+    within = min(most, as_it_is)
     assert 0.96 * within < result["compressed"]["bytes"] <= most
     assert isinstance(boildown.load(run / "model.boil"), ResNet)
     assert (parameters(run) == result["dense"]["params"]) == ("bytes" in asked)

@@ -12,6 +12,8 @@ from torch import Tensor
 
 DENSE_BYTES = 4  # per parameter: what every ratio is measured against
 LANDING = 0.005  # of the size, below it: where the search is content
+MARGIN = 0.002  # of the size, that tuning may still add: codes depend on values and places
+_TINY = 500  # bytes, of which there is none to spare
 
 
 class UnreachableSizeError(ValueError):
@@ -64,17 +66,19 @@ class AskedSize:
         """
         smallest = self.check_reach(weights)
         low, high, largest = 0.0, 1.0, math.inf  # and the sizes that they give
+        margin = MARGIN * self.bytes if self.bytes > _TINY else 0.0
+        most = min(self.bytes, max(self.bytes - margin, smallest))
         entries = sum(weight.numel() for weight in weights.values())
         for step in range(2 * math.ceil(math.log2(entries + 1)) + 2):
             middle = (low + high) / 2
             if step % 2 and largest < math.inf:
                 middle = self._between(low, largest, high, smallest)
             size = self._size(weights, middle)
-            if (1.0 - LANDING) * self.bytes <= size <= self.bytes:
+            if (1.0 - LANDING) * self.bytes <= size <= most:
                 return middle
-            if middle == 0.5 and size <= self.bytes and self._size(weights, 0.0) <= self.bytes:
+            if middle == 0.5 and size <= most and self._size(weights, 0.0) <= most:
                 return 0.0
-            if size > self.bytes:
+            if size > most:
                 low, largest = middle, size
             else:
                 high, smallest = middle, size
@@ -82,8 +86,8 @@ class AskedSize:
 
     def _between(self, low: float, largest: float, high: float, smallest: float) -> float:
         """Where a size that falls evenly by percents meets the asked one, not too near an end."""
-        wanted = math.log(self.bytes * (1.0 - LANDING / 2))
-        fall = max(math.log(largest) - math.log(smallest), 1e-12)
+        wanted = math.log(max(self.bytes * (1.0 - (LANDING + MARGIN) / 2), 1.0))
+        fall = max(math.log(largest) - math.log(max(smallest, 1)), 1e-12)
         part = (math.log(largest) - wanted) / fall
         return low + (high - low) * min(max(part, 0.02), 0.98)
 

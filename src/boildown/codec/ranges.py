@@ -35,7 +35,7 @@ def frequencies_of(counts: Frequencies) -> Frequencies:
         counts: (k,), above 0, falling; k at most 1024.
 
     >>> frequencies_of(np.array([900, 99, 1])).tolist()
-    [3686, 405, 5]
+    [3686, 406, 4]
     """
     exact = counts * (WHOLE / counts.sum())
     parts: Frequencies = np.maximum(np.floor(exact), 1).astype(np.int64)
