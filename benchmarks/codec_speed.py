@@ -101,7 +101,7 @@ def range_works(rng: np.random.Generator) -> Works:
 def mixed_works(name: str, words: NDArray[Any], dtype: str) -> Works:
     """Mixed predictions, all choices included."""
     piece = mixed.Piece(words, dtype, 1024)
-    data = mixed.encode([piece]).data
+    data = mixed.encode([piece])
     kind = mixed.Kind(dtype, words.size, 1024)
     assert (mixed.decode(data, [kind])[0][0] == words).all()
     million = "million symbols/s"

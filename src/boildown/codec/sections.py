@@ -116,7 +116,7 @@ def _mixed(pieces: Sequence[Piece], zero_signs: bool) -> tuple[int, bytes]:
 
     kind = MIXED if all(piece.base is None for piece in pieces) else DIFFERENCE
     given = [mixed.Piece(p.words, p.dtype, p.columns, p.base) for p in pieces]
-    return kind, mixed.encode(given, zero_signs=zero_signs).data
+    return kind, mixed.encode(given, zero_signs=zero_signs)
 
 
 def decode_section(kind: int, data: memoryview, rooms: Sequence[Room]) -> list[Decoded]:

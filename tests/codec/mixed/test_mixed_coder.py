@@ -1,6 +1,7 @@
 """The mixing coder: what is written comes back, takes what it should, and nothing else is read."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -30,13 +31,24 @@ def kinds(pieces: list[mixed.Piece]) -> list[mixed.Kind]:
     return [mixed.Kind(p.dtype, p.words.size, p.columns) for p in pieces]
 
 
-def there_and_back(*pieces: mixed.Piece) -> mixed.Encoded:
-    encoded = mixed.encode(pieces)
-    back = mixed.decode(encoded.data, kinds(list(pieces)), [p.base for p in pieces])
+@dataclass(frozen=True)
+class Encoded:
+    """A stream, and what it tells of each piece: its form and the bits that it takes."""
+
+    data: bytes
+    forms: tuple[str, ...]
+    bits: tuple[float, ...]
+
+
+def there_and_back(*pieces: mixed.Piece) -> Encoded:
+    data = mixed.encode(pieces)
+    back = mixed.decode(data, kinds(list(pieces)), [p.base for p in pieces])
     for one, (words, _) in zip(pieces, back, strict=True):
         assert words.dtype == one.words.dtype
         np.testing.assert_array_equal(words, one.words)
-    return encoded
+    told = [anatomy for _, anatomy in back]
+    bits = ((a.weight_bits_coded or 0) * p.words.size for a, p in zip(told, pieces, strict=True))
+    return Encoded(data, tuple(a.coder for a in told), tuple(bits))
 
 
 @settings(max_examples=60, deadline=None)
@@ -183,7 +195,7 @@ def test_differences_of_any_bits_come_back(dtype: torch.dtype) -> None:
     first, second = (torch.randint(0, 256, (size,), generator=g).byte().view(dtype) for _ in "ab")
     there_and_back(piece(first.reshape(10, -1), second.reshape(10, -1)))
     one = piece((first.view(torch.uint8) ^ 1).view(dtype), first)
-    data = mixed.encode([one]).data
+    data = mixed.encode([one])
     with pytest.raises(CodecError, match="not there"):
         mixed.decode(data, kinds([one]))
 
@@ -199,14 +211,14 @@ def test_signs_of_zeros_are_kept_or_dropped() -> None:
     one = piece(weight)
     kept = there_and_back(one)
     dropped = mixed.encode([one], zero_signs=False)
-    assert len(dropped.data) < len(kept.data)
-    words = mixed.decode(dropped.data, kinds([one]))[0][0]
+    assert len(dropped) < len(kept.data)
+    words = mixed.decode(dropped, kinds([one]))[0][0]
     assert torch.equal(torch.from_numpy(words.view(np.float32)).reshape(20, 30), weight + 0.0)
 
 
 def test_every_cut_and_every_longer_stream_is_refused() -> None:
     pieces = [piece(torch.randn(12, 9)), piece(torch.tensor(7))]
-    data = mixed.encode(pieces).data
+    data = mixed.encode(pieces)
     for size in range(len(data)):
         with pytest.raises(CodecError):
             mixed.decode(data[:size], kinds(pieces))

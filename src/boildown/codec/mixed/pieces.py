@@ -19,7 +19,7 @@ from boildown.codec.mixed.arrays import code_words, weighed
 from boildown.codec.mixed.forms import Kind
 from boildown.codec.mixed.stream import Stream
 
-__all__ = ["Encoded", "Kind", "Piece", "decode", "encode", "weigh"]
+__all__ = ["Kind", "Piece", "decode", "encode", "weigh"]
 
 T = TypeVar("T", Words, None, Words | None)
 
@@ -44,37 +44,20 @@ class Piece:
     base: Words | None = None
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """A stream.
-
-    Attributes:
-        data: all bytes.
-        bits: of each piece.
-        forms: of each piece, in words.
-    """
-
-    data: bytes
-    bits: tuple[float, ...]
-    forms: tuple[str, ...]
-
-
-def encode(pieces: Sequence[Piece], *, zero_signs: bool = True) -> Encoded:
-    """Write pieces, one after another.
+def encode(pieces: Sequence[Piece], *, zero_signs: bool = True) -> bytes:
+    """Pieces as one stream, one after another.
 
     Args:
         pieces: each of at least one word.
         zero_signs: whether -0.0 stays -0.0.
     """
     stream = Stream(room=sum(p.words.nbytes * 9 // 8 + _ROOM for p in pieces))  # signs of zeros too
-    bits, names = [0.0], []
     for piece in pieces:
         words = piece.words if zero_signs else zeros.unsigned(piece.words, piece.dtype)
         whole = Kind(piece.dtype, words.size, piece.columns)
         (kind, parts), (_, base) = _parts(whole, words), _parts(whole, piece.base)
-        names.append(code_words(stream, kind, parts, base)[1])
-        bits.append(stream.bits())
-    return Encoded(stream.written(), tuple(np.diff(bits).tolist()), tuple(names))
+        code_words(stream, kind, parts, base)
+    return stream.written()
 
 
 def decode(
