@@ -3,6 +3,7 @@
 import os
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +23,14 @@ def one_of_each_kind() -> list[str]:
         kinds.setdefault(tuple(node["_target_"] for node in nodes.values()), []).append(recipe)
     files = {r: (CONF / "compression" / f"{r}.yaml").read_text() for r in RECIPES}
     return [min(same, key=lambda r: "defaults:" in files[r]) for same in kinds.values()]
+
+
+def in_two_processes() -> list[Any]:
+    """One of each kind; few are quick, as each takes both cores and the same way to them."""
+    quick = {"deep", "qat", "structured"}
+    return [
+        pytest.param(r, marks=() if r in quick else pytest.mark.slow) for r in one_of_each_kind()
+    ]
 
 
 SMALL = ("model=mlp", "model.width=64", "budget.epochs=6", "validations=40")
@@ -97,7 +106,7 @@ def test_it_trains_in_half_precision(recipe: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs a core for each process")
-@pytest.mark.parametrize("recipe", one_of_each_kind())
+@pytest.mark.parametrize("recipe", in_two_processes())
 def test_it_trains_in_two_processes_from_the_command_line(recipe: str, tmp_path: Path) -> None:
     two = ("trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp", "logger=none")
     done = call(f"hydra.run.dir={tmp_path / 'run'}", *of(recipe), *two)
