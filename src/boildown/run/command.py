@@ -24,6 +24,7 @@ from boildown.run.config import (
 )
 from boildown.run.errors import expected, one_line
 from boildown.run.help import help_text
+from boildown.run.leading import ended_at_once
 
 INSIDE = Path(__file__).parents[1] / "conf"  # in a wheel
 CONF = INSIDE if INSIDE.is_dir() else Path(__file__).parents[3] / "conf"
@@ -87,6 +88,7 @@ def _leave(directory: Path, error: Exception) -> None:
         replace_file(directory / "error.json", [json.dumps({"error": one_line(error)}).encode()])
 
 
+@ended_at_once()
 def main(called: str = "python train.py") -> None:
     """Run the command line, which is that of the process.
 

@@ -36,6 +36,7 @@ from boildown.run.config import check
 from boildown.run.datamodule import data_of
 from boildown.run.errors import ConfigError
 from boildown.run.file_size import FileSize
+from boildown.run.leading import leads
 from boildown.run.loggers import close, loggers_of
 from boildown.run.measure import samples_in
 from boildown.run.names import run_name
@@ -43,7 +44,7 @@ from boildown.run.prove import proven
 from boildown.run.recipe import Recipe
 from boildown.run.result import compute_of, headline_figure, make_result, present, rates_of_run
 from boildown.run.resume import earlier, keep_config, plain
-from boildown.run.signals import Signals, end_others, leads, stoppable
+from boildown.run.signals import Signals, end_others, stoppable
 from boildown.run.stages import Fit, fits, stages_of
 from boildown.run.trial import check_data, check_described, check_fit, check_model, check_optimizer
 from boildown.saving import structured

@@ -1,7 +1,5 @@
 """A run that is asked to stop saves its state, and says by its exit code that it can go on."""
 
-import contextlib
-import os
 import signal
 import subprocess
 import threading
@@ -109,11 +107,3 @@ def end_others(trainer: Trainer) -> None:
             process.wait(GRACE)
         except subprocess.TimeoutExpired:
             process.kill()
-
-
-def leads() -> bool:
-    """Whether this is the process, of all that train one model, that writes its files."""
-    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
-    with contextlib.suppress(ValueError):
-        return all(int(os.environ.get(rank) or 0) == 0 for rank in ranks)
-    return True
