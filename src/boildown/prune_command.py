@@ -2,7 +2,7 @@
 
 import argparse
 
-from boildown.rework_options import AddConfig, Commands, reworking
+from boildown.rework_options import AddConfig, Commands, Files, reworking
 
 
 def add(commands: "Commands[argparse.ArgumentParser]", add_config: AddConfig) -> None:
@@ -58,6 +58,4 @@ def run(args: argparse.Namespace) -> None:
         samples=args.samples,
         mix=args.mix,
     )
-    prune_file(
-        args.path, args.out, amounts, args.config, args.allow, args.batches, as_json=args.json
-    )
+    prune_file(Files.of(args), amounts, as_json=args.json)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from boildown.rework_options import AddConfig, Commands, reworking
+from boildown.rework_options import AddConfig, Commands, Files, reworking
 
 
 def add(commands: "Commands[argparse.ArgumentParser]", add_config: AddConfig) -> None:
@@ -89,6 +89,4 @@ def run(args: argparse.Namespace) -> None:
         unit=args.unit,
         groups=args.group,
     )
-    quantize_file(
-        args.path, args.out, asked, args.config, args.allow, args.batches, as_json=args.json
-    )
+    quantize_file(Files.of(args), asked, as_json=args.json)

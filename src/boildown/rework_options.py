@@ -1,11 +1,36 @@
 """What the command lines that change a run's network have in common."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 Commands = argparse._SubParsersAction
 AddConfig = Callable[[argparse.ArgumentParser, str], None]
+
+
+@dataclass(frozen=True)
+class Files:
+    """What goes in and what comes out.
+
+    Attributes:
+        path: see `boildown.run.reopen.open_run`.
+        out: the .boil file; None for one beside the network's, if there is none yet.
+        config: of the run; None for config.yaml beside the file.
+        allow: what the config may build beside what any may (`boildown.run.allowed`).
+        batches: of the validation data to measure on; None for all.
+    """
+
+    path: Path
+    out: Path | None
+    config: Path | None
+    allow: Sequence[str]
+    batches: int | None
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> "Files":
+        """As the options of `reworking` say."""
+        return cls(args.path, args.out, args.config, args.allow, args.batches)
 
 
 def reworking(
