@@ -110,9 +110,7 @@ def trained(
     """Train in place, by Adam with a cosine."""
     seed_everything(seed, verbose=False)
     task = Classification(net, optimizer=lambda p: torch.optim.Adam(p, lr=rate), num_classes=10)
-    trainer = bare_trainer(
-        [ComputeBudget(epochs=epochs), ScheduleLearningRate(shape=Cosine()), *extra]
-    )
+    callbacks = [ComputeBudget(epochs=epochs), ScheduleLearningRate(shape=Cosine()), *extra]
     loader = TensorLoader(*data.train, BATCH, shuffle=True, seed=seed, drop_last=True)
     bare_trainer(callbacks).fit(task, loader)
 
