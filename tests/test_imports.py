@@ -91,7 +91,7 @@ def test_a_file_is_inspected_without_torch_and_unpacked_without_training(tmp_pat
     state = {"w": torch.eye(30), "v": torch.randn(40), "grid": torch.arange(90.0) % 7}
     files = [tmp_path / "model.boil"]
     codec.pack(state, files[0], config={"a": 1})
-    files += sorted(GOLDEN.rglob("grids.boil"))
+    files += [p for p in sorted(GOLDEN.rglob("grids.boil")) if p.parent.name != "version2_base"]
     code = (
         "import sys\n"
         "from boildown.cli import main\n"
