@@ -95,9 +95,10 @@ function version2(data, base) { const back = new Reader(data.slice(max(5, data.l
     (base && same(digestOf(base), digest)), `base, not that of ${digest},`); const found =
     new Map(stored.map((entry) => [entry, new ArrayBuffer(entry.bytes)])); for (const [kind, count,
     bytes, checksum] of sections) { const held = pieces.splice(0, count), { named } = held[0].entry,
-      body = read.take(bytes); check(bytes <= 4096 + 2 * sum(held, (piece) =>
-      piece.size * piece.entry.width) && (count === 1 || held.every((piece) => piece.whole)),
-      `section of ${named}`); check(!sums || crc32(body) === checksum, `${named}: the checksum`);
+      body = read.take(bytes), most = sum(held, (piece) => piece.size * piece.entry.width);
+    check(bytes <= 4096 + 16 * count + most && (count === 1 || (most <= 2 ** 22 &&
+      held.every((piece) => piece.whole))), `section of ${named}`);
+    check(!sums || crc32(body) === checksum, `${named}: the checksum`);
     const stream = kind ? new Mixing(body) : new Reader(body); for (const piece of held) {
       const words = kind ? stream.words(piece, kind === 2 && inBase(base, piece)) : tensor(stream,
         piece.dtype, piece.size); new U8(found.get(piece.entry)).set(bytesOf(words),

@@ -136,8 +136,9 @@ def version2(data: bytes, base: Tensors | None) -> Found:  # as version1
     for kind, count, size, crc in sections:
         part, held = read.take(size), list(islice(coming, count))
         check(not sums or zlib.crc32(part) == crc, f"tensor {held[0][0].name!r}: {WRONG_SUM}")
-        most = 4096 + 2 * sum(shape.size * BITS[shape.dtype] // 8 for _, _, shape in held)
-        check(size <= most and (count == 1 or all(k.size == e.count for e, _, k in held)), "mixed")
+        most = sum(shape.size * BITS[shape.dtype] // 8 for _, _, shape in held)
+        check(count == 1 or all(k.size == e.count for e, _, k in held) and most <= 1 << 22, "mixed")
+        check(size <= 4096 + 16 * count + most, "a section has too many bytes")
         plain, mixing = Reader(part), Mixing(part)
         for entry, at, k in held:
             same, n = kind == 2 and base.get(entry.name, "")[:2] == entry[1:3], BITS[k.dtype] // 8
@@ -432,8 +433,7 @@ class Mixing:  # reads arrays: decisions from a stream's front, bits as they are
                 mean, counters[nodes : 2 * nodes] = overall, array("I", [UNKNOWN]) * nodes
             other = means[kept] if seen[kept] else overall
             left, far = (levels[found[-i]] >> 13 if column >= i else 0 for i in (1, 2))
-            above = levels[found[-columns]] >> 13 if at >= columns else 0
-            third = others + nodes + above * 8 + left
+            third = others + nodes + (at >= columns and levels[found[-columns]] >> 13 << 3) + left
             fourth = others + 65 * nodes + (mean >> 12) * 16 + (other >> 12)
             fifth = others + 321 * nodes + (mean + other >> 12) * 8 + far
             age = 4 * AGE[min(column, 16)] + AGE[min(seen[kept], 16)]

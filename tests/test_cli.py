@@ -249,6 +249,17 @@ def test_errors_are_one_line(
     assert not list(tmp_path.glob(".*"))
 
 
+def test_it_may_be_stopped(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "load", stop)
+    assert main(["pack", str(checkpoint)]) == 130
+    assert capsys.readouterr().err == "boildown: stopped\n"
+
+
 def test_memory_may_run_out(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

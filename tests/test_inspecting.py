@@ -159,3 +159,13 @@ def test_a_grid_shows_its_nominal_and_its_coded_bits(
     assert tensor["weight_bits"] == 4
     assert 3.4 < tensor["weight_bits_coded"] < 4
     assert f"4 > {tensor['weight_bits_coded']:.2f}" in shown
+
+
+def test_what_has_no_codebook_has_no_nominal_bits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codec.pack({"w": torch.randn(40, 50)}, tmp_path / "model.boil", coder="best")
+    assert main(["inspect", str(tmp_path / "model.boil"), "--wide"]) == 0
+    shown = capsys.readouterr().out
+    assert "- > 2" in shown
+    assert "None" not in shown

@@ -396,6 +396,9 @@ def test_links_are_resolved_and_never_lead_out(
     (directory / "gone").symlink_to("nowhere")
     refused("which is not there")
     (directory / "gone").unlink()
+    (directory / "loop").symlink_to("loop")
+    refused("loop is a link to")
+    (directory / "loop").unlink()
     os.mkfifo(directory / "pipe")
     refused("pipe is a pipe")
     (directory / "pipe").unlink()
@@ -512,7 +515,16 @@ def test_a_base_that_is_missing_or_another_is_told(
         "pack", tmp_path / "new.pt", "--base", tmp_path / "old.boil", "-o", tmp_path / "old.boil"
     )
     assert "is the base, which is needed" in said
+    said = refused("pack", tmp_path / "old.pt", "--base", file, "-o", tmp_path / "older.boil")
+    assert "new.boil holds the differences to a base of its own: unpack it with that" in said
     with pytest.raises(ValueError, match="no tensor of the same name"):
         boildown.pack(new, file, base={"w": torch.ones(1)})
+    with pytest.raises(ValueError, match=r"the base is a Net, no state dict: give base.state_dict"):
+        boildown.pack(new, file, base=Net(40))  # type: ignore[arg-type]
+    name = next(iter(new))
+    with pytest.raises(codec.CodecError, match=f"the base: '{name}' is a int"):
+        boildown.pack(new, file, base={name: 3})  # type: ignore[dict-item]
+    with pytest.raises(codec.CodecError, match=f"^'{name}' is a int"):
+        boildown.pack({name: 3}, file, base=old)  # type: ignore[dict-item]
     with pytest.raises(codec.CodecError, match=digest):
         boildown.load(file, Net(40))

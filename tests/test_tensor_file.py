@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from boildown import codec, tensor_file
 from boildown.cli import main
@@ -32,6 +33,28 @@ def test_tensors_are_loaded_when_they_are_asked_for(
     assert held.equal(one["a"])
     with pytest.raises(KeyError):
         state["e"]
+
+
+def test_a_checkpoint_that_is_written_anew_meanwhile_is_not_mixed_with_the_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tensor_file, "_KEPT_MOST", 100)
+    source, out = tmp_path / "model.safetensors", tmp_path / "model.boil"
+    save_file({name: torch.zeros(300_000) for name in "abcd"}, source)
+    new = tmp_path / "new.safetensors"
+    save_file({name: torch.ones(300_000) for name in "abcd"}, new)
+    entry = TensorFile.__getitem__
+
+    def replaced(state: TensorFile, name: str) -> Tensor:
+        if name == "c" and new.exists():
+            new.replace(source)
+        return entry(state, name)
+
+    monkeypatch.setattr(TensorFile, "__getitem__", replaced)
+    assert main(["pack", str(source)]) == 1
+    assert "was written anew while it was read: begin again" in capsys.readouterr().err
+    assert not out.exists()
+    assert main(["pack", str(source)]) == 0
 
 
 def test_shards_are_packed_as_one_checkpoint_in_the_order_of_the_index(tmp_path: Path) -> None:

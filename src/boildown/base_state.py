@@ -8,8 +8,9 @@ from torch import Tensor
 
 from boildown.checkpoint import find_file, load_checkpoint
 from boildown.codec import unpack
-from boildown.codec.container import MAGIC
-from boildown.codec.entry import State
+from boildown.codec.base import base_tensor
+from boildown.codec.container import MAGIC, naming, open_file
+from boildown.codec.entry import State, check_item
 from boildown.files.regular import open_regular
 from boildown.model_directory import WEIGHTS, packed_file
 from boildown.tensor_file import late
@@ -29,12 +30,22 @@ def load_base(base: State | str | os.PathLike[str] | None) -> State | None:
     """
     if base is None or isinstance(base, Mapping):
         return base
+    if not isinstance(base, str | os.PathLike):
+        raise ValueError(
+            f"the base is a {type(base).__name__}, no state dict: give base.state_dict(), or the "
+            "path of a file that holds one"
+        )
     path = Path(base)
     if path.is_dir() and (path / WEIGHTS).exists():
         path = packed_file(path)
     file = find_file(path)
-    with open_regular(file) as opened:
+    with open_regular(file) as opened, naming(file):
         packed = opened.read(len(MAGIC)) == MAGIC
+        if packed and open_file(opened).base is not None:
+            raise ValueError(
+                f"{file} holds the differences to a base of its own: unpack it with that, and give "
+                "what comes out"
+            )
     return unpack(file) if packed else late(load_checkpoint(file))
 
 
@@ -54,7 +65,7 @@ def check_shared(
     if base is None:
         return
     for name in state.keys() & base.keys():
-        one, other = state[name], base[name]
+        one, other = check_item((name, state[name])), base_tensor(base, name)
         if one.dtype == other.dtype and one.shape == other.shape:
             return
     raise ValueError(

@@ -22,7 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments, those of the process by default.
 
     Returns:
-        Exit code: 0, or 1 after an error, told in one line on stderr. argparse exits with 2.
+        Exit code: 0, 1 after an error or 130 after Ctrl-C, told in one line on stderr. argparse
+        exits with 2.
     """
     given = sys.argv[1:] if argv is None else list(argv)
     if given[:1] == ["train"]:  # whose settings are Hydra's to read
@@ -33,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, MemoryError) as error:
         say(str(error) or "out of memory")
         return 1
+    except KeyboardInterrupt:
+        say("stopped")
+        return 130
     return 0
 
 

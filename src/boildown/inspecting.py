@@ -397,4 +397,4 @@ def _shape(tensor: TensorReport) -> str:
 
 
 def _bits(fixed: int | None, coded: float | None) -> str:
-    return "" if coded is None else f"{fixed} > {coded:.2f}"
+    return "" if coded is None else f"{'-' if fixed is None else fixed} > {coded:.2f}"

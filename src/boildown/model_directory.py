@@ -120,7 +120,7 @@ def _check_place(file: Path, source: Path) -> None:
     """
     if not file.is_symlink():
         return
-    here, there = source.resolve(), file.resolve()
+    here, there = source.resolve(), Path(os.path.realpath(file))
     roots = [here]
     if here.parent.name == "snapshots":
         roots.append(here.parent.parent / "blobs")

@@ -21,12 +21,14 @@ class TensorFile(Mapping[str, Tensor]):
         nbytes: bytes of all tensors.
 
     Raises:
-        OSError: when a tensor is asked for, if its file is not there any more.
+        OSError: when a tensor is asked for, if its file is not there any more, or another one is,
+            of which some tensors would be.
     """
 
     def __init__(self, files: Sequence[Path], names: Sequence[str], nbytes: int) -> None:
         self._names, self.nbytes = list(names), nbytes
         self._files: dict[str, Path] = {}
+        self._first = {file: _written(file) for file in files}
         for file in files:
             with safe_open(file, "pt") as opened:
                 self._files |= dict.fromkeys(opened.keys(), file)
@@ -37,6 +39,8 @@ class TensorFile(Mapping[str, Tensor]):
         file = self._files[name]
         if self._open is None or self._open[0] != file or self._read > _KEPT_MOST:
             self._open = None  # before the next, which would keep what both have read
+            if _written(file) != self._first[file]:
+                raise OSError(f"{file} was written anew while it was read: begin again")
             self._open, self._read = (file, safe_open(file, "pt")), 0
         tensor: Tensor = self._open[1].get_tensor(name)
         self._read += tensor.nbytes
@@ -47,6 +51,12 @@ class TensorFile(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def _written(file: Path) -> tuple[int, int, int]:
+    """What changes when a file is written or replaced."""
+    now = file.stat()
+    return now.st_ino, now.st_size, now.st_mtime_ns
 
 
 def late(found: Checkpoint) -> Mapping[str, Tensor]:

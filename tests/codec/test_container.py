@@ -1,5 +1,6 @@
 """boildown.codec: what goes in comes out, bit for bit, and the size is known beforehand."""
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from states import assert_same, compressed, every_kind, lenet300, states
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import UninitializedParameter
 from torch.nn.utils import prune
 
 from boildown import codec
@@ -136,6 +139,25 @@ def test_file_is_within_three_percent_of_the_entropies() -> None:
     assert len(codec.encode({"w": weight})) < 1.03 * bits / 8
 
 
+def nested() -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is a prototype
+        made: Tensor = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+    return made
+
+
+def freed() -> Tensor:
+    """As FSDP leaves a parameter between the steps that need it."""
+    weight = torch.ones(3)
+    weight.untyped_storage().resize_(0)
+    return weight
+
+
+def fake() -> Tensor:
+    with FakeTensorMode():
+        return torch.ones(3)
+
+
 @pytest.mark.parametrize(
     ("state", "message"),
     [
@@ -143,11 +165,17 @@ def test_file_is_within_three_percent_of_the_entropies() -> None:
         ({3: torch.ones(2)}, "3 is a Tensor"),
         ({"w": torch.ones(2).to_sparse()}, "tensor 'w': only dense"),
         ({"w": torch.ones(2, device="meta")}, "tensor 'w': only dense"),
+        ({"w": UninitializedParameter()}, "'w': .* no shape yet; call the network once"),
+        ({"w": nested()}, r"'w': .* pack its to_padded_tensor\(\)"),
+        ({"w": freed()}, "'w': .* its memory was given back"),
+        ({"w": fake()}, "'w': .* of a FakeTensor pack the plain tensor"),
     ],
 )
 def test_what_cannot_be_packed_is_named(state: dict[str, Tensor], message: str) -> None:
     with pytest.raises(CodecError, match=message):
         codec.encode(state)
+    with pytest.raises(CodecError, match=f"the base: (tensor )?{message.removeprefix('tensor ')}"):
+        codec.encode({"v": torch.ones(2)}, base={"v": torch.ones(2), **state})
 
 
 DEEP: list[object] = []

@@ -343,6 +343,22 @@ def test_a_step_that_is_no_number_above_0_is_refused(way: Way, step: float) -> N
     assert list(by_boildown([bad])) == [None]
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_sections_have_the_bytes_that_their_tensors_allow(way: Way) -> None:
+    def sparse(n: int) -> bytes:
+        """Not a zero, and a bit for each gap nevertheless."""
+        payload = b"\2" + varint(n) + bytes(-(-n // 8)) + b"\0" + b"\1" * n
+        return one([NAMES.index("uint8"), 1, n], payload)
+
+    def pooled(n: int) -> bytes:
+        return one([0, 1, n] * 2, (b"\1\1\x80" + bytes(4)) * 2, names=("a", "b"))
+
+    files = [sparse(32_000), sparse(34_000), pooled(1 << 19), pooled((1 << 19) + 1)]
+    meant = list(by_boildown(files))
+    assert [told is not None for told in meant] == [True, False, True, False]
+    assert list(way(files)) == meant
+
+
 class Straying(boil.Mixing):  # type: ignore[misc, name-defined]
     """Instead of reading a stream, writes one in which all is as chance has it."""
 

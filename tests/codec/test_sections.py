@@ -313,7 +313,7 @@ def test_another_base_is_refused(tmp_path: Path) -> None:
         codec.unpack(path, base=other)
     with pytest.raises(CodecError, match="the base is a Linear, no state dict"):
         codec.unpack(path, base=torch.nn.Linear(2, 2))  # type: ignore[arg-type]
-    with pytest.raises(CodecError, match="tensor 'w' of the base: only dense"):
+    with pytest.raises(CodecError, match="the base: tensor 'w': only dense"):
         codec.encode(state, base={"w": torch.ones(2).to_sparse()})
 
 

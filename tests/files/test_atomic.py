@@ -1,5 +1,6 @@
 """boildown.files.atomic: a file appears whole or not at all, and nothing else is replaced."""
 
+import errno
 import os
 import resource
 import stat
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from boildown.files.atomic import remove_parts, replace_file, replacing
+from boildown.files.atomic import new_directory, remove_parts, replace_file, replacing
 
 
 @pytest.fixture
@@ -84,6 +85,30 @@ def test_an_error_names_the_file(tmp_path: Path) -> None:
         pass  # nothing is written
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_error_in_a_directory_names_the_directory(tmp_path: Path) -> None:
+    path = tmp_path / "directory"
+    full = (errno.ENOSPC, "No space left on device")
+    with pytest.raises(OSError, match=rf"{full[1]}: '{path}'$"), new_directory(path) as made:
+        raise OSError(*full, str(made / "model.boil"))
+    with pytest.raises(FileNotFoundError, match="source"), new_directory(path):
+        (tmp_path / "source").read_bytes()
+    assert not list(tmp_path.iterdir())
+
+
+def test_where_nothing_can_be_removed_the_first_error_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+
+    def read_only(part: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(part))
+
+    monkeypatch.setattr(Path, "open", read_only)
+    monkeypatch.setattr(Path, "unlink", read_only)
+    with pytest.raises(OSError, match=rf"Read-only file system: '{path}'$"):
+        replace_file(path, [b"new"])
 
 
 def test_an_error_about_another_file_names_that(tmp_path: Path) -> None:

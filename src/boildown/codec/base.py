@@ -2,14 +2,18 @@
 
 import hashlib
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from boildown.codec import dtypes
 from boildown.codec.bytewise import varint
-from boildown.codec.entry import Entry, State
+from boildown.codec.entry import Entry, State, check_item
 from boildown.codec.error import CodecError
 from boildown.codec.index import BASE_BYTES
 from boildown.codec.kernels import Words
 from boildown.codec.plain_data import UTF8
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def digest_of(state: State) -> bytes:
@@ -29,18 +33,26 @@ def digest_of(state: State) -> bytes:
             "-> tensors"
         )
     digest = hashlib.blake2b(digest_size=BASE_BYTES)
-    for name in sorted(state):
-        tensor = state[name]
-        try:
-            dtype = dtypes.name_of(tensor)
-        except (CodecError, AttributeError) as error:
-            raise CodecError(f"tensor {name!r} of the base: {error}") from None
+    for name in sorted(state, key=str):  # what is no text is refused below
+        tensor = base_tensor(state, name)
         text = name.encode("utf-8", UTF8)
-        sides = [dtypes.NAMES.index(dtype), tensor.dim(), *tensor.shape]
+        sides = [dtypes.NAMES.index(dtypes.name_of(tensor)), tensor.dim(), *tensor.shape]
         digest.update(varint(len(text)) + text + b"".join(map(varint, sides)))
         if tensor.numel():
             digest.update(dtypes.to_words(tensor).data)
     return digest.digest()
+
+
+def base_tensor(base: State, name: str) -> "Tensor":
+    """A tensor of a base.
+
+    Raises:
+        CodecError: naming it, if it cannot be packed.
+    """
+    try:
+        return check_item((name, base[name]))
+    except CodecError as error:
+        raise CodecError(f"the base: {error}") from None
 
 
 def base_words(base: State | None, entry: Entry) -> Words | None:

@@ -50,28 +50,38 @@ def name_of(tensor: "Tensor") -> str:
     Raises:
         CodecError: if the codec does not know it, or the tensor is not an ordinary dense one.
     """
-    import torch
-
     name = str(tensor.dtype).removeprefix("torch.")
-    if name not in NAMES or tensor.layout is not torch.strided or tensor.is_meta:
+    remedy = _remedy(tensor, name)
+    if remedy:
         kind = f"{name}, {tensor.layout}, on {tensor.device}"
         raise CodecError(
-            f"only dense tensors of {', '.join(NAMES)} can be packed, this is {kind}: "
-            f"{_remedy(tensor)}"
+            f"only dense tensors of {', '.join(NAMES)} can be packed, this is {kind}: {remedy}"
         )
     return name
 
 
-def _remedy(tensor: "Tensor") -> str:
+def _remedy(tensor: "Tensor", name: str) -> str:
+    """What to pack instead of a tensor; "" if it can be packed itself."""
     import torch
+    from torch.nn.parameter import is_lazy
 
+    if is_lazy(tensor):
+        return "it has no shape yet; call the network once"
+    if tensor.is_nested:
+        return "pack its to_padded_tensor(), or each of its unbind()"
     if tensor.layout is not torch.strided:
         return "pack its to_dense()"
     if tensor.is_meta:
         return "it holds no values; load the checkpoint into it first"
+    if type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
+        return f"of a {type(tensor).__name__} pack the plain tensor, such as its full_tensor()"
     if tensor.is_quantized:
         return "pack its int_repr(), scale and zero point, or its dequantize()"
-    return "pack its bytes, view(torch.uint8)"
+    if name not in NAMES:
+        return "pack its bytes, view(torch.uint8)"
+    if tensor.numel() and not tensor.untyped_storage().nbytes():
+        return "its memory was given back; gather its values first"
+    return ""
 
 
 def itemsize(dtype: str) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from boildown.codec.coder import Anatomy
-from boildown.codec.dtypes import itemsize, word_count
+from boildown.codec.dtypes import itemsize, name_of, word_count
 from boildown.codec.error import CodecError
 from boildown.codec.kernels import Words
 
@@ -104,6 +104,26 @@ class Opened(Protocol):
         Raises:
             CodecError: if the file does not hold what its index says, or needs another base.
         """
+
+
+def check_item(item: "tuple[str, Tensor]") -> "Tensor":
+    """The tensor of an item of a state dict.
+
+    Raises:
+        CodecError: naming it, if it cannot be packed.
+    """
+    from torch import Tensor
+
+    name, tensor = item
+    if not isinstance(name, str) or not isinstance(tensor, Tensor):
+        kind = type(tensor).__name__
+        raise CodecError(f"{name!r} is a {kind}; only named tensors can be packed: leave it out")
+    try:
+        name_of(tensor)
+        check_shape(tensor.shape)
+    except CodecError as error:
+        raise CodecError(f"tensor {name!r}: {error}") from None
+    return tensor
 
 
 def check_shape(shape: Sequence[int]) -> None:

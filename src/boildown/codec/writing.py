@@ -14,7 +14,7 @@ import msgpack
 from boildown.codec import dtypes
 from boildown.codec.base import base_words, digest_of
 from boildown.codec.bytewise import varint
-from boildown.codec.entry import Config, Entry, Progress, State, check_length, check_shape
+from boildown.codec.entry import Config, Entry, Progress, State, check_item, check_length
 from boildown.codec.error import CodecError
 from boildown.codec.in_order import in_order
 from boildown.codec.index import DIFFERENCE, MIXED, NAMES_MOST, Section, pack_index
@@ -159,29 +159,9 @@ def _check(state: State) -> int:
             f"a {type(state).__name__} is no state dict: give model.state_dict(), names -> tensors"
         )
     if isinstance(state, dict):
-        return sum({_identity(t): t.nbytes for t in map(_tensor, state.items())}.values())
+        return sum({_identity(t): t.nbytes for t in map(check_item, state.items())}.values())
     told = getattr(state, "nbytes", None)
-    return told if isinstance(told, int) else sum(_tensor(item).nbytes for item in state.items())
-
-
-def _tensor(item: "tuple[str, Tensor]") -> "Tensor":
-    """A tensor that can be packed, by its name and itself.
-
-    Raises:
-        CodecError: naming it, if it cannot.
-    """
-    from torch import Tensor
-
-    name, tensor = item
-    if not isinstance(name, str) or not isinstance(tensor, Tensor):
-        kind = type(tensor).__name__
-        raise CodecError(f"{name!r} is a {kind}; only named tensors can be packed: leave it out")
-    try:
-        dtypes.name_of(tensor)
-        check_shape(tensor.shape)
-    except CodecError as error:
-        raise CodecError(f"tensor {name!r}: {error}") from None
-    return tensor
+    return told if isinstance(told, int) else sum(check_item(item).nbytes for item in state.items())
 
 
 def _identity(tensor: "Tensor") -> tuple[Any, ...]:
@@ -252,7 +232,7 @@ class _Source:
 
         seen: dict[tuple[Any, ...], tuple[int, Any]] = {}
         for name in self._state:
-            tensor = _tensor((name, self._state[name]))
+            tensor = check_item((name, self._state[name]))
             check_length(msgpack.packb(name, unicode_errors=UTF8), name)
             if len(self.entries) >= NAMES_MOST:
                 raise CodecError(f"a file holds {NAMES_MOST:,} names at most")

@@ -42,7 +42,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a file system that cannot be written to
+            part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -65,10 +66,14 @@ def new_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise FileExistsError(f"{path} {what}; name a new directory")
     target = Path(os.path.realpath(path))
     part = part_beside(target)
-    part.mkdir()
     try:
+        part.mkdir()
         yield part
         appear(part, target)
+    except OSError as error:
+        if error.errno is None or str(part) not in str(error):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
