@@ -120,7 +120,7 @@ def version2(data: bytes, base: Tensors | None) -> Found:  # as version1
     for name, (dtype, shape, part) in sorted((base or {}).items() if digest else ()):
         text, numbers = name.encode("utf-8", "surrogatepass"), [NAMES.index(dtype), len(shape)]
         known.update(b"".join([varint(len(text)), text, *map(varint, [*numbers, *shape]), part]))
-    check(not digest or (base is not None and known.digest() == digest[0]), "give its base")
+    check(not digest or (base is not None and known.digest() == digest[0]), "give its base: --base")
     for entry in stored:  # whole rows, or parts of the only row
         size, rows = entry.count, entry.shape[0] if len(entry.shape) > 1 else 1
         columns = size // rows if 0 < size <= rows << 20 else size

@@ -159,3 +159,14 @@ def test_a_grid_shows_its_nominal_and_its_coded_bits(
     assert tensor["weight_bits"] == 4
     assert 3.4 < tensor["weight_bits_coded"] < 4
     assert f"4 > {tensor['weight_bits_coded']:.2f}" in shown
+
+
+def test_values_without_codes_show_what_they_take(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    codec.pack({"weight": torch.randn(200, 50)}, tmp_path / "plain.boil")
+    assert main(["inspect", str(tmp_path / "plain.boil")]) == 0
+    (line,) = [li for li in capsys.readouterr().out.splitlines() if li.startswith("weight ")]
+    assert "None" not in line
+    assert " > " not in line
