@@ -102,7 +102,8 @@ def bench(args: argparse.Namespace) -> None:
     """Time a file's model as it is and compiled for this machine."""
     from boildown.benching import bench_file
 
-    bench_file(args.file, args.batches, args.config, args.allow, args.out, as_json=args.json)
+    places = args.config, args.allow, args.shape, args.out
+    bench_file(args.file, args.batches, *places, as_json=args.json)
 
 
 def report(args: argparse.Namespace) -> None:
@@ -382,6 +383,7 @@ def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="numbers of samples to time at; default: 1,32,256",
     )
     _add_config(command, "config.yaml beside the file, if it is there")
+    export_command.add_shape(command)
     command.add_argument(
         "-o", "--out", type=Path, help="the picture, .png; default: bench.png beside the file"
     )

@@ -29,11 +29,29 @@ def add(
         "-o", "--out", type=Path, help="default: beside it, a new .onnx, .pt2 or .safetensors"
     )
     add_config(command, "config.yaml beside the file, if it is there")
+    add_shape(command)
     command.set_defaults(run=run)
+
+
+def add_shape(command: argparse.ArgumentParser) -> None:
+    """Add what says how large a sample is that the file's model takes."""
+    command.add_argument(
+        "--shape",
+        type=_shape,
+        metavar="N,N",
+        help="of one sample, such as 3,32,32, where neither a config nor the file says it",
+    )
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise argparse.ArgumentTypeError(f"{text}: give numbers of at least 1, such as 3,32,32")
+    return tuple(int(part) for part in parts)
 
 
 def run(args: argparse.Namespace) -> None:
     """Export a file's model."""
     from boildown.converting import export_file
 
-    export_file(args.file, args.to, args.out, args.config, args.allow)
+    export_file(args.file, args.to, args.out, args.config, args.allow, args.shape)
