@@ -12,8 +12,9 @@ from runs import config_of_a_run
 from torch import nn
 
 import boildown
-from boildown import benching, codec
+from boildown import codec
 from boildown.cli import main
+from boildown.commands import benching
 from boildown.models.mlp import MLP
 from boildown.models.resnet import ResNet
 from boildown.models.transformer import GPT

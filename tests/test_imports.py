@@ -30,9 +30,9 @@ LISTS = {  # each in a process of its own, in this order: module -> what must no
     "configs": {"boildown.run.config": ("torch", "lightning", "wandb")},
     "files": {
         "boildown.codec.report": ("torch", "scipy.linalg", "rich", *TRAINING),
-        "boildown.inspecting": ("torch", "scipy.linalg", *TRAINING),
-        "boildown.packing": TRAINING,
-        "boildown.verifying": TRAINING,
+        "boildown.commands.inspecting": ("torch", "scipy.linalg", *TRAINING),
+        "boildown.commands.packing": TRAINING,
+        "boildown.commands.verifying": TRAINING,
     },
     "files and mathematics": {
         "boildown.codec": ("sklearn", "matplotlib", "rich", *TRAINING),

@@ -7,12 +7,12 @@ from typing import Any
 
 from boildown.calibrate.batches import collect
 from boildown.codec import inspect_file
+from boildown.commands.options import Files
+from boildown.commands.reworking import opened
 from boildown.printable import printable
 from boildown.quantize.layers import Plan, line_of, quantized
 from boildown.quantize.mixed import spread_bits
 from boildown.report import quantize_table
-from boildown.rework_options import Files
-from boildown.reworking import opened
 from boildown.run.reopen import TrainedRun
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from torch import nn
 
 from boildown.codec import dense_bytes
+from boildown.commands.options import Files
+from boildown.commands.packing import output_path
 from boildown.loading import load
-from boildown.packing import output_path
 from boildown.report.before_after import BeforeAfter
-from boildown.rework_options import Files
 from boildown.run.build import model_config
 from boildown.run.reopen import TrainedRun, open_run
 from boildown.saving import pack

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from boildown.commands.opening import opened
 from boildown.files.progress import progress
 from boildown.forward import evaluating
-from boildown.opening import opened
 from boildown.report import bench_plot, bench_table
 from boildown.runtime import Report, compile
 from boildown.runtime.example import called, resized

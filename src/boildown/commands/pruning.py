@@ -10,6 +10,8 @@ from torch import nn
 
 from boildown.calibrate.batches import collect
 from boildown.calibrate.outputs import output_errors
+from boildown.commands.options import Files
+from boildown.commands.reworking import opened
 from boildown.locate import locate, search_here
 from boildown.name_patterns import without
 from boildown.printable import printable
@@ -19,8 +21,6 @@ from boildown.prune.layers import prune_oneshot
 from boildown.prune.reconstruct import METHODS
 from boildown.prune.scopes import Scope
 from boildown.report import prune_table
-from boildown.rework_options import Files
-from boildown.reworking import opened
 from boildown.run.reopen import TrainedRun
 from boildown.structure.weights import weights_in
 

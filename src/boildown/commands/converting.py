@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from boildown.commands.opening import opened
+from boildown.commands.packing import output_path
 from boildown.exporting import Exported, export
 from boildown.exporting.file import ENDINGS, Kind
-from boildown.opening import opened
-from boildown.packing import output_path
 from boildown.printable import printable, say
 
 
