@@ -21,7 +21,7 @@ from criteria_data import AT_ONCE, Data, Part, cifar, mnist
 from torch import Tensor, nn
 
 import boildown
-from boildown.checkpoint import load_state_dict
+from boildown.checkpoints.checkpoint import load_state_dict
 from boildown.exporting.onnx_file import session_of
 from boildown.models.lenet import LeNet5
 from boildown.models.resnet import ResNet

@@ -75,7 +75,7 @@ def measure(kind: str, parts: int, ending: str, mebibytes: int) -> None:
     """Print one row."""
     import torch
 
-    from boildown.checkpoint import save_safetensors
+    from boildown.checkpoints.checkpoint import save_safetensors
 
     with tempfile.TemporaryDirectory() as place:
         path, boil = Path(place) / f"a{ending}", Path(place) / "a.boil"

@@ -32,7 +32,7 @@ from torch.nn import functional as F
 from boildown import load, pack
 from boildown.callbacks.budget import ComputeBudget
 from boildown.callbacks.learning_rate import ScheduleLearningRate
-from boildown.checkpoint import load_state_dict
+from boildown.checkpoints.checkpoint import load_state_dict
 from boildown.data.imagefolder import ImageFolder
 from boildown.data.mnist import MNIST
 from boildown.data.text import Text

@@ -21,9 +21,8 @@ HOMES = {  # files of the repository -> where they are in the site
 }
 AS_THEY_ARE = {"decoders/boil.js", "decoders/boil.py", "decoders/digits.html"}  # not made pages of
 INNER = {  # parts that only boildown itself and its command line call
-    "base_state", "benching", "cli", "compiled", "files", "foreign_masks", "forward", "inspecting",
-    "locate", "model_directory", "name_matching", "printable", "report", "run", "seeds",
-    "stopwatch", "tensor_file", "unpickling", "verifying",
+    "cli", "commands", "compiled", "files", "forward", "locate", "printable", "report", "run",
+    "seeds", "stopwatch",
 }  # fmt: skip
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 SHOWN = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".sh": "bash", ".js": "javascript"}

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
 
 from boildown import codec
+from boildown.checkpoints.foreign_masks import find_masked, fold_masks
 from boildown.cli import main
-from boildown.foreign_masks import find_masked, fold_masks
 
 
 class Mask(nn.Module):

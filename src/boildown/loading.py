@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from boildown.base_state import load_base
+from boildown.checkpoints.base_state import load_base
+from boildown.checkpoints.foreign_masks import find_masked
+from boildown.checkpoints.model_directory import packed_file
+from boildown.checkpoints.name_matching import matched, places
 from boildown.codec import CodecError, read_config, unpack
 from boildown.codec.entry import State
-from boildown.foreign_masks import find_masked
 from boildown.lowrank.factorize import restructure, structure_in
-from boildown.model_directory import packed_file
 from boildown.models import build, trusts
-from boildown.name_matching import matched, places
 from boildown.quantize import split_layer
 from boildown.quantize.activations import KEY, grid_on
 from boildown.structure.resize import NUMBERS, SHAPES, has_sizes
@@ -93,7 +93,8 @@ def load(
 def filled(model: nn.Module, state: dict[str, Tensor], path: str | Path) -> nn.Module:
     """A given model with the tensors of a file, in evaluation mode.
 
-    What wrappers put into names, and prefixes, may differ: see `boildown.name_matching.matched`.
+    What wrappers put into names, and prefixes, may differ: see
+    `boildown.checkpoints.name_matching.matched`.
 
     Args:
         model: of the structure of the file.

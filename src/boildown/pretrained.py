@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from boildown.base_state import load_base
+from boildown.checkpoints.base_state import load_base
+from boildown.checkpoints.model_directory import packed_file
 from boildown.codec import read_config, unpack
 from boildown.codec.entry import State
 from boildown.files.regular import open_regular
 from boildown.loading import as_packed, filled
 from boildown.lowrank.factorize import structure_in
-from boildown.model_directory import packed_file
 
 CONFIG = "config.json"
 

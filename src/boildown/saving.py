@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from boildown import codec
-from boildown.base_state import check_shared, load_base
+from boildown.checkpoints.base_state import check_shared, load_base
 from boildown.codec.entry import State
 from boildown.lowrank.factorize import describe, structure_in
 from boildown.quantize.activations import input_grids

@@ -18,7 +18,7 @@ from runs import Once, call_here, command, composed, refused, result_of, rows_of
 from torch import nn
 
 from boildown.callbacks.newest import damage
-from boildown.checkpoint import save_safetensors
+from boildown.checkpoints.checkpoint import save_safetensors
 from boildown.files import atomic
 from boildown.files.lock import locked
 from boildown.run import job

@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 
 from boildown.callbacks.budget import clock_of, progress_of, validates_fit
 from boildown.callbacks.newest import damage, newest_sound, previous_of
-from boildown.checkpoint import save_safetensors
+from boildown.checkpoints.checkpoint import save_safetensors
 from boildown.files.atomic import part_beside, remove_parts, replacing
 from boildown.files.seal import digest_of, seal
 

@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 from rich.cells import cell_len
 
 from boildown import codec
+from boildown.checkpoints.model_directory import packed_file
 from boildown.codec import FileReport, TensorReport
-from boildown.model_directory import packed_file
 from boildown.printable import printable, say
 
 
@@ -43,7 +43,7 @@ def inspect_files(
     """
     given = None
     if base is not None:  # a file alone is inspected without torch
-        from boildown.base_state import load_base
+        from boildown.checkpoints.base_state import load_base
 
         given = load_base(base)
     report = codec.inspect_file(packed_file(file), base=given, runner_up=runner_up)

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from boildown import codec
-from boildown.base_state import check_shared, load_base
-from boildown.checkpoint import (
+from boildown.checkpoints.base_state import check_shared, load_base
+from boildown.checkpoints.checkpoint import (
     ENDINGS,
     Checkpoint,
     find_file,
@@ -20,12 +20,12 @@ from boildown.checkpoint import (
     save_torch,
     some,
 )
+from boildown.checkpoints.foreign_masks import find_masked, fold_masks
+from boildown.checkpoints.model_directory import WEIGHTS, copied_around, packed_file
+from boildown.checkpoints.tensor_file import late, tensor_bytes
 from boildown.codec.entry import State
 from boildown.files.progress import later_progress
-from boildown.foreign_masks import find_masked, fold_masks
-from boildown.model_directory import WEIGHTS, copied_around, packed_file
 from boildown.printable import printable, say
-from boildown.tensor_file import late, tensor_bytes
 
 
 def pack_checkpoint(

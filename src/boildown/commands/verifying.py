@@ -7,16 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from boildown.base_state import load_base
-from boildown.checkpoint import find_file, load_checkpoint, some
+from boildown.checkpoints.base_state import load_base
+from boildown.checkpoints.checkpoint import find_file, load_checkpoint, some
+from boildown.checkpoints.foreign_masks import fold_masks
+from boildown.checkpoints.model_directory import packed_file
+from boildown.checkpoints.name_matching import pairs_of
 from boildown.codec import dtypes, zeros
 from boildown.codec.container import naming, open_file
 from boildown.codec.entry import Entry, Opened, State
 from boildown.codec.kernels import Words
 from boildown.files.regular import open_regular
-from boildown.foreign_masks import fold_masks
-from boildown.model_directory import packed_file
-from boildown.name_matching import pairs_of
 from boildown.printable import printable, say
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from boildown.checkpoint import save_safetensors
+from boildown.checkpoints.checkpoint import save_safetensors
 from boildown.exporting.tracing import arguments, traced
 from boildown.files.atomic import replacing
 from boildown.forward import evaluating, tensors_of

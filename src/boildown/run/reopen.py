@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from boildown.callbacks.quiet import quiet
-from boildown.checkpoint import load_state_dict
+from boildown.checkpoints.checkpoint import load_state_dict
 from boildown.codec import read_config, unpack
 from boildown.lowrank.factorize import restructure, structure_in
 from boildown.run.allowed import check_allowed

@@ -1,6 +1,7 @@
 """State dicts in the files people have: safetensors, torch.save, Lightning, Hugging Face.
 
-Nothing in a file is executed, see `boildown.unpickling`, and none buys more work than its size.
+Nothing in a file is executed, see `boildown.checkpoints.unpickling`, and none buys more work than
+its size.
 """
 
 import itertools
@@ -17,11 +18,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from boildown.checkpoints.unpickling import StandIn, unpickle
 from boildown.codec.container import MAGIC
 from boildown.codec.error import CodecError
 from boildown.files.atomic import replacing
 from boildown.files.regular import open_regular
-from boildown.unpickling import StandIn, unpickle
 
 # How the names of checkpoints end, the longest ending first.
 ENDINGS = (

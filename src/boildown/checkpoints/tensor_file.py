@@ -7,7 +7,7 @@ from typing import Any
 from safetensors import safe_open
 from torch import Tensor
 
-from boildown.checkpoint import Checkpoint
+from boildown.checkpoints.checkpoint import Checkpoint
 
 _KEPT_MOST = 1 << 26  # bytes read before a file is let go, as what was read of it stays in memory
 

@@ -1,4 +1,4 @@
-"""boildown.unpickling: hostile pickles run nothing, and everyday ones are read."""
+"""boildown.checkpoints.unpickling: hostile pickles run nothing, and everyday ones are read."""
 
 import argparse
 import collections
@@ -23,8 +23,8 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from boildown.checkpoint import load_checkpoint
-from boildown.unpickling import StandIn, unpickle
+from boildown.checkpoints.checkpoint import load_checkpoint
+from boildown.checkpoints.unpickling import StandIn, unpickle
 
 RAN: list[Any] = []
 

@@ -8,10 +8,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from boildown import codec, tensor_file
+from boildown import codec
+from boildown.checkpoints import tensor_file
+from boildown.checkpoints.tensor_file import TensorFile
 from boildown.cli import main
 from boildown.files import progress
-from boildown.tensor_file import TensorFile
 
 
 def test_tensors_are_loaded_when_they_are_asked_for(

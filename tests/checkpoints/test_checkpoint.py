@@ -1,4 +1,4 @@
-"""boildown.checkpoint: what people have, and what it says of what it cannot read."""
+"""boildown.checkpoints.checkpoint: what people have, and what it says of what it cannot read."""
 
 import argparse
 import io
@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from boildown import codec
-from boildown.checkpoint import load_checkpoint, load_state_dict, save_safetensors
+from boildown.checkpoints.checkpoint import load_checkpoint, load_state_dict, save_safetensors
 
 
 def tied() -> dict[str, Tensor]:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from boildown.checkpoint import find_file, load_checkpoint
+from boildown.checkpoints.checkpoint import find_file, load_checkpoint
+from boildown.checkpoints.model_directory import WEIGHTS, packed_file
+from boildown.checkpoints.tensor_file import late
 from boildown.codec import unpack
 from boildown.codec.base import base_tensor
 from boildown.codec.container import MAGIC, naming, open_file
 from boildown.codec.entry import State, check_item
 from boildown.files.regular import open_regular
-from boildown.model_directory import WEIGHTS, packed_file
-from boildown.tensor_file import late
 
 
 def load_base(base: State | str | os.PathLike[str] | None) -> State | None:
@@ -21,8 +21,8 @@ def load_base(base: State | str | os.PathLike[str] | None) -> State | None:
 
     Args:
         base: name -> tensor, which is given back; or the path of a checkpoint of any kind that
-            `boildown.checkpoint.load_checkpoint` reads, of a .boil file, or of a directory that
-            holds one of these. None for no base.
+            `load_checkpoint` reads, of a .boil file, or of a directory that holds one of these.
+            None for no base.
 
     Raises:
         ValueError: if the file holds no state dict, or is damaged, with the remedy.

@@ -76,7 +76,10 @@ def _weight_files(directory: Path) -> list[str]:
         ValueError: if an index is none.
         OSError: if an index cannot be read.
     """
-    from boildown.checkpoint import IN_DIRECTORY, index_of  # a path alone needs no torch
+    from boildown.checkpoints.checkpoint import (  # a path alone needs no torch
+        IN_DIRECTORY,
+        index_of,
+    )
 
     found = [name for name in IN_DIRECTORY if os.path.lexists(directory / name)]
     indices = [name for name in found if name.endswith(".json")]
