@@ -55,7 +55,7 @@ LAYERS: tuple[set[str], ...] = (  # a room imports from its own layer and those 
     },
     {"reworking", "rework_options"},
     {"pruning", "quantizing"},
-    {"prune_command", "quantize_command", "export_command"},
+    {"prune_command", "quantize_command", "export_command", "bench_command"},
     {"cli"},
     {"__main__", ""},  # the package itself
 )

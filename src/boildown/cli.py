@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from boildown import export_command, prune_command, quantize_command
+from boildown import bench_command, export_command, prune_command, quantize_command
 from boildown.printable import say
 
 if TYPE_CHECKING:
@@ -96,14 +96,6 @@ def verify(args: argparse.Namespace) -> None:
     verify_file(
         args.file, args.checkpoint, args.key, args.fold_masks, args.drop_zero_signs, args.base
     )
-
-
-def bench(args: argparse.Namespace) -> None:
-    """Time a file's model as it is and compiled for this machine."""
-    from boildown.benching import bench_file
-
-    places = args.config, args.allow, args.shape, args.out
-    bench_file(args.file, args.batches, *places, as_json=args.json)
 
 
 def report(args: argparse.Namespace) -> None:
@@ -259,7 +251,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_files(commands)
     _add_looking(commands)
 
-    _add_bench(commands)
+    bench_command.add(commands, _add_config)
     export_command.add(commands, _add_config)
     prune_command.add(commands, _add_config)
     quantize_command.add(commands, _add_config)
@@ -369,28 +361,6 @@ def _add_reading(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="take -0.0 for 0.0, which is equal and takes a bit less",
     )
-
-
-def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    command = commands.add_parser(
-        "bench", help="how fast a .boil file's model runs on this machine, dense and compiled"
-    )
-    command.add_argument("file", type=Path, help="a .boil file, or the directory of a run")
-    command.add_argument(
-        "--batches",
-        default="1,32,256",
-        metavar="N,N",
-        help="numbers of samples to time at; default: 1,32,256",
-    )
-    _add_config(command, "config.yaml beside the file, if it is there")
-    export_command.add_shape(command)
-    command.add_argument(
-        "-o", "--out", type=Path, help="the picture, .png; default: bench.png beside the file"
-    )
-    command.add_argument(
-        "--json", action="store_true", help="as data, on stdout; no picture without --out"
-    )
-    command.set_defaults(run=bench)
 
 
 def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
