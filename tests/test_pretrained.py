@@ -515,6 +515,14 @@ def test_a_base_that_is_missing_or_another_is_told(
         "pack", tmp_path / "new.pt", "--base", tmp_path / "old.boil", "-o", tmp_path / "old.boil"
     )
     assert "is the base, which is needed" in said
+    base = tmp_path / "base"
+    base.mkdir()
+    codec.pack(old, base / "model.boil")
+    said = refused("pack", tmp_path / "new.pt", "--base", base, "-o", base / "model.boil")
+    assert "model.boil is the base, which is needed" in said
+    with pytest.raises(ValueError, match="is the base, which is needed"):
+        boildown.pack(new, base / "model.boil", base=base / "model.boil")
+    assert same(codec.unpack(base / "model.boil"), old)
     said = refused("pack", tmp_path / "old.pt", "--base", file, "-o", tmp_path / "older.boil")
     assert "new.boil holds the differences to a base of its own: unpack it with that" in said
     with pytest.raises(ValueError, match="no tensor of the same name"):

@@ -115,7 +115,7 @@ def to_words(tensor: "Tensor") -> Words:
     plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
     words: Words = plain.view(torch.uint8).numpy().view(word_type(name_of(tensor)))
     if tensor.dtype == torch.bool and words.max() > 1:
-        return (words != 0).view(np.uint8)
+        words = (words != 0).view(np.uint8)
     return words
 
 
