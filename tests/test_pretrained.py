@@ -1,5 +1,6 @@
 """Directories of Hugging Face's tools: packed, unpacked, and loaded by their own libraries."""
 
+import errno
 import json
 import os
 import re
@@ -405,6 +406,22 @@ def test_links_are_resolved_and_never_lead_out(
     (directory / "model.safetensors").rename(outside)
     (directory / "model.safetensors").symlink_to(outside)
     refused("model.safetensors is a link that leads out of")
+
+
+def test_a_directory_that_cannot_be_read_is_not_left_out(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan = os.scandir
+
+    def denied(path: Any) -> Any:
+        if Path(path).name == "1_Pooling":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    assert main(["pack", str(directory), "-o", str(directory.with_name("new"))]) == 1
+    assert "Permission denied" in capsys.readouterr().err
+    assert not directory.with_name("new").exists()
 
 
 def test_a_snapshot_of_the_cache_is_read_through_its_links(tmp_path: Path) -> None:
