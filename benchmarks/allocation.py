@@ -15,7 +15,6 @@ images; the last 5,000 training images are those of validation. What has been me
 
 import argparse
 import copy
-import json
 import logging
 import math
 import statistics
@@ -28,7 +27,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, Trainer, seed_everything
+from bare_trainer import bare_trainer
+from kept import Kept
+from lightning.pytorch import Callback, seed_everything
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -109,33 +110,9 @@ def trained(
     """Train in place, by Adam with a cosine."""
     seed_everything(seed, verbose=False)
     task = Classification(net, optimizer=lambda p: torch.optim.Adam(p, lr=rate), num_classes=10)
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=-1,
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-        callbacks=[ComputeBudget(epochs=epochs), ScheduleLearningRate(shape=Cosine()), *extra],
-    )
+    callbacks = [ComputeBudget(epochs=epochs), ScheduleLearningRate(shape=Cosine()), *extra]
     loader = TensorLoader(*data.train, BATCH, shuffle=True, seed=seed, drop_last=True)
-    trainer.fit(task, loader)
-
-
-class Kept:
-    """Figures by their key, in a file, so that nothing is measured twice."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.figures: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-
-    def get(self, key: str, measure: Callable[[], Any]) -> Any:
-        if key not in self.figures:
-            self.figures[key] = measure()
-            self.path.write_text(json.dumps(self.figures, indent=1))
-        return self.figures[key]
+    bare_trainer(callbacks).fit(task, loader)
 
 
 def pruned(

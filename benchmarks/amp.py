@@ -17,7 +17,8 @@ import warnings
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, Trainer
+from bare_trainer import bare_trainer
+from lightning.pytorch import Callback
 
 from boildown.amp.plugins import fp16
 from boildown.callbacks.budget import ComputeBudget
@@ -75,16 +76,11 @@ def measure(way: str, size: argparse.Namespace) -> tuple[float, float]:
     precision: dict[str, Any] = {"precision": {"fp32": "32-true", "bf16": "bf16-mixed"}.get(way)}
     if way.startswith("fp16"):
         precision = {"plugins": [fp16("gpu" if ON_GPU else "cpu")]}
-    trainer = Trainer(
+    trainer = bare_trainer(
+        callbacks,
         accelerator="gpu" if ON_GPU else "cpu",
         devices=1,
         max_steps=size.steps,
-        callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
         **precision,
     )
     if ON_GPU:

@@ -24,6 +24,7 @@ from boildown import codec
 from boildown.codec import huffman, ranges
 from boildown.codec.bytewise import Reader
 from boildown.codec.mixed import pieces as mixed
+from boildown.codec.piece import Piece
 
 OURS, THEIRS, MIXED, ROUNDS = 10**7, 2 * 10**5, 1 << 20, 5
 Works = dict[str, tuple[Callable[[], object], float, str]]
@@ -100,7 +101,7 @@ def range_works(rng: np.random.Generator) -> Works:
 
 def mixed_works(name: str, words: NDArray[Any], dtype: str) -> Works:
     """Mixed predictions, all choices included."""
-    piece = mixed.Piece(words, dtype, 1024)
+    piece = Piece(words, dtype, 1024)
     data = mixed.encode([piece])
     kind = mixed.Kind(dtype, words.size, 1024)
     assert (mixed.decode(data, [kind])[0][0] == words).all()

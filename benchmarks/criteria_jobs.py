@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from bare_trainer import bare_trainer
 from bits_jobs import quantize_of
 from criteria_data import Data, cifar, error, mnist
-from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch import Callback, seed_everything
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -182,18 +183,12 @@ def trained(
     task = Classification(net, optimizer=rates, num_classes=10)
     peaks = {"train": 0.1 if settings.smoke else 1.0}  # a trial has no time to warm up
     schedule = ScheduleLearningRate(shape=Cosine(warmup=kind.warmup), peaks=peaks)
-    trainer = Trainer(
+    trainer = bare_trainer(
+        [ComputeBudget(epochs=settings.epochs(job)), schedule, *extra],
         accelerator=device,
         devices=1,
         plugins=[LightningEnvironment()],  # each process is alone, whatever else is installed
         precision=kind.precision,
-        max_epochs=-1,
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-        callbacks=[ComputeBudget(epochs=settings.epochs(job)), schedule, *extra],
     )
     batch = min(kind.batch, len(data.train[1]) // 4)
     task.train()  # a fit leaves modes as they are, and in evaluation batch-norms learn nothing

@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from bare_trainer import bare_trainer
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from lightning.pytorch import LightningModule, Trainer, seed_everything
+from lightning.pytorch import LightningModule, seed_everything
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
@@ -172,11 +173,7 @@ def _trained(case: Case, config: DictConfig, steps: int) -> nn.Module:
         budget.go_on(stage.until)
         task = case.task(model.train())
         task.example_input_array = inputs[:BATCH]
-        trainer = Trainer(
-            accelerator="cpu", max_epochs=-1, logger=False, enable_progress_bar=False,
-            enable_checkpointing=False, enable_model_summary=False, limit_val_batches=0,
-            callbacks=[budget, *stage.techniques],
-        )  # fmt: skip
+        trainer = bare_trainer([budget, *stage.techniques])
         if place:
             trainer.fit_loop.epoch_loop._batches_that_stepped = budget.steps
         trainer.fit(task, loader)

@@ -10,17 +10,16 @@ measured is kept in --out and not repeated.
 
 import argparse
 import copy
-import json
 import logging
 import statistics
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from bare_trainer import bare_trainer
+from kept import Kept
+from lightning.pytorch import seed_everything
 from torch import nn
 from torch.nn import functional as F
 
@@ -79,32 +78,8 @@ def trained(net: nn.Module, data: Data, seed: int) -> None:
     """Train in place, by Adam with a cosine."""
     seed_everything(seed, verbose=False)
     task = Classification(net, optimizer=lambda p: torch.optim.Adam(p, lr=1e-3), num_classes=10)
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=-1,
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-        callbacks=[ComputeBudget(epochs=EPOCHS), ScheduleLearningRate(shape=Cosine())],
-    )
+    trainer = bare_trainer([ComputeBudget(epochs=EPOCHS), ScheduleLearningRate(shape=Cosine())])
     trainer.fit(task, TensorLoader(*data.train, BATCH, shuffle=True, seed=seed, drop_last=True))
-
-
-class Kept:
-    """Figures by their key, in a file, so that nothing is measured twice."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.figures: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-
-    def get(self, key: str, measure: Callable[[], Any]) -> Any:
-        if key not in self.figures:
-            self.figures[key] = measure()
-            self.path.write_text(json.dumps(self.figures, indent=1))
-        return self.figures[key]
 
 
 def main() -> None:

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from bare_trainer import bare_trainer
+from lightning.pytorch import Callback, LightningModule
 from torch.nn import functional as F
 
 from boildown.callbacks.budget import ComputeBudget
@@ -76,17 +77,7 @@ def adam(parameters: Any) -> torch.optim.Optimizer:
 
 
 def fit(module: LightningModule, data: MNIST, callbacks: list[Callback], **limits: Any) -> None:
-    trainer = Trainer(
-        accelerator="cpu",
-        callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-        **limits,
-    )
-    trainer.fit(module, data.train_dataloader())
+    bare_trainer(callbacks, **limits).fit(module, data.train_dataloader())
 
 
 def task(model: torch.nn.Module) -> Classification:

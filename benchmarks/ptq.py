@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from bare_trainer import bare_trainer
+from lightning.pytorch import seed_everything
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -129,15 +130,8 @@ def trained(case: Images, seed: int, epochs: int) -> nn.Module:
     """By AdamW with a cosine."""
     seed_everything(seed, verbose=False)
     net = case.build()
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=-1,
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-        callbacks=[ComputeBudget(epochs=epochs), ScheduleLearningRate(shape=Cosine(warmup=0.02))],
+    trainer = bare_trainer(
+        [ComputeBudget(epochs=epochs), ScheduleLearningRate(shape=Cosine(warmup=0.02))]
     )
     trainer.fit(case.task(net), case.data.train_dataloader())
     return net.eval()

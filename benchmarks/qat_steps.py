@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from bare_trainer import bare_trainer
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from torch import Tensor, nn
 
@@ -67,16 +68,7 @@ def steps(net: str, way: dict[str, Any] | None, count: int, now: Callable[[], fl
     pair: list[tuple[Tensor, Tensor]] = [(inputs[:BATCH], targets[:BATCH])]
     clock = Clock(now)
     held = [] if way is None else [Quantize(**way, begin=0.0, calibration=lambda: pair)]
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=-1,
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-        callbacks=[clock, ComputeBudget(steps=count + 3), *held],
-    )
+    trainer = bare_trainer([clock, ComputeBudget(steps=count + 3), *held])
     trainer.fit(task, TensorLoader(inputs, targets, BATCH, shuffle=False, seed=0, drop_last=True))
     return statistics.median(clock.seconds[3:])
 

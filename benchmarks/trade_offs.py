@@ -47,6 +47,7 @@ def measure(arguments: argparse.Namespace, name: str, overrides: list[str]) -> l
         command = [sys.executable, "train.py", "+compression=deep", "data=mnist", "model=lenet300"]
         command += [f"data.root={arguments.root}", f"budget.epochs={arguments.epochs}"]
         command += [f"seed={seed}", "logger=none", "validations=5", "compression.ratio=null"]
+        command += [f"share_dense={(arguments.out / 'dense').resolve()}"]
         command += [f"hydra.run.dir={directory}", "resume=true", *overrides]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         found.append(json.loads((directory / "result.json").read_text()))

@@ -92,7 +92,7 @@ function version2(data, base) { const back = new Reader(data.slice(max(5, data.l
     count) === pieces.length, "list of sections"); check(!sums || crc32(data.subarray(last, -4),
     crc32(data.subarray(0, 5))) === crc, "checksum"); check(fill.length === max(0,
     least - data.length + fill.length) && !fill.some(Boolean), "fill"); check(!digest ||
-    (base && same(digestOf(base), digest)), `base, not that of ${digest},`); const found =
+    (base && same(digestOf(base), digest)), "base (--base FILE.boil)"); const found =
     new Map(stored.map((entry) => [entry, new ArrayBuffer(entry.bytes)])); for (const [kind, count,
     bytes, checksum] of sections) { const held = pieces.splice(0, count), { named } = held[0].entry,
       body = read.take(bytes), most = sum(held, (piece) => piece.size * piece.entry.width);

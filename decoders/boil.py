@@ -120,7 +120,7 @@ def version2(data: bytes, base: Tensors | None) -> Found:  # as version1
     for name, (dtype, shape, part) in sorted((base or {}).items() if digest else ()):
         text, numbers = name.encode("utf-8", "surrogatepass"), [NAMES.index(dtype), len(shape)]
         known.update(b"".join([varint(len(text)), text, *map(varint, [*numbers, *shape]), part]))
-    check(not digest or (base is not None and known.digest() == digest[0]), "give its base")
+    check(not digest or (base is not None and known.digest() == digest[0]), "give its base: --base")
     for entry in stored:  # whole rows, or parts of the only row
         size, rows = entry.count, entry.shape[0] if len(entry.shape) > 1 else 1
         columns = size // rows if 0 < size <= rows << 20 else size
@@ -137,7 +137,7 @@ def version2(data: bytes, base: Tensors | None) -> Found:  # as version1
         part, held = read.take(size), list(islice(coming, count))
         check(not sums or zlib.crc32(part) == crc, f"tensor {held[0][0].name!r}: {WRONG_SUM}")
         most = sum(shape.size * BITS[shape.dtype] // 8 for _, _, shape in held)
-        check(count == 1 or all(k.size == e.count for e, _, k in held) and most <= 1 << 22, "mixed")
+        check(count == 1 or all(k.size == e.count and most <= 1 << 22 for e, _, k in held), "mixed")
         check(size <= 4096 + 16 * count + most, "a section has too many bytes")
         plain, mixing = Reader(part), Mixing(part)
         for entry, at, k in held:

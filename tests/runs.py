@@ -17,11 +17,15 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.singleton import Singleton
 from lightning.pytorch.loggers import Logger
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import save_file
+from torch import Tensor
 
+from boildown.models.mlp import MLP
 from boildown.run import run
 from boildown.run.config import accept_plus, check_choices, register_resolvers
 from boildown.run.errors import expected, one_line
@@ -58,6 +62,16 @@ def config_of_a_run(widths: list[int]) -> dict[str, Any]:
         },
         "trainer": {"_target_": "lightning.pytorch.Trainer", "accelerator": "cpu"},
     }
+
+
+def leave_a_run(directory: Path, widths: list[int]) -> dict[str, Tensor]:
+    """Fill a directory as a run leaves it, of a net that was not trained; returns its state."""
+    directory.mkdir()
+    torch.manual_seed(0)
+    state = MLP((1, 8, 8), 10, widths).state_dict()
+    save_file(state, directory / "dense.safetensors")
+    OmegaConf.save(OmegaConf.create(config_of_a_run(widths)), directory / "config.yaml")
+    return state
 
 
 def choices(group: str) -> list[str]:

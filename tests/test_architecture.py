@@ -43,19 +43,8 @@ LAYERS: tuple[set[str], ...] = (  # a room imports from its own layer and those 
     {"tasks"},
     {"callbacks"},
     {"run"},
-    {
-        "entry",
-        "packing",
-        "inspecting",
-        "verifying",
-        "compressing",
-        "benching",
-        "opening",
-        "converting",
-    },
-    {"reworking", "rework_options"},
-    {"pruning", "quantizing"},
-    {"prune_command", "quantize_command", "export_command"},
+    {"entry", "compressing"},
+    {"commands"},
     {"cli"},
     {"__main__", ""},  # the package itself
 )

@@ -1,6 +1,7 @@
 """boildown bench, as a user meets it."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,12 @@ import torch
 from matplotlib.image import imread
 from omegaconf import OmegaConf
 from runs import config_of_a_run
+from torch import nn
 
-from boildown import benching, codec
+import boildown
+from boildown import codec
 from boildown.cli import main
+from boildown.commands import benching
 from boildown.models.mlp import MLP
 from boildown.models.resnet import ResNet
 from boildown.models.transformer import GPT
@@ -118,8 +122,9 @@ def huge(path: Path) -> None:
         (None, ["--batches", "0"], "--batches 0: give numbers"),
         (None, ["--out", "a.pdf"], "--out a.pdf: give the picture's file"),
         (None, ["--config", "none.yaml"], "none.yaml: there is no such config"),
-        (bare, [], "holds no model's description"),
+        (bare, [], "says what network it is of. For a network of your own: boildown.pack("),
         (foreign, [], "'os.system' is not one of boildown's models"),
+        (foreign, [], "on the command line --allow"),
         (damaged, [], "model.boil"),
         (huge, [], "(3, 4000, 4000), which is no sample"),
     ],
@@ -138,6 +143,29 @@ def test_bad_input_is_named(
     assert says in said.replace("\n", " ")
     assert "Traceback" not in said
     assert not file.with_name("bench.png").exists()
+
+
+def test_a_network_of_ones_own_is_timed_if_it_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From a module of the working directory; the file cannot say its input_shape."""
+    (tmp_path / "sounds_net.py").write_text(
+        "from torch import nn\n\n\nclass Net(nn.Sequential):\n    def __init__(self, width):\n"
+        "        super().__init__(nn.Linear(12, width), nn.ReLU(), nn.Linear(width, 3))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    network = nn.Sequential(nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3))
+    boildown.pack(network, "net.boil", config={"_target_": "sounds_net.Net", "width": 8})
+    trusted = ["bench", "net.boil", "--batches", "2", "--json", "--allow", "sounds_net"]
+    assert main(trusted) == 1
+    assert "say it by --shape" in capsys.readouterr().err
+    assert main([*trusted, "--shape", "12"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {row["layer"] for row in found["layers"]} == {"0", "2"}
+    with pytest.raises(SystemExit):
+        main([*trusted, "--shape", "3,x"])
+    assert "3,x: give numbers of at least 1" in capsys.readouterr().err
 
 
 def test_a_file_that_is_not_there_is_named(

@@ -304,3 +304,9 @@ def test_a_full_disk_leaves_the_safetensors_as_they_were(tmp_path: Path) -> None
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.iterdir()) == [path]
     assert torch.equal(load_state_dict(path)["w"], torch.ones(2))
+
+
+def test_a_file_of_onnx_is_named(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(b"\x08\x08\x12\x07pytorch" + bytes(100))
+    with pytest.raises(ValueError, match=r"net\.onnx is a file of ONNX: give the PyTorch weights"):
+        load_checkpoint(tmp_path / "net.onnx")

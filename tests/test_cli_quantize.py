@@ -5,29 +5,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import OmegaConf
-from runs import config_of_a_run
+from runs import leave_a_run
 from safetensors.torch import load_file, save_file
 
 import boildown
 from boildown import codec
 from boildown.cli import main
-from boildown.models.mlp import MLP
 from boildown.quantize.activations import grid_on
-
-CONFIG = config_of_a_run([24])
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A directory as a run leaves it, of a net that was not trained."""
-    directory = tmp_path / "run"
-    directory.mkdir()
-    torch.manual_seed(0)
-    state = MLP((1, 8, 8), 10, [24]).state_dict()
-    save_file(state, directory / "dense.safetensors")
-    OmegaConf.save(OmegaConf.create(CONFIG), directory / "config.yaml")
-    return directory
+    leave_a_run(tmp_path / "run", [24])
+    return tmp_path / "run"
 
 
 def most_values(file: Path) -> dict[str, int]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import OmegaConf
-from runs import config_of_a_run
-from safetensors.torch import load_file, save_file
+from runs import config_of_a_run, leave_a_run
+from safetensors.torch import load_file
 
 from boildown import codec
 from boildown.cli import main
@@ -25,16 +25,12 @@ MODEL = CONFIG["model"]
 def run(tmp_path: Path) -> Path:
     """A directory as a run leaves it, of a net that was not trained."""
     directory = tmp_path / "run"
-    directory.mkdir()
-    torch.manual_seed(0)
-    state = MLP((1, 8, 8), 10, [12]).state_dict()
-    save_file(state, directory / "dense.safetensors")
+    state = leave_a_run(directory, [12])
     codec.pack(state, directory / "model.boil", config=MODEL)
     inside = {f"model.{name}": tensor for name, tensor in state.items()}
     torch.save(
         {"state_dict": inside | {"accuracy.val.tp": torch.ones(1)}}, directory / "newest.ckpt"
     )
-    OmegaConf.save(OmegaConf.create(CONFIG), directory / "config.yaml")
     return directory
 
 

@@ -132,3 +132,21 @@ def test_a_command_line_is_one_that_boildown_takes(line: str) -> None:
 def test_there_are_commands_and_code() -> None:
     assert len(commands()) > 20
     assert sum(len(blocks(page, "python")) for page in PAGES) > 8
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors that GitHub and mkdocs give the headings of a page."""
+    prose = FENCED.sub("", page.read_text(encoding="utf-8"))
+    titles = re.findall(r"^#+ (.*)$", prose, re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "benchmarks" / "README.md", ROOT / "CHANGELOG.md"], ids=lambda p: p.stem
+)
+def test_a_link_leads_to_a_page_and_to_a_heading_of_it(page: Path) -> None:
+    links = re.findall(r"\]\((?!\w+:)([^)\s#]*)(?:#([^)\s]+))?\)", page.read_text(encoding="utf-8"))
+    for name, anchor in links:
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), name
+        assert not anchor or anchor in headings(target), f"{name}#{anchor}"

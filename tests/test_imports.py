@@ -30,9 +30,9 @@ LISTS = {  # each in a process of its own, in this order: module -> what must no
     "configs": {"boildown.run.config": ("torch", "lightning", "wandb")},
     "files": {
         "boildown.codec.report": ("torch", "scipy.linalg", "rich", *TRAINING),
-        "boildown.inspecting": ("torch", "scipy.linalg", *TRAINING),
-        "boildown.packing": TRAINING,
-        "boildown.verifying": TRAINING,
+        "boildown.commands.inspecting": ("torch", "scipy.linalg", *TRAINING),
+        "boildown.commands.packing": TRAINING,
+        "boildown.commands.verifying": TRAINING,
     },
     "files and mathematics": {
         "boildown.codec": ("sklearn", "matplotlib", "rich", *TRAINING),
@@ -91,7 +91,7 @@ def test_a_file_is_inspected_without_torch_and_unpacked_without_training(tmp_pat
     state = {"w": torch.eye(30), "v": torch.randn(40), "grid": torch.arange(90.0) % 7}
     files = [tmp_path / "model.boil"]
     codec.pack(state, files[0], config={"a": 1})
-    files += sorted(GOLDEN.rglob("grids.boil"))
+    files += [p for p in sorted(GOLDEN.rglob("grids.boil")) if p.parent.name != "version2_base"]
     code = (
         "import sys\n"
         "from boildown.cli import main\n"

@@ -263,11 +263,13 @@ def _read(file: Path) -> _Content:
         except (OSError, MemoryError):
             raise
         except Exception as error:  # a damaged file can raise any type
-            raise ValueError(f"{file} {_what_is_wrong(error, head)}") from None
+            raise ValueError(f"{file} {_what_is_wrong(error, head, file.suffix)}") from None
 
 
-def _what_is_wrong(error: Exception, head: bytes) -> str:
+def _what_is_wrong(error: Exception, head: bytes, ending: str) -> str:
     """Why a file cannot be read."""
+    if ending.lower() == ".onnx":
+        return "is a file of ONNX: give the PyTorch weights that it was exported from"
     text = str(error)
     if isinstance(error, CodecError):
         return text

@@ -125,7 +125,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"sparsity": 1.0}, r"sparsity must be in \[0, 1\), got 1"),
     ({"sparsity": None}, "got None"),
     ({"sparsity": 0.3, "pattern": "2:4"}, r"sparsity must be in \[0\.5, 1\), got 0\.3"),
-    ({"method": "gpt"}, "method must be sparsegpt, alps, obs, refit or a function"),
+    (
+        {"method": "gpt"},
+        "obs, refit or a function that scores, such as boildown.prune.criteria.wanda",
+    ),
     ({"pattern": "1x5"}, r"pattern 1x5: last\.weight has 12 inputs.*exclude=\['last\.weight'\]"),
     ({"exclude": ["nothing"]}, "the pattern 'nothing' matches no tensor"),
 ]

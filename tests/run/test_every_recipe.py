@@ -1,6 +1,7 @@
 """Every recipe there is, at its own settings on a small net: a new one is tested by existing."""
 
 import os
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,13 @@ def one_of_each_kind() -> list[str]:
     return [min(same, key=lambda r: "defaults:" in files[r]) for same in kinds.values()]
 
 
-def in_two_processes() -> list[Any]:
-    """One of each kind; few are quick, as each takes both cores and the same way to them."""
-    quick = {"deep", "qat", "structured"}
-    return [
-        pytest.param(r, marks=() if r in quick else pytest.mark.slow) for r in one_of_each_kind()
-    ]
+def quick(recipes: Iterable[str], among: Iterable[str] = RECIPES) -> list[Any]:
+    """All of those among, the others than `recipes` as slow tests."""
+    chosen = set(recipes)
+    return [pytest.param(r, marks=() if r in chosen else pytest.mark.slow) for r in among]
 
 
+KINDS = one_of_each_kind()
 SMALL = ("model=mlp", "model.width=64", "budget.epochs=6", "validations=40")
 
 
@@ -78,7 +78,7 @@ def test_it_trains_and_its_file_is_a_model(recipe: str, once: Once) -> None:
         assert result_of(run)["ratio"] > 2.0
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", quick([*KINDS, "alps", "mixed"]))
 def test_it_resumes_to_the_same_bytes_from_each_phase(
     recipe: str, once: Once, tmp_path: Path
 ) -> None:
@@ -96,7 +96,7 @@ def test_it_resumes_to_the_same_bytes_from_each_phase(
 
 
 @pytest.mark.filterwarnings("ignore:.*steps in a row were skipped")
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", quick([*KINDS, "alps"]))
 def test_it_trains_in_half_precision(recipe: str, tmp_path: Path) -> None:
     train(tmp_path / "run", *of(recipe), "trainer=amp", "loss_scaling.initial_scale=1e12")
     assert_whole(tmp_path / "run")
@@ -106,7 +106,7 @@ def test_it_trains_in_half_precision(recipe: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs a core for each process")
-@pytest.mark.parametrize("recipe", in_two_processes())
+@pytest.mark.parametrize("recipe", quick(["deep", "structured"], among=KINDS))
 def test_it_trains_in_two_processes_from_the_command_line(recipe: str, tmp_path: Path) -> None:
     two = ("trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp", "logger=none")
     done = call(f"hydra.run.dir={tmp_path / 'run'}", *of(recipe), *two)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-ABORTS = "import atexit, os, sys\natexit.register(os.abort)  # what a thread of gloo does at times\n"
+ABORTS = "import atexit, os, sys\natexit.register(os.abort)\n"  # as gloo does at times
 ENDS = "from boildown.run.leading import ended_at_once\nwith ended_at_once():\n    "
 
 

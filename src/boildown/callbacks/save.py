@@ -52,6 +52,9 @@ class SaveNewest(Checkpoint):
 
     Attributes:
         reused: training FLOPs of the dense checkpoint this run was started from, 0 without one.
+
+    Raises:
+        ValueError: for a path that is a directory; when a fit starts, if it has no validation.
     """
 
     def __init__(
@@ -63,6 +66,10 @@ class SaveNewest(Checkpoint):
         asked: Callable[[], bool] = bool,
     ) -> None:
         self.path = Path(path)
+        if self.path.is_dir():
+            raise ValueError(
+                f"SaveNewest: {path} is a directory; name the checkpoint, {self.path}/newest.ckpt"
+            )
         self.dense = None if dense is None else Path(dense)
         self.begin = begin
         self.config = None if config is None else dict(config)
@@ -102,6 +109,14 @@ class SaveNewest(Checkpoint):
         found = newest_sound(self.path)
         self._newest_is_good = found != self.previous
         return found
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.enable_validation:
+            raise ValueError(
+                "SaveNewest takes its checkpoints at validations, and this fit has none: give it a "
+                "validation loader and the module a validation_step, or take Lightning's "
+                "ModelCheckpoint"
+            )
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -174,7 +189,7 @@ class SaveNewest(Checkpoint):
         usual = strategy.checkpoint_io
         strategy.checkpoint_io = _Sealed(usual, self._keep_previous)
         try:
-            trainer.save_checkpoint(self.path)
+            trainer.save_checkpoint(self.path, weights_only=False)  # unsaid, it is logged
         finally:
             strategy.checkpoint_io = usual
         self._newest_is_good = not self._exploded

@@ -29,8 +29,8 @@ def digest_of(state: State) -> bytes:
     """
     if not isinstance(state, Mapping):
         raise CodecError(
-            f"the base is a {type(state).__name__}, no state dict: give base.state_dict(), names "
-            "-> tensors"
+            f"the base is a {type(state).__name__}, no state dict: give names -> tensors, such as "
+            "base.state_dict() or boildown.unpack(base)"
         )
     digest = hashlib.blake2b(digest_size=BASE_BYTES)
     for name in sorted(state, key=str):  # what is no text is refused below

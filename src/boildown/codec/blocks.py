@@ -11,7 +11,7 @@ from boildown.codec.kernels import Words
 
 BLOCK = 1 << 18  # words
 
-Piece = bytes | memoryview
+Chunk = bytes | memoryview
 
 
 @dataclass(frozen=True)

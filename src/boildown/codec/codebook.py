@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boildown.codec import kernels, values
-from boildown.codec.blocks import BLOCK, Blocks, Piece
+from boildown.codec.blocks import BLOCK, Blocks, Chunk
 from boildown.codec.bytewise import Reader
 from boildown.codec.error import CodecError
 from boildown.codec.kernels import Words
@@ -62,20 +62,20 @@ class Code:
         head: coder, form, table of the codes and values.
         words: (k,), the codebook, in the order of the symbols.
         stream_size: bytes of the stream.
-        write: makes it, in pieces, from symbols that come in blocks.
+        write: makes it, in chunks, from symbols that come in blocks.
     """
 
     head: bytes
     words: Words
     stream_size: int
-    write: Callable[[Iterable[NDArray[np.uint16]]], Iterable[Piece]]
+    write: Callable[[Iterable[NDArray[np.uint16]]], Iterable[Chunk]]
 
     @property
     def size(self) -> int:
         """Bytes of head and stream."""
         return len(self.head) + self.stream_size
 
-    def stream(self, blocks: Iterable[Words]) -> Iterable[Piece]:
+    def stream(self, blocks: Iterable[Words]) -> Iterable[Chunk]:
         """The stream of these words, all of the codebook."""
         return self.write(self._symbols(blocks))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from boildown.codec import kernels, values
-from boildown.codec.blocks import Blocks, Piece
+from boildown.codec.blocks import Blocks, Chunk
 from boildown.codec.bytewise import Reader
 from boildown.codec.codebook import Codebook, find_codebook
 from boildown.codec.gaps import GapCode, cheapest_gaps
@@ -54,13 +54,13 @@ class Plan:
 
     Attributes:
         size: bytes, exactly, or a few more than it takes.
-        write: makes them, in pieces. It is kept until then, so it should hold little beside the
-            tensor; and pieces made one by one keep little memory.
+        write: makes them, in chunks. It is kept until then, so it should hold little beside the
+            tensor; and chunks made one by one keep little memory.
         extra: 0 to 63, for the upper bits of the first byte: for the three coders that have them.
     """
 
     size: int
-    write: Callable[[], Iterable[Piece]]
+    write: Callable[[], Iterable[Chunk]]
     extra: int = 0
 
 

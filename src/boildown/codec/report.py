@@ -16,7 +16,8 @@ from boildown.codec.container import naming, open_file
 from boildown.codec.entry import Entry, State, Stored
 from boildown.codec.kernels import Words
 from boildown.codec.mixed.matrices import SIZES_MOST
-from boildown.codec.mixed.pieces import Piece, weigh
+from boildown.codec.mixed.pieces import weigh
+from boildown.codec.piece import Piece
 from boildown.codec.steps import codes_of
 from boildown.codec.tensor import plan, read_words
 from boildown.files.regular import open_regular

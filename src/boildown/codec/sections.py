@@ -9,28 +9,10 @@ from boildown.codec.coder import Anatomy, Plan
 from boildown.codec.error import CodecError
 from boildown.codec.index import DIFFERENCE, MIXED, PLAIN, Section
 from boildown.codec.kernels import Words
+from boildown.codec.piece import Piece
 from boildown.codec.tensor import plan, read_words
 
 CODERS = ("auto", "best", "fast", "huffman")
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A tensor, or some rows of one, to be coded.
-
-    Attributes:
-        words: (n,), n above 0, the bit patterns.
-        dtype: its name.
-        columns: of the matrix that the words are, row by row; n where they are one row.
-        channel: words to each place along the tensor's first axis; 0 where it has no other.
-        base: (n,), the words that a reader has in their place; None if there are none.
-    """
-
-    words: Words
-    dtype: str
-    columns: int
-    channel: int = 0
-    base: Words | None = None
 
 
 @dataclass(frozen=True)
@@ -115,8 +97,7 @@ def _mixed(pieces: Sequence[Piece], zero_signs: bool) -> tuple[int, bytes]:
     from boildown.codec.mixed import pieces as mixed  # whose machine code takes a while to load
 
     kind = MIXED if all(piece.base is None for piece in pieces) else DIFFERENCE
-    given = [mixed.Piece(p.words, p.dtype, p.columns, p.base) for p in pieces]
-    return kind, mixed.encode(given, zero_signs=zero_signs)
+    return kind, mixed.encode(pieces, zero_signs=zero_signs)
 
 
 def decode_section(kind: int, data: memoryview, rooms: Sequence[Room]) -> list[Decoded]:

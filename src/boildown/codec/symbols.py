@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boildown.codec import huffman, kernels, ranges
-from boildown.codec.blocks import BLOCK, Piece
+from boildown.codec.blocks import BLOCK, Chunk
 from boildown.codec.bytewise import Reader, varint
 from boildown.codec.error import CodecError
 from boildown.codec.kernels import Words
@@ -30,13 +30,13 @@ class Symbols:
         order: (k,), the entries of the codebook by symbol: the most frequent first, for one.
         table: bytes that tell a reader the number of entries, and how they are coded.
         size: bytes of the stream, exactly but for `RANGE`, where it is a bound.
-        write: makes it, in pieces, from symbols that come in blocks.
+        write: makes it, in chunks, from symbols that come in blocks.
     """
 
     order: NDArray[np.intp]
     table: bytes
     size: int
-    write: Callable[[Iterable[NDArray[np.uint16]]], Iterable[Piece]]
+    write: Callable[[Iterable[NDArray[np.uint16]]], Iterable[Chunk]]
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _plan_range(words: Words, counts: NDArray[np.int64]) -> Symbols | None:
     order = np.lexsort((words, -counts))
     parts = ranges.frequencies_of(counts[order])
 
-    def write(symbols: Iterable[NDArray[np.uint16]]) -> Iterable[Piece]:
+    def write(symbols: Iterable[NDArray[np.uint16]]) -> Iterable[Chunk]:
         return [ranges.encode(np.concatenate(list(symbols)), parts)]
 
     return Symbols(order, ranges.pack_frequencies(parts), ranges.bound(counts[order], parts), write)

@@ -18,9 +18,10 @@ from boildown.codec.entry import Config, Entry, Progress, State, check_item, che
 from boildown.codec.error import CodecError
 from boildown.codec.in_order import in_order
 from boildown.codec.index import DIFFERENCE, MIXED, NAMES_MOST, Section, pack_index
+from boildown.codec.piece import Piece
 from boildown.codec.pieces import BLOCK_LOG, Span, spans_of
 from boildown.codec.plain_data import UTF8, packed_config
-from boildown.codec.sections import CODERS, Piece, encode_section
+from boildown.codec.sections import CODERS, encode_section
 from boildown.codec.version2 import CRC_BYTES, least_size
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ OF_A_MODEL = ("boildown.lowrank.factorize.restructure",)
 describes. Closed, as their modules hold much that no file has any business to call."""
 
 _REMEDY = (
-    "pass the model yourself, or trust the package that defines it, trust_config=['my_package'], "
-    "or the whole config if you know where it comes from"
+    "pass the model yourself, or trust the package that defines it, trust_config=['my_package'] "
+    "(on the command line --allow my_package), or the whole config if you know where it comes from"
 )
 
 

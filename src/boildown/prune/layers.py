@@ -18,7 +18,7 @@ from boildown.prune.criteria import Criterion, check_finite, lamp, magnitude, sc
 from boildown.prune.forms import check_mix, mixed
 from boildown.prune.masks import layer_masks
 from boildown.prune.patterns import SINGLE, Pattern, pattern_named
-from boildown.prune.reconstruct import Choose, Method, Named, method_named
+from boildown.prune.reconstruct import METHODS, Choose, Method, Named
 from boildown.prune.scopes import Scope, check_scope, scoped_masks
 from boildown.structure.weights import weights_in
 
@@ -263,7 +263,7 @@ def prune_oneshot(
     """
     names, made, final = _asked(model, sparsity, pattern, exclude)
     check_scope(scope, "scope")
-    fitting = None if callable(method) else method_named(method, "method")
+    fitting = None if callable(method) else _fitting(method)
     _check_mix(mix, loss, fitting)
     pruned, batches = copy.deepcopy(model), collect_whole(calibration, samples)
     evidence = Evidence(pruned, names, lambda: batches, loss_through(pruned, loss))
@@ -276,6 +276,15 @@ def prune_oneshot(
     else:
         refit_(pruned, evidence, choose, _largest(pruned, choose), fitting, mix)
     return pruned
+
+
+def _fitting(method: str) -> Method:
+    if method not in METHODS:
+        raise ValueError(
+            f"method must be {', '.join(METHODS)} or a function that scores, such as "
+            f"boildown.prune.criteria.wanda, got {method!r}"
+        )
+    return METHODS[method]
 
 
 def _largest(

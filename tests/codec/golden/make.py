@@ -2,7 +2,8 @@
 
     python tests/codec/golden/make.py DIRECTORY [OPTION=VALUE ...]
 
-Options are those of `boildown.codec.encode`. See README.md beside this script.
+Options are those of `boildown.codec.encode`; base=DIRECTORY writes differences to the files there.
+See README.md beside this script.
 """
 
 import hashlib
@@ -246,6 +247,23 @@ FILES: dict[str, tuple[State, Any]] = {
     "divided": (divided(), None),
     "promised": ({"w": torch.zeros(5_000_000, dtype=torch.int8)}, None),
 }
+RELATIVE = ("nothing", "lenet", "dtypes", "forms", "signs", "grids", "names", "divided")
+
+
+def nudged(state: State) -> State:
+    """Tensors as they were, with few or all words off by a little, in another shape, and a new."""
+    made: dict[int, Tensor] = {}
+    for i, tensor in enumerate(state.values()):
+        if id(tensor) in made:
+            continue
+        size, most = tensor.numel(), 1 if tensor.dtype is torch.bool else 7
+        share = min((0.0, 0.02, 1.0, 0.3)[i % 4], 1000 / max(size, 1))
+        noise = torch.randint(0, most + 1, (size,), generator=g(i)) * _kept(share, (size,), i)
+        words = tensor.detach().resolve_conj().contiguous().clone()
+        if size:
+            words.reshape(-1).view(torch.uint8).reshape(size, -1)[:, 0] ^= noise.to(torch.uint8)
+        made[id(tensor)] = words.reshape(-1) if i % 7 == 6 else words
+    return {name: made[id(tensor)] for name, tensor in state.items()} | {"new": torch.ones(3, 3)}
 
 
 def plain_json(value: Any) -> Any:
@@ -291,8 +309,13 @@ def early() -> bytes:
 def main(directory: Path, options: dict[str, Any]) -> None:
     """Write all of them; the tensors of some take other coders with other options."""
     directory.mkdir(parents=True, exist_ok=True)
+    bases = Path(options.pop("base")) if "base" in options else None
     for name, (state, config) in FILES.items():
-        write(directory, name, codec.encode(state, config, **options), state, config)
+        if bases is not None and name not in RELATIVE:
+            continue
+        base = None if bases is None else codec.unpack(bases / f"{name}.boil")
+        held = state if base is None else nudged(state)
+        write(directory, name, codec.encode(held, config, base=base, **options), held, config)
     if codec.encode({})[4] == 1:
         write(directory, "early", early(), {"w": torch.zeros(1 << 20, dtype=torch.float64)}, None)
 

@@ -16,18 +16,19 @@ from boildown.codec.huffman import canonical_codes, code_lengths
 from boildown.codec.mixed import pieces as mixed
 from boildown.codec.mixed import tables, trees
 from boildown.codec.mixed.forms import fold, unfold
+from boildown.codec.piece import Piece
 
 WIDE = [name for name in NAMES if name != "bool"]
 
 
-def piece(tensor: Tensor, base: Tensor | None = None) -> mixed.Piece:
+def piece(tensor: Tensor, base: Tensor | None = None) -> Piece:
     words = to_words(tensor)
     columns = words.size // len(tensor) if tensor.dim() > 1 else words.size
     name = str(tensor.dtype).removeprefix("torch.")
-    return mixed.Piece(words, name, columns, None if base is None else to_words(base))
+    return Piece(words, name, columns, base=None if base is None else to_words(base))
 
 
-def kinds(pieces: list[mixed.Piece]) -> list[mixed.Kind]:
+def kinds(pieces: list[Piece]) -> list[mixed.Kind]:
     return [mixed.Kind(p.dtype, p.words.size, p.columns) for p in pieces]
 
 
@@ -40,7 +41,7 @@ class Encoded:
     bits: tuple[float, ...]
 
 
-def there_and_back(*pieces: mixed.Piece) -> Encoded:
+def there_and_back(*pieces: Piece) -> Encoded:
     data = mixed.encode(pieces)
     back = mixed.decode(data, kinds(list(pieces)), [p.base for p in pieces])
     for one, (words, _) in zip(pieces, back, strict=True):
@@ -74,7 +75,7 @@ def test_words_of_every_dtype_come_back(
         4: np.arange(rows * columns, dtype=np.uint64).astype(word),
         5: np.full(rows * columns, top // 2, np.uint64).astype(word),
     }[kind]
-    there_and_back(mixed.Piece(words, dtype, columns), mixed.Piece(words[:1], dtype, 1))
+    there_and_back(Piece(words, dtype, columns), Piece(words[:1], dtype, 1))
 
 
 @given(
@@ -160,7 +161,7 @@ def test_no_piece_takes_more_than_raw_by_64_bytes() -> None:
         word = word_type(dtype)
         top = 2 if dtype == "bool" else 2 ** (8 * word.itemsize)
         words = rng.integers(0, top, 5000, dtype=np.uint64).astype(word)
-        encoded = there_and_back(mixed.Piece(words, dtype, 100))
+        encoded = there_and_back(Piece(words, dtype, 100))
         signs = 5000 // 8 if word.itemsize == 1 else 0  # a bit for each zero of a float of a byte
         assert len(encoded.data) <= words.nbytes + 64 + signs, dtype
 

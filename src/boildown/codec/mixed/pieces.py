@@ -5,7 +5,6 @@ what the coder has learned, and no byte is spent on where one ends.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -18,30 +17,14 @@ from boildown.codec.kernels import Words
 from boildown.codec.mixed.arrays import code_words, weighed
 from boildown.codec.mixed.forms import Kind
 from boildown.codec.mixed.stream import Stream
+from boildown.codec.piece import Piece
 
-__all__ = ["Kind", "Piece", "decode", "encode", "weigh"]
+__all__ = ["Kind", "decode", "encode", "weigh"]
 
 T = TypeVar("T", Words, None, Words | None)
 
 _ROOM = 512  # bytes of a piece beyond its words
 _PARTS = {"complex32": "float16", "complex64": "float32", "complex128": "float64"}
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A tensor, or some rows of one.
-
-    Attributes:
-        words: (n,), n above 0, the bit patterns.
-        dtype: its name.
-        columns: of the matrix that the words are, row by row; n where they are one row.
-        base: (n,), the words that a reader has in their place; None if there are none.
-    """
-
-    words: Words
-    dtype: str
-    columns: int
-    base: Words | None = None
 
 
 def encode(pieces: Sequence[Piece], *, zero_signs: bool = True) -> bytes:

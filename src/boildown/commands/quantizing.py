@@ -3,16 +3,16 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from boildown.calibrate.batches import collect
 from boildown.codec import inspect_file
+from boildown.commands.options import Files
+from boildown.commands.reworking import opened
 from boildown.printable import printable
 from boildown.quantize.layers import Plan, line_of, quantized
 from boildown.quantize.mixed import spread_bits
 from boildown.report import quantize_table
-from boildown.reworking import opened
 from boildown.run.reopen import TrainedRun
 
 
@@ -99,25 +99,12 @@ def _spread(run: TrainedRun, plan: Plan, asked: Asked) -> dict[str, int]:
     )
 
 
-def quantize_file(
-    path: Path,
-    out: Path | None,
-    asked: Asked,
-    config: Path | None,
-    allow: Sequence[str],
-    batches: int | None,
-    *,
-    as_json: bool,
-) -> None:
+def quantize_file(files: Files, asked: Asked, *, as_json: bool) -> None:
     """Quantize a run's network, write the file, and tell what it cost from that file.
 
     Args:
-        path: see `boildown.run.reopen.open_run`.
-        out: the .boil file; None for quantized.boil beside the network's, if there is none yet.
+        files: the run's, and that which is made.
         asked: how.
-        config: of the run; None for config.yaml beside the file.
-        allow: what the config may build beside what any may (`boildown.run.allowed`).
-        batches: of the validation data to measure on; None for all.
         as_json: whether everything is printed as data instead.
 
     Raises:
@@ -131,9 +118,10 @@ def quantize_file(
             "--group says which weights get one width when bits are spread: give --allocation too"
         )
     work = opened(
-        path, out, config, allow, batches, name="quantized.boil",
+        files,
+        name="quantized.boil",
         in_python="boildown.quantize.layers.quantize_oneshot(network, samples, bits)",
-    )  # fmt: skip
+    )
     if asked.allocation is not None:
         plan = replace(plan, bits=_spread(work.run, plan, asked))
     samples = collect(work.run.data.train_dataloader(), asked.samples)

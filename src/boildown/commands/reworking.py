@@ -1,14 +1,14 @@
 """What commands that change a run's network have in common: a run goes in, a file comes out."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
 from boildown.codec import dense_bytes
+from boildown.commands.options import Files
+from boildown.commands.packing import output_path
 from boildown.loading import load
-from boildown.packing import output_path
 from boildown.report.before_after import BeforeAfter
 from boildown.run.build import model_config
 from boildown.run.reopen import TrainedRun, open_run
@@ -45,24 +45,11 @@ class Rework:
         return BeforeAfter(self.before, after, dense_bytes(self.run.model.state_dict()), size)
 
 
-def opened(
-    path: Path,
-    out: Path | None,
-    config: Path | None,
-    allow: Sequence[str],
-    batches: int | None,
-    *,
-    name: str,
-    in_python: str,
-) -> Rework:
+def opened(files: Files, *, name: str, in_python: str) -> Rework:
     """Open a run, and measure its network.
 
     Args:
-        path: see `boildown.run.reopen.open_run`.
-        out: the .boil file; None for one beside the network's, if there is none yet.
-        config: of the run; None for config.yaml beside the file.
-        allow: what the config may build beside what any may (`boildown.run.allowed`).
-        batches: of the validation data to measure on; None for all.
+        files: where it is, and where what it becomes shall be.
         name: of the file beside the network's.
         in_python: what does the same to a network that is no run's.
 
@@ -70,12 +57,13 @@ def opened(
         ValueError: for other arguments, or a network that cannot be built, with the remedy.
         OSError: if a file cannot be read.
     """
-    _check_config(path, config, in_python)
+    out = files.out
+    _check_config(files.path, files.config, in_python)
     if out is not None and out.suffix != ".boil":
         raise ValueError(f"-o {out}: the name must end in .boil; boildown unpack makes others")
-    run = open_run(path, config, allow)
+    run = open_run(files.path, files.config, files.allow)
     out = output_path(out or run.file.parent / name, run.file, named=out is not None)
-    return Rework(run, out, batches, run.evaluator("val", batches)(run.model))
+    return Rework(run, out, files.batches, run.evaluator("val", files.batches)(run.model))
 
 
 def _check_config(path: Path, config: Path | None, in_python: str) -> None:

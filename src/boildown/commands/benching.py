@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from boildown.commands.opening import opened
 from boildown.files.progress import progress
 from boildown.forward import evaluating
-from boildown.opening import opened
 from boildown.report import bench_plot, bench_table
 from boildown.runtime import Report, compile
 from boildown.runtime.example import called, resized
@@ -27,6 +27,7 @@ def bench_file(
     batches: str,
     config: Path | None,
     allow: Sequence[str],
+    shape: tuple[int, ...] | None,
     out: Path | None,
     *,
     as_json: bool,
@@ -39,6 +40,7 @@ def bench_file(
         config: of the run; None for config.yaml beside the file, or without one for the model that
             the file describes and inputs of normal values.
         allow: what the config may build beside what any may (`boildown.run.allowed`).
+        shape: of one sample, where there is no config; None for what the file says.
         out: the picture; None for bench.png beside the file, or none if `as_json`.
         as_json: whether everything is printed as data instead.
 
@@ -54,7 +56,7 @@ def bench_file(
         raise ValueError(f"--out {out}: give the picture's file, whose name ends in .png")
     if not file.exists():
         raise ValueError(f"{path}: there is no such run or file")
-    model, example = opened(file, config, allow)
+    model, example = opened(file, config, allow, shape)
     report = _compiled(model, example, sizes)
     title = f"{file.name}: {report.machine}"
     if out is not None:

@@ -1,14 +1,14 @@
-"""The command line of `boildown quantize`; what it does is imported when it runs."""
+"""`boildown quantize`."""
 
 import argparse
 
-from boildown.rework_options import AddConfig, Commands, reworking
+from boildown.commands.options import Commands, Files, reworking
 
 
-def add(commands: "Commands[argparse.ArgumentParser]", add_config: AddConfig) -> None:
-    """Add the command to others; see `boildown.rework_options.reworking`."""
+def add(commands: Commands) -> None:
+    """Add the command to others."""
     about = "a trained run's network with few bits, without training, as a .boil file"
-    command = reworking(commands, "quantize", about, "quantized.boil", add_config)
+    command = reworking(commands, "quantize", about, "quantized.boil")
     _add_widths(command)
     command.set_defaults(run=run)
 
@@ -75,7 +75,7 @@ def _add_widths(command: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Quantize a run's network without training, into a new file."""
-    from boildown.quantizing import Asked, quantize_file
+    from boildown.commands.quantizing import Asked, quantize_file
 
     asked = Asked(
         bits=args.bits,
@@ -89,6 +89,4 @@ def run(args: argparse.Namespace) -> None:
         unit=args.unit,
         groups=args.group,
     )
-    quantize_file(
-        args.path, args.out, asked, args.config, args.allow, args.batches, as_json=args.json
-    )
+    quantize_file(Files.of(args), asked, as_json=args.json)

@@ -4,13 +4,14 @@ import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, get_args
 
 from torch import nn
 
 from boildown.calibrate.batches import collect
 from boildown.calibrate.outputs import output_errors
+from boildown.commands.options import Files
+from boildown.commands.reworking import opened
 from boildown.locate import locate, search_here
 from boildown.name_patterns import without
 from boildown.printable import printable
@@ -20,7 +21,6 @@ from boildown.prune.layers import prune_oneshot
 from boildown.prune.reconstruct import METHODS
 from boildown.prune.scopes import Scope
 from boildown.report import prune_table
-from boildown.reworking import opened
 from boildown.run.reopen import TrainedRun
 from boildown.structure.weights import weights_in
 
@@ -40,25 +40,12 @@ class Amounts:
     mix: float
 
 
-def prune_file(
-    path: Path,
-    out: Path | None,
-    amounts: Amounts,
-    config: Path | None,
-    allow: Sequence[str],
-    batches: int | None,
-    *,
-    as_json: bool,
-) -> None:
+def prune_file(files: Files, amounts: Amounts, *, as_json: bool) -> None:
     """Prune a run's network, write the file, and tell what it cost from that file.
 
     Args:
-        path: see `boildown.run.reopen.open_run`.
-        out: the .boil file; None for pruned.boil beside the network's, if there is none yet.
+        files: the run's, and that which is made.
         amounts: what is cut.
-        config: of the run; None for config.yaml beside the file.
-        allow: what the config may build beside what any may (`boildown.run.allowed`).
-        batches: of the validation data to measure on; None for all.
         as_json: whether everything is printed as data instead.
 
     Raises:
@@ -68,9 +55,10 @@ def prune_file(
     """
     method = _method(amounts.method)
     work = opened(
-        path, out, config, allow, batches, name="pruned.boil",
+        files,
+        name="pruned.boil",
         in_python="boildown.prune.layers.prune_oneshot(network, samples, sparsity)",
-    )  # fmt: skip
+    )
     run = work.run
     pruned = prune_oneshot(
         run.model,

@@ -3,15 +3,20 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from boildown.commands.opening import opened
+from boildown.commands.packing import output_path
 from boildown.exporting import Exported, export
 from boildown.exporting.file import ENDINGS, Kind
-from boildown.opening import opened
-from boildown.packing import output_path
 from boildown.printable import printable, say
 
 
 def export_file(
-    path: Path, to: Kind | None, out: Path | None, config: Path | None, allow: Sequence[str]
+    path: Path,
+    to: Kind | None,
+    out: Path | None,
+    config: Path | None,
+    allow: Sequence[str],
+    shape: tuple[int, ...] | None,
 ) -> None:
     """Export a file's model, and tell what became whole numbers and what did not.
 
@@ -22,6 +27,7 @@ def export_file(
         config: of the run; None for config.yaml beside the file, or without one for the model that
             the file describes.
         allow: what the config may build beside what any may (`boildown.run.allowed`).
+        shape: of one sample, where there is no config; None for what the file says.
 
     Raises:
         ValueError: with the remedy.
@@ -34,7 +40,7 @@ def export_file(
     if out is None:
         to = to or "onnx"
     target = output_path(out or file.with_suffix(kinds[to or "onnx"]), file, named=out is not None)
-    model, example = opened(file, config, allow)
+    model, example = opened(file, config, allow, shape)
     try:
         made = export(model, target, example, to=to)
     except ImportError as error:

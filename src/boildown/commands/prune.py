@@ -1,14 +1,14 @@
-"""The command line of `boildown prune`; what it does is imported when it runs."""
+"""`boildown prune`."""
 
 import argparse
 
-from boildown.rework_options import AddConfig, Commands, reworking
+from boildown.commands.options import Commands, Files, reworking
 
 
-def add(commands: "Commands[argparse.ArgumentParser]", add_config: AddConfig) -> None:
-    """Add the command to others; see `boildown.rework_options.reworking`."""
+def add(commands: Commands) -> None:
+    """Add the command to others."""
     about = "a trained run's network, pruned without training, into a new .boil file"
-    command = reworking(commands, "prune", about, "pruned.boil", add_config)
+    command = reworking(commands, "prune", about, "pruned.boil")
     _add_amounts(command)
     command.set_defaults(run=run)
 
@@ -47,7 +47,7 @@ def _add_amounts(command: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Prune a run's network without training, into a new file."""
-    from boildown.pruning import Amounts, prune_file
+    from boildown.commands.pruning import Amounts, prune_file
 
     amounts = Amounts(
         sparsity=args.sparsity,
@@ -58,6 +58,4 @@ def run(args: argparse.Namespace) -> None:
         samples=args.samples,
         mix=args.mix,
     )
-    prune_file(
-        args.path, args.out, amounts, args.config, args.allow, args.batches, as_json=args.json
-    )
+    prune_file(Files.of(args), amounts, as_json=args.json)

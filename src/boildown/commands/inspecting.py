@@ -217,7 +217,7 @@ class _Column:
     dispensable: int = 0
 
 
-_CAPTION = "bits: of fixed length > after entropy coding; ratio: to dense fp32"
+_CAPTION = "bits: of fixed length, if any > after entropy coding; ratio: to dense fp32"
 
 
 def _columns(report: FileReport) -> list[_Column]:
@@ -397,4 +397,6 @@ def _shape(tensor: TensorReport) -> str:
 
 
 def _bits(fixed: int | None, coded: float | None) -> str:
-    return "" if coded is None else f"{'-' if fixed is None else fixed} > {coded:.2f}"
+    if coded is None:
+        return ""
+    return f"{coded:.2f}" if fixed is None else f"{fixed} > {coded:.2f}"

@@ -1,20 +1,13 @@
-"""The command line of `boildown export`; what it does is imported when it runs."""
+"""`boildown export`."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
+from boildown.commands.options import Commands, add_config, add_shape
 
-def add(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    add_config: Callable[[argparse.ArgumentParser, str], None],
-) -> None:
-    """Add the command to others.
 
-    Args:
-        commands: of the command line.
-        add_config: adds what says where a config is, and what the default is.
-    """
+def add(commands: Commands) -> None:
+    """Add the command to others."""
     command = commands.add_parser(
         "export", help="a .boil file's model into one that runs without boildown, checked"
     )
@@ -29,11 +22,12 @@ def add(
         "-o", "--out", type=Path, help="default: beside it, a new .onnx, .pt2 or .safetensors"
     )
     add_config(command, "config.yaml beside the file, if it is there")
+    add_shape(command)
     command.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
     """Export a file's model."""
-    from boildown.converting import export_file
+    from boildown.commands.converting import export_file
 
-    export_file(args.file, args.to, args.out, args.config, args.allow)
+    export_file(args.file, args.to, args.out, args.config, args.allow, args.shape)
