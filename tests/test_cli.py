@@ -249,6 +249,20 @@ def test_errors_are_one_line(
     assert not list(tmp_path.glob(".*"))
 
 
+def test_no_shard_is_replaced_by_what_is_packed_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shard, index = tmp_path / "1.safetensors", tmp_path / "model.safetensors.index.json"
+    save_file({"w": torch.ones(3)}, shard)
+    index.write_text('{"weight_map": {"w": "1.safetensors"}}')
+    torch.save({"w": torch.ones(3)}, tmp_path / "a.pt")
+    assert main(["pack", str(index), "-o", str(shard)]) == 1
+    assert "1.safetensors is the file to read" in capsys.readouterr().err
+    given = ["--base", str(index), "-o", str(shard)]
+    assert main(["pack", str(tmp_path / "a.pt"), *given]) == 1
+    assert "1.safetensors is the base, which is needed" in capsys.readouterr().err
+
+
 def test_it_may_be_stopped(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

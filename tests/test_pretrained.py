@@ -1,5 +1,6 @@
 """Directories of Hugging Face's tools: packed, unpacked, and loaded by their own libraries."""
 
+import errno
 import json
 import os
 import re
@@ -407,6 +408,22 @@ def test_links_are_resolved_and_never_lead_out(
     refused("model.safetensors is a link that leads out of")
 
 
+def test_a_directory_that_cannot_be_read_is_not_left_out(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan = os.scandir
+
+    def denied(path: Any) -> Any:
+        if Path(path).name == "1_Pooling":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    assert main(["pack", str(directory), "-o", str(directory.with_name("new"))]) == 1
+    assert "Permission denied" in capsys.readouterr().err
+    assert not directory.with_name("new").exists()
+
+
 def test_a_snapshot_of_the_cache_is_read_through_its_links(tmp_path: Path) -> None:
     blobs, snapshot = tmp_path / "models--a--b/blobs", tmp_path / "models--a--b/snapshots/abc"
     blobs.mkdir(parents=True)
@@ -515,6 +532,14 @@ def test_a_base_that_is_missing_or_another_is_told(
         "pack", tmp_path / "new.pt", "--base", tmp_path / "old.boil", "-o", tmp_path / "old.boil"
     )
     assert "is the base, which is needed" in said
+    base = tmp_path / "base"
+    base.mkdir()
+    codec.pack(old, base / "model.boil")
+    said = refused("pack", tmp_path / "new.pt", "--base", base, "-o", base / "model.boil")
+    assert "model.boil is the base, which is needed" in said
+    with pytest.raises(ValueError, match="is the base, which is needed"):
+        boildown.pack(new, base / "model.boil", base=base / "model.boil")
+    assert same(codec.unpack(base / "model.boil"), old)
     said = refused("pack", tmp_path / "old.pt", "--base", file, "-o", tmp_path / "older.boil")
     assert "new.boil holds the differences to a base of its own: unpack it with that" in said
     with pytest.raises(ValueError, match="no tensor of the same name"):

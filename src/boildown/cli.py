@@ -41,8 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments, those of the process by default.
 
     Returns:
-        Exit code: 0, 1 after an error or 130 after Ctrl-C, told in one line on stderr. argparse
-        exits with 2.
+        Exit code: 0, 1 after an error, 130 after Ctrl-C, told in a line on stderr; argparse's is 2.
     """
     given = sys.argv[1:] if argv is None else list(argv)
     if given[:1] == ["train"]:  # whose settings are Hydra's to read

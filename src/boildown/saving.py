@@ -43,12 +43,13 @@ def pack(
 
     Raises:
         CodecError: for what is no dense tensor of a known dtype, or a config that is not plain.
+        ValueError: for a base that has no tensor in common with it, or would be replaced.
         OSError: if the file cannot be written.
     """
     state = model.state_dict() if isinstance(model, nn.Module) else model
     if isinstance(model, nn.Module):
         config = structured(model, config)
-    given = load_base(base)
+    given = load_base(base, path)
     check_shared(state, given, (path, "the base"))
     return codec.pack(state, path, config=config, coder=coder, zero_signs=zero_signs, base=given)
 

@@ -44,6 +44,17 @@ def test_it_comes_back(name: str, coder: str) -> None:
     assert codec.estimate(state, coder=coder) == len(data)
 
 
+@pytest.mark.parametrize("coder", CODERS)
+def test_a_bool_is_0_or_1_whatever_byte_it_is_in_memory(coder: str) -> None:
+    mask = torch.tensor([2, 0, 255, 1], dtype=torch.uint8).view(torch.bool).repeat(50)
+    state, whole = {"mask": mask}, {"mask": mask.logical_not().logical_not()}
+    data = codec.encode(state, coder=coder)
+    assert_same(codec.decode(data)[0], whole)
+    assert data == codec.encode(whole, coder=coder)
+    with_base = codec.encode(state, base=state)
+    assert_same(codec.decode(with_base, base=whole)[0], whole)
+
+
 def test_a_base_of_complex_numbers_and_of_tensors_that_are_shorter_without_it() -> None:
     generator = torch.Generator().manual_seed(1)
     steps = torch.randint(-9, 9, (50, 70), generator=generator) / 4

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from boildown.checkpoints.checkpoint import find_file, load_checkpoint
+from boildown.checkpoints.checkpoint import files_of, find_file, load_checkpoint
 from boildown.checkpoints.model_directory import WEIGHTS, packed_file
 from boildown.checkpoints.tensor_file import late
 from boildown.codec import unpack
@@ -16,16 +16,20 @@ from boildown.codec.entry import State, check_item
 from boildown.files.regular import open_regular
 
 
-def load_base(base: State | str | os.PathLike[str] | None) -> State | None:
+def load_base(
+    base: State | str | os.PathLike[str] | None, out: str | os.PathLike[str] | None = None
+) -> State | None:
     """The state dict of a base.
 
     Args:
         base: name -> tensor, which is given back; or the path of a checkpoint of any kind that
             `load_checkpoint` reads, of a .boil file, or of a directory that holds one of these.
             None for no base.
+        out: a file to be written.
 
     Raises:
-        ValueError: if the file holds no state dict, or is damaged, with the remedy.
+        ValueError: if the file holds no state dict, is damaged or would be replaced, with the
+            remedy.
         OSError: if it cannot be read.
     """
     if base is None or isinstance(base, Mapping):
@@ -39,6 +43,8 @@ def load_base(base: State | str | os.PathLike[str] | None) -> State | None:
     if path.is_dir() and (path / WEIGHTS).exists():
         path = packed_file(path)
     file = find_file(path)
+    if out is not None and os.path.realpath(out) in map(os.path.realpath, files_of(file)):
+        raise ValueError(f"{out} is the base, which is needed to read the file: name another")
     with open_regular(file) as opened, naming(file):
         packed = opened.read(len(MAGIC)) == MAGIC
         if packed and open_file(opened).base is not None:

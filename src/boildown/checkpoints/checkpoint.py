@@ -364,6 +364,12 @@ def index_of(index: Path) -> dict[str, str]:
     return files
 
 
+def files_of(file: Path) -> list[Path]:
+    """The files of a checkpoint: itself and, of an index, those that it names."""
+    named = index_of(file).values() if file.suffix == ".json" else ()
+    return [file, *map(file.with_name, dict.fromkeys(named))]
+
+
 def _choose(held: Mapping[Any, Any], file: Path) -> str | None:
     """The key under which the state dict lies, None if it is `held` itself."""
     keys: list[str] = [

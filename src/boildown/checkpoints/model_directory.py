@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from boildown.files.atomic import new_directory
 from boildown.files.regular import check_regular
@@ -91,7 +92,7 @@ def _files(source: Path, without: Collection[str]) -> list[Path]:
 
     Raises:
         ValueError: for a link that leads out of it, or to a directory.
-        OSError: for a pipe, a device or the like.
+        OSError: for a pipe, a device or the like, and a directory that cannot be read.
     """
     found = []
     for place, directories, names in _walk(source):
@@ -112,8 +113,12 @@ def _files(source: Path, without: Collection[str]) -> list[Path]:
 
 
 def _walk(source: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
-    for place, directories, names in os.walk(source):
+    for place, directories, names in os.walk(source, onerror=_fail):  # it passes them over
         yield Path(place), directories, names
+
+
+def _fail(error: OSError) -> NoReturn:
+    raise error
 
 
 def _check_place(file: Path, source: Path) -> None:

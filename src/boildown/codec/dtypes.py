@@ -102,6 +102,8 @@ def word_count(dtype: str, numel: int) -> int:
 def to_words(tensor: "Tensor") -> Words:
     """The bit patterns of a tensor, in the order of its elements.
 
+    A bool is 0 or 1, whatever byte above 0 stands for True in memory.
+
     Args:
         tensor: any shape, device and strides; not empty.
 
@@ -111,7 +113,10 @@ def to_words(tensor: "Tensor") -> Words:
     import torch
 
     plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
-    return plain.view(torch.uint8).numpy().view(word_type(name_of(tensor)))
+    words: Words = plain.view(torch.uint8).numpy().view(word_type(name_of(tensor)))
+    if tensor.dtype == torch.bool and words.max() > 1:
+        words = (words != 0).view(np.uint8)
+    return words
 
 
 def to_tensor(words: Words, dtype: str, shape: Sequence[int]) -> "Tensor":

@@ -119,8 +119,8 @@ def decode_section(kind: int, data: memoryview, rooms: Sequence[Room]) -> list[D
     try:
         found = mixed.decode(data, kinds, [room.base for room in rooms])
     except CodecError as error:
-        names = rooms[0].name if len(rooms) == 1 else f"{rooms[0].name!r} to {rooms[-1].name!r}"
-        raise CodecError(f"tensor {names}: {error}") from None
+        last = f" to {rooms[-1].name!r}" if len(rooms) > 1 else ""
+        raise CodecError(f"tensor {rooms[0].name!r}{last}: {error}") from None
     return [
         Decoded(words, anatomy, (anatomy.weight_bits_coded or 0) * room.size / 8)
         for (words, anatomy), room in zip(found, rooms, strict=True)

@@ -13,6 +13,7 @@ from boildown.checkpoints.base_state import check_shared, load_base
 from boildown.checkpoints.checkpoint import (
     ENDINGS,
     Checkpoint,
+    files_of,
     find_file,
     index_of,
     load_checkpoint,
@@ -23,7 +24,6 @@ from boildown.checkpoints.checkpoint import (
 from boildown.checkpoints.foreign_masks import find_masked, fold_masks
 from boildown.checkpoints.model_directory import WEIGHTS, copied_around, packed_file
 from boildown.checkpoints.tensor_file import late, tensor_bytes
-from boildown.codec.entry import State
 from boildown.files.progress import later_progress
 from boildown.printable import printable, say
 
@@ -58,7 +58,7 @@ def pack_checkpoint(
     around = checkpoint if checkpoint.is_dir() and out and out.suffix != ".boil" else None
     target = out / WEIGHTS if around and out else out or _beside(file, ENDINGS, ".boil")
     target = output_path(target, file, named=out is not None)
-    given = _base(base, target)
+    given = load_base(base, target)
     found = load_checkpoint(file, key)
     masked = [one.name for one in find_masked(found.state)]
     loaded = fold_masks(found.state) if fold else found.state
@@ -112,17 +112,6 @@ def _say_what_gains(before: int, after: int, negative: int, without: int, *, bas
         )
     elif before < _GAIN * after:
         say(_LITTLE_TO_BASE if based else _LITTLE)
-
-
-def _base(base: Path | None, target: Path) -> State | None:
-    """The state dict to tell the differences to.
-
-    Raises:
-        ValueError: if its file would be replaced.
-    """
-    if base is not None and os.path.realpath(base) == os.path.realpath(target):
-        raise ValueError(f"{target} is the base, which is needed to read the file: name another")
-    return load_base(base)
 
 
 @contextmanager
@@ -235,7 +224,7 @@ def unpack_file(file: Path, out: Path | None, base: Path | None = None) -> None:
             f"-o {out}: the name must end in .safetensors, or in {', '.join(_TORCH)} for a file of "
             "torch.save"
         )
-    given = _base(base, target)
+    given = load_base(base, target)
     with later_progress("unpacking") as tell:
         state = codec.unpack(packed, base=given, progress=tell)
     with _room(target, around, WEIGHTS) as place:
@@ -283,7 +272,7 @@ _TIED_MOST, _TIED_ANYWAY = 8, 1 << 26  # times the bytes of the tensors, and byt
 
 
 def output_path(out: Path, source: Path, *, named: bool) -> Path:
-    """The file to write, which is not the one to read, and replaces only what -o names.
+    """The file to write, which is none of those to read, and replaces only what -o names.
 
     Args:
         out: to write.
@@ -291,9 +280,9 @@ def output_path(out: Path, source: Path, *, named: bool) -> Path:
         named: whether it was by -o.
 
     Raises:
-        ValueError: if it is the same file, or there is one that nobody named.
+        ValueError: if it is read, or there is one that nobody named.
     """
-    if os.path.realpath(out) == os.path.realpath(source):
+    if os.path.realpath(out) in map(os.path.realpath, files_of(source)):
         raise ValueError(f"{out} is the file to read; give another name with -o")
     if not named and os.path.lexists(out):
         raise ValueError(f"{out} exists; name another file with -o, or this one to replace it")
