@@ -31,6 +31,7 @@ LAYERS: tuple[set[str], ...] = (  # a room imports from its own layer and those 
         "pretrained",
         "loading",
         "saving",
+        "unpacking",
         "data",
     },
     {"exporting"},

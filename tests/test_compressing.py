@@ -164,3 +164,24 @@ def test_it_is_imported_when_it_is_called() -> None:
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.startswith("set() <function compress")
+
+
+def test_bytes_may_be_asked_for_instead_of_a_ratio(trained: nn.Module, tmp_path: Path) -> None:
+    boildown.compress(trained, (X, Y), bytes=6000, epochs=2, path=tmp_path / "small.boil")
+    assert 5500 < (tmp_path / "small.boil").stat().st_size <= 6000
+
+
+@pytest.mark.parametrize(
+    ("sizes", "why"),
+    [
+        ({"bytes": 6000, "ratio": 4}, "are two sizes"),
+        ({"bytes": 0}, "bytes must be a number above 0 and below"),
+        ({"bytes": 10**9}, "bytes must be a number above 0 and below"),
+        ({"bytes": "6000"}, "got '6000'"),
+    ],
+)
+def test_sizes_that_are_none_are_refused(
+    trained: nn.Module, sizes: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(ValueError, match=why):
+        boildown.compress(trained, (X, Y), **sizes)

@@ -1,15 +1,18 @@
 """boildown pack and unpack: masks of others, metadata, and what a name says of a file."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
 
+import boildown
 from boildown import codec
 from boildown.checkpoints.foreign_masks import find_masked, fold_masks
 from boildown.cli import main
@@ -160,3 +163,42 @@ def test_files_of_other_kinds_are_told_apart(
     said = capsys.readouterr().err
     assert message in said.replace("\\\\", "\\")
     assert said.count("\n") == 1
+
+
+def test_some_tensors_are_unpacked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = {"a": torch.ones(3), "b": torch.arange(4), "c": torch.zeros(2)}
+    (tmp_path / "in").mkdir()
+    codec.pack(state, tmp_path / "in" / "model.boil")
+    file, out = str(tmp_path / "in"), tmp_path / "some.safetensors"
+    assert main(["unpack", file, "--keys", "c", "a", "-o", str(out)]) == 0
+    assert load_file(out).keys() == {"a", "c"}
+    assert main(["unpack", file, "--keys", "z", "-o", str(tmp_path / "none.pt")]) == 1
+    assert "'z'" in capsys.readouterr().err
+    assert main(["unpack", file, "--keys", "a", "-o", str(tmp_path / "directory")]) == 1
+    assert "give the name of a file" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "some.safetensors"]
+
+
+def test_a_state_dict_is_unpacked_from_a_directory_and_by_the_path_of_a_base(
+    tmp_path: Path,
+) -> None:
+    old = {"a": torch.randn(50), "b": torch.arange(4)}
+    new = old | {"a": old["a"] * 1.01}
+    for name, state, base in (("old", old, None), ("new", new, old)):
+        (tmp_path / name).mkdir()
+        codec.pack(state, tmp_path / name / "model.boil", base=base)
+    found = boildown.unpack(tmp_path / "new", ["a"], base=tmp_path / "old")
+    assert list(found) == ["a"]
+    assert torch.equal(found["a"], new["a"])
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    program = (
+        "import os, sys; from pathlib import Path; from boildown.files.atomic import part_beside\n"
+        "part_beside(Path(sys.argv[1])).touch(); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.boil")], check=False)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
+    save_file({"a": torch.ones(3)}, tmp_path / "a.safetensors")
+    assert main(["pack", str(tmp_path / "a.safetensors")]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.boil", "a.safetensors"]

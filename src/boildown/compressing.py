@@ -36,8 +36,9 @@ BATCH = 64  # samples of tensors that are trained at once
 def compress(
     model: nn.Module,
     data: Any,
-    ratio: float = 20.0,
+    ratio: float | None = None,
     *,
+    bytes: float | None = None,
     loss: Loss | None = None,
     epochs: float = 20.0,
     lr: float = 1e-3,
@@ -53,7 +54,8 @@ def compress(
         model: takes a batch of inputs; it is not touched.
         data: to fine-tune on: a DataLoader or another sized iterable of (inputs, targets), a
             Dataset, or a pair of tensors, whose first axis are the samples.
-        ratio: bytes of the parameters in fp32 / bytes of the file, above 1.
+        ratio: bytes of the parameters in fp32 / bytes of the file, above 1; 20 by default.
+        bytes: of the file, instead of a ratio.
         loss: (outputs, targets) -> scalar; by default the cross-entropy of a classifier.
         epochs: passes over the data.
         lr: the highest learning rate, of AdamW.
@@ -69,19 +71,18 @@ def compress(
     """
     small = _copied(model)
     loader = _loader(data)
-    asked, dense = f"ratio={ratio!r}", DENSE_BYTES * sum(p.numel() for p in small.parameters())
-    for name, value, least in (("ratio", ratio, 1.0), ("epochs", epochs, 0.0), ("lr", lr, 0.0)):
-        if not (is_number(value) and least < value < math.inf):
-            raise ValueError(f"compress: {name} must be a number above {least:g}, got {value!r}")
+    dense = DENSE_BYTES * sum(p.numel() for p in small.parameters())
+    for name, value in (("epochs", epochs), ("lr", lr)):
+        if not (is_number(value) and 0.0 < value < math.inf):
+            raise ValueError(f"compress: {name} must be a number above 0, got {value!r}")
+    size, asked = _asked(ratio, bytes, dense)
     if path is not None:
         _check_writable(path)
     prune, share = Prune(begin=0.0, end=CUT), ShareWeights(begin=SHARED, dtype="float16")
-    share.suit(ratio)
+    share.suit(dense / size)
     task = _FineTuning(small, loss or _cross_entropy, lr)
     measure = FileSize(structured(small, None) or {}, [prune, share], task)
-    prune.size = AskedSize(
-        dense / ratio, dense, measure, prune.preview, [share.preview], SHARED, asked
-    )
+    prune.size = AskedSize(size, dense, measure, prune.preview, [share.preview], SHARED, asked)
     prune.size.check_reach(dict(task.named_parameters()))
     device = next(small.parameters()).device
     _fit(task, loader, epochs, [prune, share])
@@ -89,6 +90,27 @@ def compress(
     if path is not None:
         _write(small, path, dense)
     return small
+
+
+def _asked(ratio: float | None, size: float | None, dense: int) -> tuple[float, str]:
+    """Bytes of the file, and what asks for them.
+
+    Raises:
+        ValueError: for sizes that are no smaller than the network, and for two of them.
+    """
+    if size is None:
+        ratio = 20.0 if ratio is None else ratio
+        if not (is_number(ratio) and 1.0 < ratio < math.inf):
+            raise ValueError(f"compress: ratio must be a number above 1, got {ratio!r}")
+        return dense / ratio, f"ratio={ratio!r}"
+    if ratio is not None:
+        raise ValueError(f"compress: ratio={ratio!r} and bytes={size!r} are two sizes; give one")
+    if not (is_number(size) and 0.0 < size < dense):
+        raise ValueError(
+            f"compress: bytes must be a number above 0 and below {dense}, what the parameters take "
+            f"in fp32, got {size!r}"
+        )
+    return size, f"bytes={size!r}"
 
 
 class _FineTuning(LightningModule):

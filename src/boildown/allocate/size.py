@@ -105,8 +105,8 @@ class AskedSize:
             raise UnreachableSizeError(
                 f"a file of {self.bytes:.0f} bytes ({self.asked}) is out of reach: "
                 f"with as much compressed as can be it takes {smallest} bytes, a ratio of "
-                f"{self.dense / smallest:.4g}; ask for less, or take a recipe that does more, "
-                "such as compression=lowrank_deep"
+                f"{self.dense / smallest:.4g}; ask for a larger file, or more techniques, as in "
+                "compression=lowrank_deep"
             )
         return smallest
 

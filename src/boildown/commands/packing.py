@@ -24,6 +24,7 @@ from boildown.checkpoints.checkpoint import (
 from boildown.checkpoints.foreign_masks import find_masked, fold_masks
 from boildown.checkpoints.model_directory import WEIGHTS, copied_around, packed_file
 from boildown.checkpoints.tensor_file import late, tensor_bytes
+from boildown.files.atomic import remove_parts
 from boildown.files.progress import later_progress
 from boildown.printable import printable, say
 
@@ -123,6 +124,7 @@ def _room(target: Path, source: Path | None, weights: str) -> Iterator[Path]:
         source: the directory of the others; None for the file alone.
         weights: the name of the file that the weights are read from.
     """
+    remove_parts(target.parent if source is None else target.parent.parent)  # of what was killed
     if source is None:
         yield target
         return
@@ -201,7 +203,9 @@ def _smaller(before: int, after: int) -> str:
     return f"{before / after:.1f}x smaller" if before > after else "no smaller"
 
 
-def unpack_file(file: Path, out: Path | None, base: Path | None = None) -> None:
+def unpack_file(
+    file: Path, out: Path | None, base: Path | None, keys: Sequence[str] | None
+) -> None:
     """Unpack to safetensors, or to a file of torch.save.
 
     Args:
@@ -209,6 +213,7 @@ def unpack_file(file: Path, out: Path | None, base: Path | None = None) -> None:
         out: the file to write, whose ending tells its kind; by default a new .safetensors. Where
             `file` is a directory, another name is a directory with what lies beside it too.
         base: what the file tells the differences to: anything that `load_base` reads.
+        keys: of the tensors; None for all.
 
     Raises:
         ValueError: with the remedy.
@@ -224,9 +229,11 @@ def unpack_file(file: Path, out: Path | None, base: Path | None = None) -> None:
             f"-o {out}: the name must end in .safetensors, or in {', '.join(_TORCH)} for a file of "
             "torch.save"
         )
+    if keys is not None and around is not None:
+        raise ValueError(f"-o {out}: --keys takes some tensors out: give the name of a file")
     given = load_base(base, target)
     with later_progress("unpacking") as tell:
-        state = codec.unpack(packed, base=given, progress=tell)
+        state = codec.unpack(packed, keys, base=given, progress=tell)
     with _room(target, around, WEIGHTS) as place:
         _write(state, place, _metadata_in(codec.read_config(packed)), packed)
         size = place.stat().st_size

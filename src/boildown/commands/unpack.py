@@ -18,6 +18,9 @@ def add(commands: Commands) -> None:
         "of a directory, another name is a new directory with all its other files too; "
         "default: beside it, a new .safetensors",
     )
+    command.add_argument(
+        "--keys", nargs="+", metavar="NAME", help="tensors to unpack; default: all of them"
+    )
     add_base(command)
     command.set_defaults(run=run)
 
@@ -26,4 +29,4 @@ def run(args: argparse.Namespace) -> None:
     """Unpack to safetensors, or to a file of torch.save."""
     from boildown.commands.packing import unpack_file
 
-    unpack_file(args.file, args.out, args.base)
+    unpack_file(args.file, args.out, args.base, args.keys)
