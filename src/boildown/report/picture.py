@@ -1,6 +1,6 @@
 """A run in one picture: metric and sparsity over the budget, bytes per layer before and after."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,10 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 from boildown.files.atomic import replacing
+from boildown.report import words
+from boildown.report.log_scale import log_scale
 from boildown.report.metric import headline, in_words, number, unit
+from boildown.report.ticks import log_ticks
 
 INK, COPPER, STEAM, GRID = "#22303c", "#b5541c", "#5b8aa6", "#d9dee2"
 
@@ -66,7 +69,7 @@ def draw_front(rows: Sequence[Mapping[str, Any]], metric: str, path: Path) -> No
             color=colour,
             linestyle=line,
         )
-    axes.set_xscale("log")
+    _logarithmic(axes.xaxis, [row["bytes"] for row in rows], words.size)
     axes.set_xlabel("bytes of the file")
     stage, _, name = metric.rpartition("/")
     axes.set_ylabel(f"{'validation' if stage == 'val' else stage} {in_words(name)}{sign}")
@@ -89,11 +92,9 @@ def _curve(axes: Any, result: dict[str, Any]) -> None:
         markersize=3,
         label=f"validation {in_words(metric)}",
     )
-    axes.set_yscale("log")
+    _logarithmic(axes.yaxis, [factor * row[f"val/{metric}"] for row in rows], "{:g}".format)
     axes.set_xlabel("fraction of the budget")
     axes.set_ylabel(f"validation {in_words(metric)}{sign}")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
     axes.grid(color=GRID, linewidth=0.6)
     cut = [row for row in rows if "prune/sparsity" in row]
     if cut:
@@ -120,11 +121,20 @@ def _layers(axes: Any, layers: list[dict[str, Any]]) -> None:
     largest = sorted(layers, key=lambda layer: -numel[layer["name"]])[:12]
     shown = [layer for layer in layers if layer in largest][::-1]
     names = [layer["name"] for layer in shown]
-    axes.barh(names, [4 * numel[name] for name in names], color=GRID, label="dense fp32")
-    axes.barh(names, [layer["bytes"] for layer in shown], color=COPPER, height=0.5, label="file")
-    axes.set_xscale("log")
-    axes.set_xlabel("bytes")
+    dense, packed = [4 * numel[name] for name in names], [layer["bytes"] for layer in shown]
+    axes.barh(names, dense, color=GRID, label="dense fp32")
+    axes.barh(names, packed, color=COPPER, height=0.5, label="file")
+    _logarithmic(axes.xaxis, [*dense, *packed], words.size, most=5)
     axes.legend(loc="lower right", frameon=False, fontsize=8)
+
+
+def _logarithmic(
+    axis: Any, values: Sequence[float], text: Callable[[float], str], most: int = 8
+) -> None:
+    """Make an axis logarithmic, if there is anything positive on it."""
+    positive = [value for value in values if value > 0.0]
+    if positive:
+        log_scale(axis, log_ticks(min(positive), max(positive), most), text)
 
 
 def _product(shape: list[int]) -> int:

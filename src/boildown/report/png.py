@@ -5,13 +5,13 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.ticker import NullLocator
 
 from boildown.files.atomic import replacing
 from boildown.report import words
 from boildown.report.chart import Chart, Series
 from boildown.report.colours import colour
 from boildown.report.groups import MANY
+from boildown.report.log_scale import log_scale
 
 MARKERS = ("o", "s", "D", "^", "P", "X", "v", "*")
 DASHES = ("-", "--", ":", "-.", (0, (7, 3)), (0, (7, 3, 1, 3)))
@@ -56,14 +56,13 @@ def _axes(axes: Any, chart: Chart, has_bars: bool) -> None:
     )
     axes.set_xlabel(chart.x_label, color=ink)
     axes.set_ylabel(chart.y_label, color=ink)
-    for log, scale, axis, ticks in (
-        (chart.x_log, axes.set_xscale, axes.xaxis, chart.x_ticks),
-        (chart.y_log, axes.set_yscale, axes.yaxis, chart.y_ticks),
+    for log, axis, ticks in (
+        (chart.x_log, axes.xaxis, chart.x_ticks),
+        (chart.y_log, axes.yaxis, chart.y_ticks),
     ):
         if log:
-            scale("log")
-            axis.set_minor_locator(NullLocator())
-        if ticks:
+            log_scale(axis, [value for value, _ in ticks], dict(ticks).__getitem__)
+        elif ticks:
             axis.set_ticks([value for value, _ in ticks], [text for _, text in ticks])
     axes.grid(color=grid, linewidth=0.6, axis="x" if has_bars else "both")
     axes.set_axisbelow(True)

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
-from matplotlib.ticker import FixedLocator, NullLocator
 
 from boildown.allocate.amounts import wording
 from boildown.files.atomic import replacing
 from boildown.report import words
 from boildown.report.colours import colour
+from boildown.report.log_scale import log_scale
 from boildown.report.png import DASHES, MARKERS
 from boildown.report.sensitivity_table import by_layer, harm
 from boildown.report.ticks import log_ticks
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 NAMED = 10  # layers that have a colour of their own
 CHARACTERS = 170  # that a row of the legend holds
+_told = "{:,g}".format
 
 
 def draw(points: Sequence["Point"], metric: str, path: Path, title: str) -> None:
@@ -111,22 +112,15 @@ def _lines(axes: Any, layers: Mapping[str, Sequence["Point"]], metric: str, at: 
 def _scale(left: Any, right: Any, points: Sequence["Point"], metric: str) -> None:
     """Logarithmic where values are positive and span enough."""
     costs = [p.cost for p in points if p.cost > 0.0]
-    _log(right.xaxis, right.set_xscale, log_ticks(min(costs), max(costs)))
+    log_scale(right.xaxis, log_ticks(min(costs), max(costs)), _told)
     scale = wording(points[0].technique).scale
     levels = [p.level for p in points if p.level is not None]
     if scale == "doubling":
         doubled = [2.0**i for i in range(math.floor(math.log2(max(levels))) + 1)]
-        _log(left.xaxis, left.set_xscale, [v for v in doubled if 2 * v > min(levels)])
+        log_scale(left.xaxis, [v for v in doubled if 2 * v > min(levels)], _told)
     elif scale == "each":
         left.set_xticks(sorted(set(levels)), [f"{level:g}" for level in sorted(set(levels))])
     values = [words.scale(metric) * p.metrics[metric] for p in points]
     values = [v for v in values if math.isfinite(v)]
     if values and min(values) > 0.0 and max(values) > 4.0 * min(values):
-        _log(left.yaxis, left.set_yscale, log_ticks(min(values), max(values)))
-
-
-def _log(axis: Any, scale: Any, ticks: Sequence[float]) -> None:
-    scale("log")
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_locator(FixedLocator(ticks))
-    axis.set_major_formatter("{x:,g}")
+        log_scale(left.yaxis, log_ticks(min(values), max(values)), _told)
