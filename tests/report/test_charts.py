@@ -66,6 +66,7 @@ def test_one_model_has_a_band_of_the_test_sets_own_error() -> None:
     runs = [result(seed=s, size=b, error=0.05) for s in (0, 1) for b in (1000, 9000)]
     chart = drawn(one_section(*runs))["size"]
     (band,) = [s for s in chart.series if s.kind == "band"]
+    assert band.label == "dense ± sampling error of the test"
     assert band.low[0] == pytest.approx(100 * (0.055 - (0.055 * 0.945 / 360) ** 0.5))
     assert band.x == [1000, 4 * PARAMS[64]]
     assert "sampling error of 360 test samples" in chart.caption

@@ -145,7 +145,8 @@ def _band(series: Series) -> list[dict[str, Any]]:
             "fillcolor": "@haze" if series.shade is None else f"@band:{series.shade:.4f}",
             "line": {"width": 0},
             "hoverinfo": "skip",
-            "showlegend": False,
+            "name": escape(words.shorten(series.label), quote=False),
+            "showlegend": bool(series.label),
         }
     ]
 

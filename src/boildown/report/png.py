@@ -132,7 +132,15 @@ def _marked(axes: Any, series: Series, dash: Any, size: int) -> None:
 
 def _band(axes: Any, series: Series) -> None:
     paint = colour("@muted", "light") if series.shade is None else _paint(series)
-    axes.fill_between(series.x, series.low, series.high, color=paint, alpha=0.2, linewidth=0)
+    axes.fill_between(
+        series.x,
+        series.low,
+        series.high,
+        color=paint,
+        alpha=0.2,
+        linewidth=0,
+        label=words.shorten(series.label) or "_",
+    )
 
 
 def _front(axes: Any, series: Series) -> None:

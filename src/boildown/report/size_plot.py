@@ -10,6 +10,8 @@ from boildown.report.groups import Cell, Line, Section
 from boildown.report.metric import NEAR
 from boildown.report.verdict import Verdict
 
+NOISE = "dense ± sampling error of the test"
+
 
 def size_chart(section: Section, found: Sequence[Verdict]) -> Chart:
     """The test metric against the size of the file."""
@@ -126,7 +128,7 @@ def _band(section: Section, points: Sequence[tuple[float, float]]) -> list[Serie
         return []
     ends = [min(x for x, _ in points), max(x for x, _ in points)]
     low, high = (100.0 * (fmean(values) + sign * error) for sign in (-1, 1))
-    return [Series(label="", x=ends, y=[low, low], low=[low] * 2, high=[high] * 2, kind="band")]
+    return [Series(label=NOISE, x=ends, y=[low, low], low=[low] * 2, high=[high] * 2, kind="band")]
 
 
 def _front(points: Sequence[tuple[float, float]], metric: str) -> list[Series]:
@@ -134,6 +136,8 @@ def _front(points: Sequence[tuple[float, float]], metric: str) -> list[Series]:
         return []
     sign = -1.0 if words.larger_is_better(metric) else 1.0
     front = [points[i] for i in pareto_front([(x, sign * y) for x, y in points])]
+    if len(front) < 2:
+        return []
     x, y = [p[0] for p in front], [p[1] for p in front]
     return [Series(label="Pareto front", x=x, y=y, kind="front")]
 
