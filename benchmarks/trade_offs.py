@@ -19,6 +19,7 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.ticker import NullLocator
 
 INK, COPPER, STEAM, MOSS, GRID = "#22303c", "#b5541c", "#5b8aa6", "#6b7f3a", "#d9dee2"
 SPARSITIES = (0.8, 0.9, 0.95, 0.98, 0.99)
@@ -92,7 +93,7 @@ def draw(
         axes.grid(color=GRID, linewidth=0.6)
     left.set_xticks(range(len(at)), [f"{x:g}" for x in at])
     right.set_xticks([20, 50, 100, 200], ["20", "50", "100", "200"])
-    right.minorticks_off()
+    right.xaxis.set_minor_locator(NullLocator())
     left.legend(frameon=False, fontsize=8)
     figure.suptitle("LeNet-300-100 on MNIST", color=INK, fontsize=11)
     figure.tight_layout()
