@@ -189,7 +189,7 @@ class SaveNewest(Checkpoint):
         usual = strategy.checkpoint_io
         strategy.checkpoint_io = _Sealed(usual, self._keep_previous)
         try:
-            trainer.save_checkpoint(self.path, weights_only=False)  # unsaid, it is logged
+            trainer.save_checkpoint(self.path, weights_only=False)  # it saves all state
         finally:
             strategy.checkpoint_io = usual
         self._newest_is_good = not self._exploded
